@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Result, ensure};
 use axum::{Router, extract::State, http::HeaderMap, routing::post};
-use booking::{Outbox, Telling, Webhook};
+use booking::{NotificationSettings, Outbox, Webhook};
 use parking_lot::Mutex;
 use sqlx::PgPool;
 use tokio::net::TcpListener;
@@ -31,10 +31,10 @@ pub async fn measure(fixture: &Fixture) -> Result<String> {
     let (url, ids) = receiver().await?;
     let secret = format!("whsec_{}", base64::Engine::encode(&base64::prelude::BASE64_STANDARD, [7; 32]));
     let webhook = Webhook { url: url.parse()?, secrets: vec![secret.into()], allow_private: true };
-    let telling = Telling {
+    let notifications = NotificationSettings {
         webhook: Some(webhook),
         reminders: vec![Duration::from_hours(24), Duration::from_mins(15)],
-        ..Telling::default()
+        ..NotificationSettings::default()
     };
     let pool = &fixture.database.pool;
     let title = format!("{DUE} due webhooks, two workers in one thread, a receiver in the same");
@@ -46,7 +46,7 @@ pub async fn measure(fixture: &Fixture) -> Result<String> {
         seed_delivered(pool, history).await?;
         let mut seconds = Vec::new();
         for _ in 0..fixture.settings.rounds {
-            seconds.push(drained(pool, &telling, &ids).await?);
+            seconds.push(drained(pool, &notifications, &ids).await?);
         }
         let seconds = median(seconds);
         #[expect(clippy::cast_precision_loss, reason = "a count of a benchmark")]
@@ -55,14 +55,14 @@ pub async fn measure(fixture: &Fixture) -> Result<String> {
             history.to_string(),
             format!("**{seconds:.2}**"),
             format!("{rate:.0}"),
-            format!("{:.2}", idle(pool, &telling).await?),
+            format!("{:.2}", idle(pool, &notifications).await?),
         ]);
     }
     Ok(format!("## Notifications\n\n{}", table.finish()))
 }
 
 /// Returns the seconds from the first claim until the last notification is marked.
-async fn drained(pool: &PgPool, telling: &Telling, ids: &Ids) -> Result<f64> {
+async fn drained(pool: &PgPool, notifications: &NotificationSettings, ids: &Ids) -> Result<f64> {
     ids.lock().clear();
     sqlx::query!(
         "insert into notifications (user_id, kind, dedupe_key)
@@ -72,7 +72,8 @@ async fn drained(pool: &PgPool, telling: &Telling, ids: &Ids) -> Result<f64> {
     .execute(pool)
     .await?;
     let running = CancellationToken::new();
-    let (one, other) = (Outbox::new(telling, pool, &running)?, Outbox::new(telling, pool, &running)?);
+    let (one, other) =
+        (Outbox::new(notifications, pool, &running)?, Outbox::new(notifications, pool, &running)?);
     let started = Instant::now();
     while ids.lock().len() < usize::try_from(DUE)? {
         tokio::try_join!(one.pass(), other.pass())?;
@@ -90,8 +91,8 @@ async fn drained(pool: &PgPool, telling: &Telling, ids: &Ids) -> Result<f64> {
 }
 
 /// Returns the milliseconds of a pass that finds nothing due.
-async fn idle(pool: &PgPool, telling: &Telling) -> Result<f64> {
-    let outbox = Outbox::new(telling, pool, &CancellationToken::new())?;
+async fn idle(pool: &PgPool, notifications: &NotificationSettings) -> Result<f64> {
+    let outbox = Outbox::new(notifications, pool, &CancellationToken::new())?;
     let mut passes = Vec::new();
     for _ in 0..IDLE {
         let started = Instant::now();

@@ -2,7 +2,7 @@
 //!
 //! A host may end a meeting before it opens: the contract has no exception for it.
 
-use chassis::db::retried;
+use chassis::db::retry_on_contention;
 use domain::{Role, SessionId, SessionStatus};
 use proto::types::v1::Caller;
 
@@ -22,7 +22,7 @@ impl Bookings {
     ) -> Result<Booking, Error> {
         let booking = self.load_for_party(&caller, id).await?;
         let guest = as_guest(&caller, &booking);
-        if retried(|| store::cancel_booking(&self.pool, id, guest, &reason)).await? {
+        if retry_on_contention(|| store::cancel_booking(&self.pool, id, guest, &reason)).await? {
             self.rooms.end(id).await;
         } else if let Some(guest) = guest
             && store::is_kicked(&self.pool, id, guest).await?
@@ -45,7 +45,7 @@ impl Bookings {
         if !is_privileged(&caller) && booking.role_of(&caller.user_id) != Some(Role::Host) {
             return Err(Error::NotHost);
         }
-        if retried(|| store::end_booking(&self.pool, id)).await? {
+        if retry_on_contention(|| store::end_booking(&self.pool, id)).await? {
             self.rooms.end(id).await;
         }
         let booking = self.load(id).await?;

@@ -1,17 +1,17 @@
 //! The settings of the booking service.
 
-mod telling;
+mod notifications;
 
 use std::{net::SocketAddr, str::FromStr};
 
 use chassis::{
-    config::{Problems, ServiceArgs, given},
+    config::{Problems, ServiceArgs, non_blank},
     db, grpc,
 };
 use tonic::transport::Endpoint;
 
 pub use domain::RoomCreation;
-pub use telling::{Email, Links, Telling, TellingArgs, Webhook};
+pub use notifications::{Email, Links, NotificationArgs, NotificationSettings, Webhook};
 
 /// The database role that may write bookings.
 const ROLE: &str = "greenroom_booking";
@@ -40,7 +40,7 @@ pub struct Args {
     #[arg(long, env = "ROOM_CREATION")]
     pub room_creation: Option<String>,
     #[command(flatten)]
-    pub telling: TellingArgs,
+    pub notifications: NotificationArgs,
 }
 
 #[derive(Clone, Debug)]
@@ -54,7 +54,7 @@ pub struct Config {
     pub app_url: String,
     pub policy: Policy,
     pub room_creation: RoomCreation,
-    pub telling: Telling,
+    pub notifications: NotificationSettings,
 }
 
 /// Which party may book. Admins and our own services always may.
@@ -80,12 +80,12 @@ impl FromStr for Policy {
 
 impl Args {
     pub fn check(self, problems: &mut Problems) -> Option<Config> {
-        let telling = self.telling.check(self.service.internal.internal_token.as_ref(), problems);
+        let notifications = self.notifications.check(self.service.internal.internal_token.as_ref(), problems);
         let service = self.service.check(ROLE, problems);
         let listen = problems.listen("BOOKING_LISTEN", self.booking_listen.as_deref(), 50051);
-        let room_url = given(self.room_url).unwrap_or_else(|| "http://127.0.0.1:50052".to_owned());
+        let room_url = non_blank(self.room_url).unwrap_or_else(|| "http://127.0.0.1:50052".to_owned());
         let room_url = problems.peer("ROOM_URL", Some(room_url));
-        let app_url = given(self.app_url).or(self.next_public_app_url);
+        let app_url = non_blank(self.app_url).or(self.next_public_app_url);
         let app_url = problems.base_url("APP_URL", app_url, &["http", "https"]);
         let policy = problems.parse("BOOKING_POLICY", self.booking_policy.as_deref(), Policy::Either);
         let room_creation =
@@ -99,7 +99,7 @@ impl Args {
             app_url: app_url?,
             policy,
             room_creation,
-            telling: telling?,
+            notifications: notifications?,
         })
     }
 }
@@ -139,7 +139,7 @@ mod tests {
             room_creation: Some("later".into()),
             room_url: Some("no url".into()),
             next_public_app_url: None,
-            telling: TellingArgs {
+            notifications: NotificationArgs {
                 smtp_url: Some("smtp://:secret-password@/".into()),
                 admin_email: Some("no-address".into()),
                 notify_webhook_url: Some("http://10.0.0.1/".into()),
@@ -147,7 +147,7 @@ mod tests {
                 reminders: Some("soon".into()),
                 link_secret: Some("short".into()),
                 api_url: Some("here".into()),
-                ..TellingArgs::default()
+                ..NotificationArgs::default()
             },
             ..args()
         };

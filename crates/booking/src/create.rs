@@ -1,7 +1,7 @@
 //! Creates bookings: commits first, then asks for the room. Idempotent by key: a repeated request gets the same
 //! booking.
 
-use chassis::{db::retried, status::Reason};
+use chassis::{db::retry_on_contention, status::Reason};
 use domain::SessionId;
 use uuid::Uuid;
 
@@ -21,7 +21,7 @@ impl Bookings {
         let id = SessionId(Uuid::new_v4());
         let meeting_url = format!("{}/meeting/{id}", self.app_url);
         for _ in 0..ATTEMPTS {
-            let inserted = retried(|| async {
+            let inserted = retry_on_contention(|| async {
                 store::insert_booking(&self.pool, id, &new, &meeting_url).await.map_err(Error::from)
             });
             if let Some(booking) = inserted.await? {

@@ -2,7 +2,7 @@
 
 use chassis::{
     db::{self, DatabaseError},
-    lifecycle::Lost,
+    lifecycle::TaskError,
     status::{Reason, Refusal},
 };
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
@@ -51,7 +51,7 @@ pub enum Error {
     #[error("the booking changed during each attempt")]
     Contended,
     #[error(transparent)]
-    Lost(#[from] Lost),
+    Task(#[from] TaskError),
     #[error(transparent)]
     Database(sqlx::Error),
 }
@@ -124,8 +124,8 @@ impl From<Error> for Refusal {
                 "You have no notification with this id.",
             ),
             Error::Contended => Self::unavailable(Reason::DatabaseBusy, 1),
-            Error::Lost(Lost::Deadline | Lost::Stopping) => Self::unavailable(Reason::ServiceUnavailable, 1),
-            Error::Lost(Lost::Panicked) => Self::internal(),
+            Error::Task(TaskError::Deadline | TaskError::Stopping) => Self::unavailable(Reason::ServiceUnavailable, 1),
+            Error::Task(TaskError::Panicked) => Self::internal(),
             Error::Database(error) => db::refusal(&error),
         }
     }

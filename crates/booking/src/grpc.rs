@@ -6,7 +6,7 @@ use chassis::{
     field::{Fields, moment},
     grpc::{caller, uuid},
     lifecycle::Lifecycle,
-    page::{self, Cursor, one_more, page},
+    page::{self, Cursor, fetch_limit, page},
     reconcile::Nudge,
     status::Refusal,
 };
@@ -100,7 +100,7 @@ impl Bookings {
         name: &'static str,
         work: Pin<Box<impl Future<Output = Result<Booking, Error>> + Send + 'static>>,
     ) -> Result<Option<pb::Booking>, Error> {
-        let booking = self.lifecycle.outlive(name, WRITE_TIMEOUT, work).await??;
+        let booking = self.lifecycle.run_detached(name, WRITE_TIMEOUT, work).await??;
         Ok(Some(convert::booking(booking)))
     }
 }
@@ -142,7 +142,7 @@ impl BookingService for Bookings {
         let mut request = request.into_inner();
         let caller = caller(request.caller.take())?;
         let (limit, filter) = request::page(&request)?;
-        let rows = store::list_bookings(&self.pool, &caller.user_id, &filter, one_more(limit)).await;
+        let rows = store::list_bookings(&self.pool, &caller.user_id, &filter, fetch_limit(limit)).await;
         let (rows, next_cursor) =
             page(rows.map_err(Error::from)?, limit, |row| Cursor { at: row.scheduled_at, id: row.id.0 });
         let bookings = rows.into_iter().map(convert::booking).collect();
@@ -196,8 +196,8 @@ impl BookingService for Bookings {
     ) -> Result<Response<pb::ListNotificationsResponse>, Status> {
         let request = request.into_inner();
         let caller = caller(request.caller)?;
-        let (limit, after) = page::asked(request.limit, request.cursor.as_deref())?;
-        let rows = store::list_notifications(&self.pool, &caller.user_id, after, one_more(limit)).await;
+        let (limit, after) = page::page_request(request.limit, request.cursor.as_deref())?;
+        let rows = store::list_notifications(&self.pool, &caller.user_id, after, fetch_limit(limit)).await;
         let (rows, next_cursor) =
             page(rows.map_err(Error::from)?, limit, |row| Cursor { at: row.created_at, id: row.id });
         let notifications = rows.into_iter().filter_map(convert::notification).collect();
@@ -244,7 +244,7 @@ impl BookingService for Bookings {
             return Err(Error::AdminsOnly.into());
         }
         let (limit, after, state) = request::deliveries(&request)?;
-        let rows = store::list_deliveries(&self.pool, state, after, one_more(limit)).await;
+        let rows = store::list_deliveries(&self.pool, state, after, fetch_limit(limit)).await;
         let (rows, next_cursor) =
             page(rows.map_err(Error::from)?, limit, |row| Cursor { at: row.created_at, id: row.id });
         let deliveries = rows.into_iter().map(|row| convert::delivery(row, state)).collect();

@@ -25,7 +25,7 @@ use std::time::Duration;
 use chassis::{
     grpc::{MESSAGE_LIMIT, serve as serve_grpc, with_health},
     lifecycle::Lifecycle,
-    reconcile::{Nudge, every, listen},
+    reconcile::{Nudge, listen, spawn_periodic},
     service::{Runtime, StartError, database},
     transport::Transport,
 };
@@ -34,7 +34,9 @@ use sqlx::PgPool;
 use tokio::net::TcpListener;
 use tonic::service::Routes;
 
-pub use config::{Args, Config, Email, Policy, RoomCreation, Telling, TellingArgs, Webhook};
+pub use config::{
+    Args, Config, Email, NotificationArgs, NotificationSettings, Policy, RoomCreation, Webhook,
+};
 pub use grpc::Bookings;
 pub use outbox::Outbox;
 pub use reconcile::{Moved, reconcile};
@@ -48,7 +50,7 @@ impl Bookings {
     /// Creates the service on a migrated database; `room` is the transport to room-lifecycle.
     pub fn new(config: &Config, pool: PgPool, room: Transport, lifecycle: &Lifecycle) -> Self {
         Self {
-            organizer: config.telling.email.as_ref().map(|email| email.from.email.to_string().into()),
+            organizer: config.notifications.email.as_ref().map(|email| email.from.email.to_string().into()),
             pool,
             rooms: Rooms::new(room),
             app_url: config.app_url.as_str().into(),
@@ -62,13 +64,13 @@ impl Bookings {
 
     fn spawn_loops(&self, config: &Config, runtime: &Runtime) -> Result<(), StartError> {
         let pool = self.pool.clone();
-        every(&self.lifecycle, "bookings", PASS_PERIOD, self.nudge.clone(), move || {
+        spawn_periodic(&self.lifecycle, "bookings", PASS_PERIOD, self.nudge.clone(), move || {
             let pool = pool.clone();
             async move { reconcile(&pool).await.map(drop) }
         });
         listen(&self.lifecycle, config.database.url.clone(), "attendance", self.nudge.clone());
         let written = Nudge::default();
-        Outbox::new(&config.telling, &self.pool, self.lifecycle.stopping())?.start(runtime, &written);
+        Outbox::new(&config.notifications, &self.pool, self.lifecycle.stopping())?.start(runtime, &written);
         listen(&self.lifecycle, config.database.url.clone(), "notifications", written);
         Ok(())
     }

@@ -17,14 +17,14 @@ mod worker;
 use std::{sync::Arc, time::Duration};
 
 use chassis::{
-    reconcile::{Nudge, every},
+    reconcile::{Nudge, spawn_periodic},
     service::{Runtime, StartError},
-    telemetry::changed,
+    telemetry::mark_pass_changed,
 };
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Telling, store};
+use crate::{NotificationSettings, store};
 
 use self::{email::Mailer, webhook::Hook, worker::Worker};
 pub use self::{guard::Guard, smtp::MailServer};
@@ -51,21 +51,25 @@ pub struct Outbox {
 
 impl Outbox {
     /// Creates the workers of the configured channels. They send nothing after `stopping` is cancelled.
-    pub fn new(telling: &Telling, pool: &PgPool, stopping: &CancellationToken) -> Result<Self, StartError> {
+    pub fn new(
+        notifications: &NotificationSettings,
+        pool: &PgPool,
+        stopping: &CancellationToken,
+    ) -> Result<Self, StartError> {
         let mut workers = Vec::new();
-        if let Some(settings) = &telling.email {
-            let mailer = Mailer::new(settings, telling.links())?;
+        if let Some(settings) = &notifications.email {
+            let mailer = Mailer::new(settings, notifications.links())?;
             workers.push(Arc::new(Worker::new("email", mailer.into(), pool, stopping)));
         }
-        if let Some(settings) = &telling.webhook {
+        if let Some(settings) = &notifications.webhook {
             workers.push(Arc::new(Worker::new("webhook", Hook::new(settings)?.into(), pool, stopping)));
         }
         Ok(Self {
             pool: pool.clone(),
             channels: workers.iter().map(|worker| worker.channel.to_owned()).collect(),
             workers,
-            reminders: telling.reminders.iter().map(Duration::as_secs_f64).collect(),
-            keep: telling.deliveries_keep,
+            reminders: notifications.reminders.iter().map(Duration::as_secs_f64).collect(),
+            keep: notifications.deliveries_keep,
         })
     }
 
@@ -74,7 +78,7 @@ impl Outbox {
         let lifecycle = &runtime.lifecycle;
         let nudges: Vec<Nudge> = self.workers.iter().map(|_| Nudge::default()).collect();
         let (expanding, workers) = (self.clone(), nudges.clone());
-        every(lifecycle, "notifications", POLL, nudge.clone(), move || {
+        spawn_periodic(lifecycle, "notifications", POLL, nudge.clone(), move || {
             let (outbox, workers) = (expanding.clone(), workers.clone());
             async move {
                 if outbox.expand().await? > 0 {
@@ -88,11 +92,11 @@ impl Outbox {
             let probe = move || std::future::ready(watched.reachable());
             runtime.readiness.watch(lifecycle, worker.receiver_name(), false, probe);
             let (worker, again) = (Arc::clone(worker), nudge.clone());
-            every(lifecycle, worker.channel, POLL, nudge, move || {
+            spawn_periodic(lifecycle, worker.channel, POLL, nudge, move || {
                 let (worker, again) = (Arc::clone(&worker), again.clone());
                 async move {
                     if worker.pass().await? > 0 {
-                        changed();
+                        mark_pass_changed();
                         again.now(); // a pass has a time limit: more may be due
                     }
                     Ok::<_, sqlx::Error>(())
@@ -100,17 +104,17 @@ impl Outbox {
             });
         }
         let reminding = self.clone();
-        every(lifecycle, "reminders", REMINDER_PERIOD, Nudge::default(), move || {
+        spawn_periodic(lifecycle, "reminders", REMINDER_PERIOD, Nudge::default(), move || {
             let outbox = reminding.clone();
             async move { outbox.remind().await.map(drop) } // the insert sends a NOTIFY, which starts the next step
         });
         let deleting = self.clone();
-        every(lifecycle, "old deliveries", DELETION_PERIOD, Nudge::default(), move || {
+        spawn_periodic(lifecycle, "old deliveries", DELETION_PERIOD, Nudge::default(), move || {
             let outbox = deleting.clone();
             async move { outbox.delete_old().await }
         });
         let measuring = self.clone();
-        every(lifecycle, "backlog", METRICS_PERIOD, Nudge::default(), move || {
+        spawn_periodic(lifecycle, "backlog", METRICS_PERIOD, Nudge::default(), move || {
             let outbox = measuring.clone();
             async move { outbox.measure().await }
         });
@@ -132,7 +136,7 @@ impl Outbox {
         loop {
             let deleted = store::delete_deliveries(&self.pool, keep.as_secs_f64(), BATCH).await?;
             if deleted > 0 {
-                changed();
+                mark_pass_changed();
             }
             if deleted < BATCH.unsigned_abs() {
                 return Ok(());
@@ -143,7 +147,7 @@ impl Outbox {
     async fn remind(&self) -> Result<u64, sqlx::Error> {
         let inserted = store::insert_reminders(&self.pool, &self.reminders).await?;
         if inserted > 0 {
-            changed();
+            mark_pass_changed();
         }
         Ok(inserted)
     }
@@ -156,7 +160,7 @@ impl Outbox {
             transaction.commit().await?;
             let expanded = expanded.unwrap_or(0);
             if expanded > 0 {
-                changed();
+                mark_pass_changed();
             }
             all += expanded;
             if expanded < BATCH {

@@ -1,7 +1,7 @@
 //! Moves, extends and renames bookings. The plan is pure. It is applied under the locks of both parties, and only if
 //! the booking did not change since the plan was made.
 
-use chassis::db::retried;
+use chassis::db::retry_on_contention;
 use domain::{SessionId, SessionStatus};
 use proto::types::v1::Caller;
 
@@ -35,7 +35,7 @@ impl Bookings {
         let booking = self.load_for_party(&caller, id).await?;
         let parties = [booking.host_id, booking.guest_id]; // they never change
         for _ in 0..ATTEMPTS {
-            match retried(|| self.try_reschedule(&caller, id, &parties, &change)).await? {
+            match retry_on_contention(|| self.try_reschedule(&caller, id, &parties, &change)).await? {
                 Attempt::Conflict => {}
                 Attempt::Done { moved: true } => {
                     self.rooms.retime(id).await;

@@ -40,7 +40,7 @@ impl Problems {
 
     /// A required setting; blank counts as missing.
     pub fn required(&mut self, setting: &str, value: Option<String>) -> Option<String> {
-        let value = given(value);
+        let value = non_blank(value);
         if value.is_none() {
             self.add(setting, "is missing");
         }
@@ -129,7 +129,7 @@ impl Problems {
 
 /// A setting that may be absent; blank counts as missing.
 #[must_use]
-pub fn given(value: Option<String>) -> Option<String> {
+pub fn non_blank(value: Option<String>) -> Option<String> {
     value.filter(|value| !value.trim().is_empty())
 }
 

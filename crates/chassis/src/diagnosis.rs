@@ -12,7 +12,7 @@ pub use domain::Scenario;
 
 /// The texts of a cause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Words {
+pub struct Texts {
     /// What is wrong.
     pub diagnosis: &'static str,
     pub likely_cause: &'static str,
@@ -43,9 +43,9 @@ macro_rules! causes {
             }
 
             #[must_use]
-            pub fn words(self) -> Words {
+            pub fn words(self) -> Texts {
                 match self {
-                    $(Self::$variant => Words {
+                    $(Self::$variant => Texts {
                         diagnosis: $diagnosis,
                         likely_cause: $likely,
                         fix: $fix,
@@ -242,8 +242,8 @@ impl Cause {
     /// What to do. Admins get the operator's text where there is one.
     #[must_use]
     pub fn fix(self, is_admin: bool) -> &'static str {
-        let words = self.words();
-        words.operator.filter(|_| is_admin).unwrap_or(words.fix)
+        let texts = self.texts();
+        texts.operator.filter(|_| is_admin).unwrap_or(texts.fix)
     }
 }
 

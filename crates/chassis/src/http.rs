@@ -42,11 +42,11 @@ pub struct Bounds {
     pub connections: u32,
     /// From the last answer, or the connection, to the end of the next request's headers. Longer than clients keep idle
     /// connections; otherwise they would send into a connection that we are closing.
-    pub idle_within: Duration,
+    pub idle_timeout: Duration,
     /// From the first byte of a request to the end of its headers. For the first request, from the connection.
-    pub headers_within: Duration,
+    pub headers_timeout: Duration,
     /// How long a write may wait for the client to read.
-    pub written_within: Duration,
+    pub write_timeout: Duration,
 }
 
 impl Bounds {
@@ -56,9 +56,9 @@ impl Bounds {
         let seconds = Duration::from_secs;
         Self {
             connections,
-            idle_within: seconds(75),
-            headers_within: seconds(15),
-            written_within: seconds(30),
+            idle_timeout: seconds(75),
+            headers_timeout: seconds(15),
+            write_timeout: seconds(30),
         }
     }
 }
@@ -85,7 +85,7 @@ pub async fn serve_admitted<T: Send + 'static>(
         let (stopping, router) = (own.stopping(), router.with_state(()));
         let permits = Arc::new(Semaphore::new(bounds.connections as usize));
         let mut http = http1::Builder::new();
-        http.timer(TokioTimer::new()).header_read_timeout(bounds.idle_within).max_buf_size(LARGEST_HEAD);
+        http.timer(TokioTimer::new()).header_read_timeout(bounds.idle_timeout).max_buf_size(LARGEST_HEAD);
         http.half_close(true); // a client may close its half and still wait for the answer
         loop {
             let next =
@@ -117,7 +117,7 @@ async fn serve_connection(
     let _ = stream.set_nodelay(true); // an error only makes it slower
     let turn = Turn::default();
     let client = Peer::new(stream);
-    let stream = Watched::new(client.io(), turn.clone(), bounds.headers_within, bounds.written_within);
+    let stream = Watched::new(client.io(), turn.clone(), bounds.headers_timeout, bounds.write_timeout);
     let service = service_fn(move |mut request: Request<Incoming>| {
         let answering = turn.answer();
         request.extensions_mut().insert(ConnectInfo(peer));
@@ -156,7 +156,7 @@ fn with_security_headers(mut response: Response) -> Response {
 
 /// Escapes text for HTML, between tags and in quoted attributes.
 #[must_use]
-pub fn escaped(text: &str) -> String {
+pub fn escape_html(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {
         match character {

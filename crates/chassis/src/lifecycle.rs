@@ -30,7 +30,7 @@ pub struct Lifecycle {
 
 /// Why detached work gave no result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Lost {
+pub enum TaskError {
     #[error("the work passed its deadline")]
     Deadline,
     #[error("the work panicked")]
@@ -83,21 +83,21 @@ impl Lifecycle {
     }
 
     /// Runs `work` as a detached task within `budget` and waits for it. Dropping this future does not cancel the work.
-    pub async fn outlive<T: Send + 'static>(
+    pub async fn run_detached<T: Send + 'static>(
         &self,
         name: &'static str,
         budget: Duration,
         work: impl Future<Output = T> + Send + 'static,
-    ) -> Result<T, Lost> {
+    ) -> Result<T, TaskError> {
         let request_id = context::current().map_or_else(|| Arc::from(""), |context| context.request_id);
         let own = context::Context { deadline: Instant::now() + budget, request_id };
         let work = Box::pin(work); // otherwise each layer below holds its size again
         let timed = async move { tokio::time::timeout(budget, context::scope(own, work)).await };
         match self.spawn(name, timed).await {
             Ok(Some(Ok(value))) => Ok(value),
-            Ok(Some(Err(_))) => Err(Lost::Deadline),
-            Ok(None) if self.hard.is_cancelled() => Err(Lost::Stopping),
-            Ok(None) | Err(_) => Err(Lost::Panicked),
+            Ok(Some(Err(_))) => Err(TaskError::Deadline),
+            Ok(None) if self.hard.is_cancelled() => Err(TaskError::Stopping),
+            Ok(None) | Err(_) => Err(TaskError::Panicked),
         }
     }
 
@@ -140,7 +140,7 @@ mod tests {
         let lifecycle = Lifecycle::new();
         let (done, mut finished) = tokio::sync::oneshot::channel();
         let (release, held) = tokio::sync::oneshot::channel::<()>();
-        let mut waiting = Box::pin(lifecycle.outlive("test", Duration::from_secs(5), async move {
+        let mut waiting = Box::pin(lifecycle.run_detached("test", Duration::from_secs(5), async move {
             held.await.unwrap();
             done.send(()).unwrap();
         }));
@@ -155,9 +155,10 @@ mod tests {
     #[tokio::test]
     async fn background_panic_is_counted_and_other_work_continues() {
         let lifecycle = Lifecycle::new();
-        let lost = lifecycle.outlive("test", Duration::from_secs(5), async { panic!("on purpose") }).await;
-        assert_eq!(lost, Err::<(), _>(Lost::Panicked));
-        assert_eq!(lifecycle.outlive("test", Duration::from_secs(5), async { 7 }).await, Ok(7));
+        let lost =
+            lifecycle.run_detached("test", Duration::from_secs(5), async { panic!("on purpose") }).await;
+        assert_eq!(lost, Err::<(), _>(TaskError::Panicked));
+        assert_eq!(lifecycle.run_detached("test", Duration::from_secs(5), async { 7 }).await, Ok(7));
         assert_eq!(lifecycle.stop(Duration::from_secs(5)).await, 1);
     }
 

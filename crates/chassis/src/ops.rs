@@ -288,7 +288,7 @@ mod tests {
         let lifecycle = Lifecycle::new();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let bounds = Bounds { idle_within: Duration::from_millis(50), ..Bounds::of(1) };
+        let bounds = Bounds { idle_timeout: Duration::from_millis(50), ..Bounds::of(1) };
         serve_within(&lifecycle, listener, Readiness::default(), bounds);
         let mut silent = TcpStream::connect(address).await.unwrap();
         let mut scraper = TcpStream::connect(address).await.unwrap();

@@ -56,7 +56,7 @@ pub fn limit(value: Option<i32>) -> Result<usize, Refusal> {
 ///
 /// # Errors
 /// `invalid_request` for all that is wrong with either.
-pub fn asked(value: Option<i32>, cursor: Option<&str>) -> Result<(usize, Option<Cursor>), Refusal> {
+pub fn page_request(value: Option<i32>, cursor: Option<&str>) -> Result<(usize, Option<Cursor>), Refusal> {
     let mut fields = Fields::default();
     let page = (fields.check(limit(value)), fields.check(Cursor::parse(cursor)));
     fields.finish().map(|()| page)
@@ -64,7 +64,7 @@ pub fn asked(value: Option<i32>, cursor: Option<&str>) -> Result<(usize, Option<
 
 /// The number of rows to read: one more than the page has shows whether there is a next page.
 #[must_use]
-pub fn one_more(limit: usize) -> i64 {
+pub fn fetch_limit(limit: usize) -> i64 {
     i64::try_from(limit + 1).unwrap_or(i64::MAX)
 }
 

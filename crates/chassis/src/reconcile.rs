@@ -50,7 +50,7 @@ impl Nudge {
 }
 
 /// Runs `pass` every `period` (±10 %, so that replicas spread) and after each nudge, until the process stops.
-pub fn every<F, E>(
+pub fn spawn_periodic<F, E>(
     lifecycle: &Lifecycle,
     name: &'static str,
     period: Duration,

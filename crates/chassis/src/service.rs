@@ -11,7 +11,7 @@ use std::{
 use crate::{db::Expiry, lifecycle::Lifecycle, ops::Readiness};
 
 #[cfg(feature = "database")]
-pub use database::{database, database_for, once_it_answers};
+pub use database::{database, database_for, retry_until_available};
 
 /// What a process gives to each of its services.
 #[derive(Clone, Debug, Default)]

@@ -74,7 +74,7 @@ impl Transport {
             headers.insert(REQUEST_ID, id);
         }
         let span = span(request.uri().path());
-        telemetry::changed(); // the server's spans belong to the pass that calls
+        telemetry::mark_pass_changed(); // the server's spans belong to the pass that calls
         telemetry::carry_trace(&span, request.headers_mut());
         span
     }

@@ -143,15 +143,15 @@ impl Verdict {
     /// Builds the verdict that the gateway gives without an answer of the services.
     fn of_refusal(refusal: Refusal, failed: Option<&str>, is_admin: bool) -> Self {
         let cause = Cause::of(refusal.reason);
-        let words = cause.words();
+        let texts = cause.texts();
         let mut checks = vec![Finding::of_gateway("api", true)];
         checks.extend(failed.map(|check| Finding::of_gateway(check, false)));
         Self {
             checks,
             scenario: cause.scenario(),
             code: cause.code().to_owned(),
-            diagnosis: words.diagnosis.to_owned(),
-            likely_cause: words.likely_cause.to_owned(),
+            diagnosis: texts.diagnosis.to_owned(),
+            likely_cause: texts.likely_cause.to_owned(),
             fix: cause.fix(is_admin).to_owned(),
             repaired: false,
             request_id: error::request_id().to_string(),

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, process::ExitCode, time::Duration};
 use anstyle::{AnsiColor, Style};
 use chassis::{
     chain::chain,
-    config::{Invalid, given},
+    config::{Invalid, non_blank},
     diagnosis::{Cause, Scenario},
     grpc::system_caller,
     status::Refusal,
@@ -39,7 +39,7 @@ pub struct Diagnose {
 }
 
 pub async fn run(args: Diagnose) -> anyhow::Result<ExitCode> {
-    let api_url = given(args.api_url);
+    let api_url = non_blank(args.api_url);
     let (gateway, examined) =
         tokio::join!(gateway(api_url.as_deref()), examine(*args.settings, &args.reference));
     let mut diagnosis = examined?;
@@ -101,7 +101,7 @@ async fn gateway(api_url: Option<&str>) -> Finding {
 }
 
 fn document(diagnosis: &Diagnosis) -> Value {
-    let words = diagnosis.cause.words();
+    let texts = diagnosis.cause.texts();
     let check = |finding: &Finding| {
         json!({
             "check": finding.check, "ok": finding.ok, "detail": finding.detail,
@@ -111,7 +111,7 @@ fn document(diagnosis: &Diagnosis) -> Value {
     let mut document = json!({
         "checks": diagnosis.checks.iter().map(check).collect::<Vec<_>>(),
         "scenario": diagnosis.cause.scenario().as_str(), "code": diagnosis.cause.code(),
-        "diagnosis": words.diagnosis, "likely_cause": words.likely_cause, "fix": diagnosis.fix,
+        "diagnosis": texts.diagnosis, "likely_cause": texts.likely_cause, "fix": diagnosis.fix,
         "repaired": diagnosis.repaired,
     });
     for (fact, value) in &diagnosis.facts {
@@ -130,17 +130,17 @@ fn print(diagnosis: &Diagnosis) -> std::io::Result<()> {
         };
         say(format_args!("{mark} {style}{check:<18}{style:#} {DIM}{detail}{DIM:#}"))?;
     }
-    let words = diagnosis.cause.words();
+    let texts = diagnosis.cause.texts();
     let style = match (diagnosis.cause, diagnosis.cause.scenario()) {
         (Cause::Ok, _) => GOOD,
         (_, Scenario::Ok | Scenario::Refused) => CAREFUL,
         _ => BAD,
     };
     let (scenario, code) = (diagnosis.cause.scenario().as_str(), diagnosis.cause.code());
-    say(format_args!("\n{style}{scenario}: {code}{style:#}  {}", words.diagnosis))?;
+    say(format_args!("\n{style}{scenario}: {code}{style:#}  {}", texts.diagnosis))?;
     for (fact, value) in &diagnosis.facts {
         say(format_args!("   {fact}: {value}"))?;
     }
-    say(format_args!("   Likely cause: {}", words.likely_cause))?;
+    say(format_args!("   Likely cause: {}", texts.likely_cause))?;
     say(format_args!("   What to do:   {}", diagnosis.fix))
 }

@@ -10,7 +10,7 @@ mod webhook;
 use std::{io, process::ExitCode, time::Instant};
 
 use chassis::{
-    config::{DatabaseArgs, Invalid, LiveKit, LiveKitArgs, check, given},
+    config::{DatabaseArgs, Invalid, LiveKit, LiveKitArgs, check, non_blank},
     db,
 };
 use secrecy::SecretString;
@@ -154,9 +154,9 @@ impl Args {
         check(|problems| {
             let livekit = self.livekit.check(problems);
             let database = self.database.check("greenroom", problems);
-            let api_url = given(self.api_url);
+            let api_url = non_blank(self.api_url);
             let api_url = api_url.and_then(|url| problems.base_url("API_URL", Some(url), &["http", "https"]));
-            let records = given(self.recording_output).is_some();
+            let records = non_blank(self.recording_output).is_some();
             let target = Target { livekit: livekit?, database: database?.url, api_url, records };
             Some((target, self.json))
         })

@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::Context;
 use chassis::{
-    config::{Problems, Process, ProcessArgs, check, given},
+    config::{Problems, Process, ProcessArgs, check, non_blank},
     db::{self, MIGRATOR, Schema},
     service::StartError,
     telemetry::Telemetry,
@@ -56,7 +56,7 @@ pub struct Windows {
 impl WindowArgs {
     pub fn check(&self, problems: &mut Problems) -> Windows {
         let mut window = |name, value: &Option<String>| {
-            let value = given(value.clone())?;
+            let value = non_blank(value.clone())?;
             let duration = problems.duration(name, Some(&value), Duration::ZERO);
             if duration > Duration::from_hours(168) {
                 problems.add(name, "must be at most 7 days");

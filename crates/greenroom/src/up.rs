@@ -18,7 +18,7 @@ use std::{
 
 use anyhow::Context;
 use chassis::{
-    config::{Invalid, Process, ProcessArgs, check, given},
+    config::{Invalid, Process, ProcessArgs, check, non_blank},
     lifecycle,
     ops::{self, State},
     service::Runtime,
@@ -101,7 +101,7 @@ impl Args {
             let mut process = self.process.clone();
             process.log_format.get_or_insert_with(|| "pretty".to_owned());
             process.ops_listen.get_or_insert_with(|| "127.0.0.1:9090".to_owned());
-            let url = given(self.database_url.clone());
+            let url = non_blank(self.database_url.clone());
             if self.fresh && url.is_some() {
                 problems.add("--fresh", "would not empty the database of DATABASE_URL; unset one of the two");
             }

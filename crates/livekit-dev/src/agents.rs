@@ -4,7 +4,7 @@ use livekit_protocol as proto;
 
 use crate::{
     LiveKitDev,
-    clock::Hand,
+    clock::ClockHandle,
     ids, limits,
     room_service::create_error,
     state::room::{Room, RoomSpec},
@@ -36,7 +36,7 @@ fn create(
     if limits::check_attributes(&request.attributes).is_err() {
         return Err(too_large("attribute size exceeds limits"));
     }
-    let now_ms = server.clock().now_ms(Hand::Rooms);
+    let now_ms = server.clock().now_ms(ClockHandle::Rooms);
     if server.config().auto_create {
         let spec = RoomSpec { name: request.room.clone(), ..RoomSpec::default() };
         server.change(|world, config| world.create_room(&spec, config, now_ms)).map_err(create_error)?;

@@ -9,7 +9,7 @@ use axum::{
 };
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, errors::ErrorKind};
 
-use crate::{LiveKitDev, clock::Hand, grants::Claims};
+use crate::{LiveKitDev, clock::ClockHandle, grants::Claims};
 
 /// Tokens are good this long before `nbf` and after `exp`.
 const LEEWAY_S: i64 = 60;
@@ -88,7 +88,7 @@ pub(crate) fn verify(server: &LiveKitDev, token: &str) -> Result<Claims, TokenEr
     validation.validate_nbf = false;
     validation.required_spec_claims.clear();
     let key = DecodingKey::from_secret(config.api_secret.as_bytes());
-    let now_s = server.clock().now_s(Hand::Tokens);
+    let now_s = server.clock().now_s(ClockHandle::Tokens);
     decode::<Claims>(token, &key, &validation)
         .map_err(|error| unverifiable(error.kind()))
         .and_then(|decoded| check_times(&decoded.claims, now_s).map(|()| decoded.claims))

@@ -15,7 +15,7 @@ use crate::config::Config;
 /// What a forward move applies to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Hand {
+pub enum ClockHandle {
     /// Expiry of rooms and joins, `creation_time`, `joined_at`, `createdAt` of events.
     #[default]
     Rooms,
@@ -57,7 +57,7 @@ impl Drop for Waiting<'_> {
 impl Clock {
     pub(crate) fn new(config: &Config) -> Self {
         Self {
-            standing_ms: config.standing_clock.then(wall_ms),
+            standing_ms: config.manual_clock.then(wall_ms),
             rooms: AtomicU64::new(0),
             tokens: AtomicU64::new(0),
             webhooks: AtomicU64::new(0),
@@ -69,7 +69,7 @@ impl Clock {
         }
     }
 
-    pub(crate) fn advance(&self, hand: Hand, by: Duration) {
+    pub(crate) fn advance(&self, hand: ClockHandle, by: Duration) {
         let by = u64::try_from(by.as_millis()).unwrap_or(u64::MAX);
         self.offset(hand).fetch_add(by, Ordering::Relaxed);
         self.moves.send_modify(|moves| *moves += 1);
@@ -81,11 +81,11 @@ impl Clock {
             return;
         }
         let mut moves = self.moves.subscribe();
-        let end_ms = self.now_ms(Hand::Waits).saturating_add(milliseconds(time));
+        let end_ms = self.now_ms(ClockHandle::Waits).saturating_add(milliseconds(time));
         self.waiting.send_modify(|waiting| *waiting += 1);
         let _counted = Waiting(&self.waiting);
         loop {
-            let left = u64::try_from(end_ms - self.now_ms(Hand::Waits)).unwrap_or(0);
+            let left = u64::try_from(end_ms - self.now_ms(ClockHandle::Waits)).unwrap_or(0);
             if left == 0 {
                 return;
             }
@@ -109,27 +109,29 @@ impl Clock {
     }
 
     /// Milliseconds since the epoch (waits: since the start), as this hand shows them.
-    pub(crate) fn now_ms(&self, hand: Hand) -> i64 {
+    pub(crate) fn now_ms(&self, hand: ClockHandle) -> i64 {
         let offset = i64::try_from(self.offset(hand).load(Ordering::Relaxed)).unwrap_or(i64::MAX);
         let base = match hand {
-            Hand::Rooms => self.standing_ms.unwrap_or_else(wall_ms),
-            Hand::Tokens | Hand::Webhooks => wall_ms(),
-            Hand::Waits => milliseconds(self.started.elapsed()).saturating_mul(i64::from(self.wait_speed)),
+            ClockHandle::Rooms => self.standing_ms.unwrap_or_else(wall_ms),
+            ClockHandle::Tokens | ClockHandle::Webhooks => wall_ms(),
+            ClockHandle::Waits => {
+                milliseconds(self.started.elapsed()).saturating_mul(i64::from(self.wait_speed))
+            }
         };
         base.saturating_add(offset)
     }
 
     /// Whole seconds since the epoch, as this hand shows them.
-    pub(crate) fn now_s(&self, hand: Hand) -> i64 {
+    pub(crate) fn now_s(&self, hand: ClockHandle) -> i64 {
         self.now_ms(hand) / 1000
     }
 
-    fn offset(&self, hand: Hand) -> &AtomicU64 {
+    fn offset(&self, hand: ClockHandle) -> &AtomicU64 {
         match hand {
-            Hand::Rooms => &self.rooms,
-            Hand::Tokens => &self.tokens,
-            Hand::Webhooks => &self.webhooks,
-            Hand::Waits => &self.waits,
+            ClockHandle::Rooms => &self.rooms,
+            ClockHandle::Tokens => &self.tokens,
+            ClockHandle::Webhooks => &self.webhooks,
+            ClockHandle::Waits => &self.waits,
         }
     }
 }

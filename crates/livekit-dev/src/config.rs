@@ -63,13 +63,13 @@ pub struct Config {
     pub wait_speed: u32,
     /// How long after a crash the dead node still counts as available (seen: 5 s). Until then `CreateRoom` and joins of
     /// its rooms ask that node, and so does the first `CreateRoom` of another name (seen: some of them).
-    pub dead_node_lingers: Duration,
+    pub dead_node_timeout: Duration,
     /// How long after a flush the node is not in Redis, so that no room can be created (seen: less than 2 s).
     pub node_returns_after: Duration,
     /// How old the counts of a room may be in webhooks, joins and lists (seen: 5 s). With 0 they are exact.
     pub numbers_lag: Duration,
     /// The rooms' time does not pass until a test moves it, so that a slow machine cannot make rooms expire.
-    pub standing_clock: bool,
+    pub manual_clock: bool,
     pub webhooks: WebhookConfig,
     pub rtc: RtcConfig,
     /// Where a worker writes what it records, and nowhere else; none: there is no worker. Workers are reached through
@@ -211,10 +211,10 @@ impl Config {
             empty_timeout: Duration::from_mins(5),
             departure_timeout: Duration::from_secs(20),
             wait_speed: 1,
-            dead_node_lingers: Duration::from_secs(5),
+            dead_node_timeout: Duration::from_secs(5),
             node_returns_after: Duration::from_secs(2),
             numbers_lag: Duration::from_secs(5),
-            standing_clock: false,
+            manual_clock: false,
             webhooks: WebhookConfig::default(),
             rtc: RtcConfig::default(),
             recordings: None,

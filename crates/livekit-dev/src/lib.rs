@@ -31,7 +31,7 @@ mod webhook;
 
 pub use self::{
     auth::TokenError,
-    clock::Hand,
+    clock::ClockHandle,
     config::{
         Config, NO_RESPONSE, NO_WORKER, Redis, RtcConfig, Stop, Store, Switches, WebhookConfig, Worker,
     },
@@ -44,6 +44,6 @@ pub use self::{
     verbs::{NoEgress, NotConnected},
     webhook::{
         Delivery, Outcome,
-        chaos::{ArmedMishap, Mishap, Order},
+        chaos::{ArmedMishap, Order, WebhookFault},
     },
 };

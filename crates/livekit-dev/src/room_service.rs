@@ -8,7 +8,7 @@ use livekit_protocol as proto;
 
 use crate::{
     LiveKitDev,
-    clock::Hand,
+    clock::ClockHandle,
     config::Store,
     limits,
     state::{CreateError, DeleteError, room::RoomSpec},
@@ -64,7 +64,7 @@ fn create(
     if request.egress.is_some() && store == Store::Memory {
         return Err(TwirpError::internal_rpc(Code::Internal, "egress not connected (redis required)"));
     }
-    let now_ms = server.clock().now_ms(Hand::Rooms);
+    let now_ms = server.clock().now_ms(ClockHandle::Rooms);
     let spec = RoomSpec::from(request);
     let room = server.change(|world, config| world.create_room(&spec, config, now_ms));
     let room = room.map_err(create_error)?;
@@ -99,7 +99,7 @@ fn delete(
     request: &proto::DeleteRoomRequest,
 ) -> Result<proto::DeleteRoomResponse, TwirpError> {
     call.require(|grant| grant.room_create)?;
-    let now_s = server.clock().now_s(Hand::Rooms);
+    let now_s = server.clock().now_s(ClockHandle::Rooms);
     let deleted = server.change(|world, _| match world.delete_room(&request.room, now_s) {
         Ok(events) => (Ok(()), events),
         Err(error) => (Err(error), Vec::new()),

@@ -14,7 +14,7 @@ use axum::{
     routing::{any, get},
 };
 
-use crate::{Hand, LiveKitDev, admin, auth, cors, limits, rtc, twirp};
+use crate::{ClockHandle, LiveKitDev, admin, auth, cors, limits, rtc, twirp};
 
 impl LiveKitDev {
     pub fn router(&self) -> Router {
@@ -53,7 +53,8 @@ async fn refuse_large_bodies(request: Request, next: Next) -> Response {
 
 /// The server's own idea of the time: the hand that tokens are judged by.
 async fn dated(State(server): State<LiveKitDev>, mut response: Response) -> Response {
-    let since = Duration::from_secs(u64::try_from(server.clock().now_s(Hand::Tokens)).unwrap_or_default());
+    let since =
+        Duration::from_secs(u64::try_from(server.clock().now_s(ClockHandle::Tokens)).unwrap_or_default());
     if let Ok(date) = HeaderValue::try_from(httpdate::fmt_http_date(UNIX_EPOCH + since)) {
         response.headers_mut().insert(DATE, date);
     }

@@ -21,7 +21,7 @@ use livekit_protocol::ParticipantInfo;
 use crate::{
     Config, LiveKitDev,
     auth::{Caller, TokenError},
-    clock::Hand,
+    clock::ClockHandle,
     grants::{Claims, VideoGrant},
     limits, redis,
     room_service::NO_NODES,
@@ -230,7 +230,7 @@ pub(crate) fn enter<T>(
     if admission.metadata.len() > limits::METADATA {
         return Err(JoinError::ClosedByMedia);
     }
-    let now_ms = server.clock().now_ms(Hand::Rooms);
+    let now_ms = server.clock().now_ms(ClockHandle::Rooms);
     let admitted = server.change(|world, config| {
         let (admitted, effects) = world.admit(admission, config, now_ms);
         (admitted.map(|participant| then(world, config, &participant)), effects)

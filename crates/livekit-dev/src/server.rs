@@ -9,7 +9,7 @@ use tokio::{net::TcpListener, sync::watch, time::MissedTickBehavior};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    clock::{Clock, Hand},
+    clock::{Clock, ClockHandle},
     config::Config,
     egress,
     faults::{About, Faults, Plan},
@@ -113,7 +113,7 @@ impl LiveKitDev {
     }
 
     pub(crate) fn tick(&self) {
-        let now_s = self.0.clock.now_s(Hand::Rooms);
+        let now_s = self.0.clock.now_s(ClockHandle::Rooms);
         self.change(|world, _| ((), world.tick(now_s)));
         egress::work(self);
     }
@@ -157,7 +157,7 @@ impl LiveKitDev {
 
     /// Nanoseconds since the epoch, as recordings are stamped.
     pub(crate) fn now_ns(&self) -> i64 {
-        self.0.clock.now_ms(Hand::Rooms).saturating_mul(1_000_000)
+        self.0.clock.now_ms(ClockHandle::Rooms).saturating_mul(1_000_000)
     }
 
     pub(crate) fn clock(&self) -> &Clock {

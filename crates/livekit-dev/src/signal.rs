@@ -16,7 +16,7 @@ use axum::{extract::ws::WebSocketUpgrade, response::Response};
 use self::{join::Join, slots::Slot, socket::Socket};
 use crate::{
     JoinError, LiveKitDev,
-    clock::Hand,
+    clock::ClockHandle,
     grants::Claims,
     media::{self, Command, Entry, Incoming, Outgoing, Resume},
     rtc,
@@ -69,7 +69,7 @@ fn enter(
     outgoing: Outgoing,
 ) -> Result<Entered, JoinError> {
     let connection = server.media().next_connection();
-    let now_ms = server.clock().now_ms(Hand::Rooms);
+    let now_ms = server.clock().now_ms(ClockHandle::Rooms);
     let (room, identity) = (admission.room.name.clone(), admission.identity.clone());
     let session = rtc::enter(server, admission, |world, config, info| {
         let session = Session { room: room.clone(), identity, sid: info.sid.clone() };
@@ -96,7 +96,7 @@ fn resume(
     outgoing: Outgoing,
 ) -> Entered {
     let connection = server.media().next_connection();
-    let now_ms = server.clock().now_ms(Hand::Rooms);
+    let now_ms = server.clock().now_ms(ClockHandle::Rooms);
     let session = server.change(|world, config| {
         let (sid, effects) = world.resume(admission, config, now_ms);
         let (room, identity) = (admission.room.name.clone(), admission.identity.clone());

@@ -9,7 +9,7 @@ use livekit_protocol::{
 
 use crate::{
     ClientFault, LiveKitDev, auth,
-    clock::Hand,
+    clock::ClockHandle,
     config::{Stop, Store, Switches, Worker},
     egress,
     media::Command,
@@ -17,7 +17,7 @@ use crate::{
     state::occupant::PublishError,
     webhook::{
         Delivery,
-        chaos::{ArmedMishap, Mishap, Order},
+        chaos::{ArmedMishap, Order, WebhookFault},
     },
 };
 
@@ -61,7 +61,7 @@ impl LiveKitDev {
         identity: &str,
         reason: DisconnectReason,
     ) -> Result<(), NotConnected> {
-        let now_s = self.clock().now_s(Hand::Rooms);
+        let now_s = self.clock().now_s(ClockHandle::Rooms);
         let left = self.change(|world, _| {
             let connected = world.is_connected(room, identity);
             (connected, world.leave(room, identity, reason, now_s))
@@ -179,11 +179,11 @@ impl LiveKitDev {
 impl LiveKitDev {
     /// Moves the rooms on and looks for expired ones at once. Tokens and signatures keep their time.
     pub fn advance_clock(&self, by: Duration) {
-        self.advance(Hand::Rooms, by);
+        self.advance(ClockHandle::Rooms, by);
     }
 
     /// Moves one hand of the clock on.
-    pub fn advance(&self, hand: Hand, by: Duration) {
+    pub fn advance(&self, hand: ClockHandle, by: Duration) {
         self.clock().advance(hand, by);
         self.tick();
     }
@@ -196,7 +196,7 @@ impl LiveKitDev {
 
     /// The process ends in this way and comes back.
     pub fn restart_after(&self, stop: Stop) {
-        let now_ms = self.clock().now_ms(Hand::Rooms);
+        let now_ms = self.clock().now_ms(ClockHandle::Rooms);
         self.change(|world, config| {
             let effects = world.restart(config.store, stop, now_ms);
             self.webhooks().forget();
@@ -210,7 +210,7 @@ impl LiveKitDev {
 
     /// Redis loses its data while the server runs on. Nothing happens to a server that has none.
     pub fn flush(&self) {
-        let now_ms = self.clock().now_ms(Hand::Rooms);
+        let now_ms = self.clock().now_ms(ClockHandle::Rooms);
         if self.config().store == Store::RedisLike {
             self.alter(|world| world.flush(self.config(), now_ms));
         }
@@ -252,12 +252,12 @@ impl LiveKitDev {
     }
 
     /// Every event meets this mishap from now on.
-    pub fn inject_mishap(&self, mishap: Mishap) {
+    pub fn inject_webhook_fault(&self, mishap: WebhookFault) {
         self.arm_mishap(ArmedMishap { mishap, event: None, times: None });
     }
 
     /// The next event of this name meets this mishap (`room_finished`, …).
-    pub fn inject_mishap_into_next(&self, event: &str, mishap: Mishap) {
+    pub fn inject_fault_into_next_webhook(&self, event: &str, mishap: WebhookFault) {
         self.arm_mishap(ArmedMishap { mishap, event: Some(event.to_owned()), times: Some(1) });
     }
 

@@ -20,7 +20,7 @@ use self::{
     queue::{Key, Queues},
 };
 use crate::{
-    clock::{Clock, Hand},
+    clock::{Clock, ClockHandle},
     config::{Config, WebhookConfig},
     state::event::Event,
 };
@@ -100,7 +100,7 @@ impl Webhooks {
 
     /// Signs and queues one event for every URL.
     pub(crate) fn emit(&self, event: Event, full_room: bool) {
-        let event = message::build(event, self.clock.now_s(Hand::Rooms), full_room);
+        let event = message::build(event, self.clock.now_s(ClockHandle::Rooms), full_room);
         let mut state = self.state.lock();
         remember(&mut state.emitted, event.clone());
         match message::sign(&event, &self.api_key, &self.api_secret) {
@@ -126,7 +126,7 @@ impl Webhooks {
     }
 
     fn enqueue(&self, state: &mut State, message: &Arc<Message>) {
-        let now_ms = self.clock.now_ms(Hand::Webhooks);
+        let now_ms = self.clock.now_ms(ClockHandle::Webhooks);
         for url in state.urls.clone() {
             let key = Key { url, resource: message.resource.clone() };
             if !state.queues.push(&key, message.clone(), now_ms, self.config.max_depth) {

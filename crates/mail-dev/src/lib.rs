@@ -153,7 +153,7 @@ impl MailDev {
     }
 
     /// Closes every new connection at once, until this is switched off.
-    pub fn be_down(&self, is_down: bool) {
+    pub fn set_down(&self, is_down: bool) {
         self.0.is_down.store(is_down, Ordering::SeqCst);
     }
 

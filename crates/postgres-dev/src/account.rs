@@ -67,7 +67,7 @@ impl Account {
     }
 
     /// Lets this account pass through `dir`, which remains closed to all other accounts.
-    pub fn let_through(&self, dir: &Path) -> io::Result<()> {
+    pub fn allow_traversal(&self, dir: &Path) -> io::Result<()> {
         chown(dir, None, Some(self.gid))?;
         fs::set_permissions(dir, fs::Permissions::from_mode(0o710))
     }

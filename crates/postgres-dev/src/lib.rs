@@ -100,10 +100,10 @@ impl Postgres {
 
 /// Lets the account that runs the server pass through directories that were just created. Does nothing when this process
 /// runs the server under its own account.
-pub fn let_through(made: &[&Path]) -> anyhow::Result<()> {
+pub fn allow_traversal(made: &[&Path]) -> anyhow::Result<()> {
     let Some(account) = Account::for_server()? else { return Ok(()) };
     for dir in made {
-        account.let_through(dir).with_context(|| format!("{} cannot be opened", dir.display()))?;
+        account.allow_traversal(dir).with_context(|| format!("{} cannot be opened", dir.display()))?;
     }
     Ok(())
 }
@@ -138,7 +138,7 @@ fn reachable(data_dir: &Path, account: Option<&Account>) -> anyhow::Result<PathB
     if !account::is_ours(&fallback)? {
         bail!("{} belongs to another user; give another --data-dir", fallback.display());
     }
-    account.let_through(&fallback)?;
+    account.allow_traversal(&fallback)?;
     Ok(fallback)
 }
 

@@ -55,11 +55,11 @@ impl AdminService for Rooms {
         let request = request.into_inner();
         as_admin(request.caller)?;
         let mut wrong = Fields::default();
-        let (limit, after) = wrong.check(page::asked(request.limit, request.cursor.as_deref()));
+        let (limit, after) = wrong.check(page::page_request(request.limit, request.cursor.as_deref()));
         let room = wrong.check(maybe_key("roomName", request.room_name.unwrap_or_default(), MAX_NAME_CHARS));
         wrong.finish()?;
         let room = non_empty(room);
-        let events = admin::list_events(&self.pool, room.as_deref(), after, page::one_more(limit)).await;
+        let events = admin::list_events(&self.pool, room.as_deref(), after, page::fetch_limit(limit)).await;
         let (events, next_cursor) = page::page(events.map_err(Error::from)?, limit, |event| Cursor {
             at: event.received_at,
             id: event.key,

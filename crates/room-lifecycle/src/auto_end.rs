@@ -2,7 +2,7 @@
 //! (livekit.md §3). First the end is announced. A later check carries it out if it finds the room empty after the
 //! announced time. A token request, an observed participant or an event of a participant cancels the announcement.
 
-use chassis::db::retried;
+use chassis::db::retry_on_contention;
 use domain::{EndReason, LiveStatus, NestId, OwnerKind};
 
 use crate::{
@@ -39,7 +39,7 @@ impl Rooms {
         }
         if is_listed_empty
             && self.is_counted_empty(record).await?
-            && retried(|| self.auto_end(record)).await?
+            && retry_on_contention(|| self.auto_end(record)).await?
         {
             tracing::info!(room.owner = %record.owner_id, "ended an owner whose room stayed empty");
             count_auto_ended(record.kind);

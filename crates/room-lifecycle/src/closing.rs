@@ -2,7 +2,7 @@
 //!
 //! Retiring a name is one transaction: the record changes to its next generation, its participants count as left, and a
 //! row says that the room is to be closed. Then a detached task deletes the room and removes the row. No answer waits
-//! longer for it than [`crate::diagnosis::Patience::answer`]. Any replica continues the deletions of another one.
+//! longer for it than [`crate::diagnosis::Timeouts::answer`]. Any replica continues the deletions of another one.
 
 use std::{
     collections::HashSet,
@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use chassis::{db::retried, lifecycle::Lost};
+use chassis::{db::retry_on_contention, lifecycle::TaskError};
 use domain::OwnerKind;
 use futures::future::join_all;
 use tokio::sync::Semaphore;
@@ -80,7 +80,7 @@ impl Rooms {
     /// `to_close` its room is deleted. False: the record has changed, or its owner is not open.
     pub(crate) async fn retire(&self, record: &Record, why: Why, to_close: bool) -> Result<bool, Error> {
         let to_close = to_close && self.livekit.may_delete();
-        if !retried(|| self.set_next_generation(record, why, to_close)).await? {
+        if !retry_on_contention(|| self.set_next_generation(record, why, to_close)).await? {
             return Ok(false);
         }
         tracing::info!(room.owner = %record.owner_id, why = why.as_str(), "room replaced by its next generation");
@@ -151,10 +151,10 @@ impl Rooms {
                 tracing::warn!(%error, room.name = room, "deleting a retired room failed; it will be retried");
             }
         };
-        let deleting = self.lifecycle.outlive("close room", DELETION_TIMEOUT, flow);
-        match tokio::time::timeout(self.patience.answer, deleting).await {
-            Ok(Ok(()) | Err(Lost::Stopping | Lost::Panicked)) => {}
-            Ok(Err(Lost::Deadline)) => {
+        let deleting = self.lifecycle.run_detached("close room", DELETION_TIMEOUT, flow);
+        match tokio::time::timeout(self.timeouts.answer, deleting).await {
+            Ok(Ok(()) | Err(TaskError::Stopping | TaskError::Panicked)) => {}
+            Ok(Err(TaskError::Deadline)) => {
                 tracing::warn!(room.name = name, "timed out deleting a retired room; it will be retried");
             }
             Err(_) => {
@@ -196,7 +196,7 @@ impl Rooms {
         name: &'static str,
         flow: impl Future<Output = Result<T, Error>> + Send + 'static,
     ) -> Option<Result<T, Error>> {
-        let outcome = tokio::time::timeout(self.patience.answer, self.run(name, flow)).await.ok();
+        let outcome = tokio::time::timeout(self.timeouts.answer, self.run(name, flow)).await.ok();
         if outcome.is_none() {
             tracing::warn!(task = name, "timed out waiting for LiveKit; continuing in the background");
         }

@@ -4,13 +4,13 @@ use std::{net::SocketAddr, time::Duration};
 
 use chassis::{
     clock::Clock,
-    config::{LiveKit, LiveKitArgs, Problems, ServiceArgs, given, token_ttl},
+    config::{LiveKit, LiveKitArgs, Problems, ServiceArgs, non_blank, token_ttl},
     db, grpc,
 };
 use domain::RoomCreation;
 use secrecy::SecretString;
 
-use crate::{diagnosis::Patience, nests::link::EventKind};
+use crate::{diagnosis::Timeouts, nests::link::EventKind};
 pub use crate::{
     lanes::Pace,
     recordings::settings::{RecordingArgs, RecordingSettings},
@@ -75,7 +75,7 @@ pub struct Config {
     pub app_url: Option<String>,
     pub recordings: RecordingSettings,
     /// Other than the default only where a test needs it.
-    pub patience: Patience,
+    pub timeouts: Timeouts,
     /// Other than the default only where a test needs it.
     pub pace: Pace,
     /// For webhook tokens and timers only.
@@ -121,7 +121,7 @@ impl Args {
             Duration::from_hours(25)..=Duration::from_hours(24 * 3660),
             "25h to 10years",
         );
-        let app_url = given(self.app_url);
+        let app_url = non_blank(self.app_url);
         let app_url = app_url.and_then(|url| problems.base_url("APP_URL", Some(url), &["http", "https"]));
         let recordings = self.recordings.check(problems);
         let webhook_keys = webhook_keys(
@@ -144,7 +144,7 @@ impl Args {
             events_keep,
             app_url,
             recordings,
-            patience: Patience::default(),
+            timeouts: Timeouts::default(),
             pace: Pace::default(),
             clock: Clock::default(),
         })

@@ -35,20 +35,20 @@ use crate::{
 /// Timeouts of the parts of a diagnosis (the gateway waits 2 s for all of them), and of work that continues without its
 /// caller.
 #[derive(Clone, Copy, Debug)]
-pub struct Patience {
+pub struct Timeouts {
     /// How long LiveKit may take to answer a probe before it counts as silent.
-    pub look: Duration,
+    pub probe: Duration,
     /// How long the caller waits until a missing room is recreated.
-    pub remake: Duration,
+    pub recreate: Duration,
     /// How long an answer waits until LiveKit has deleted a room or removed a participant.
     pub answer: Duration,
 }
 
-impl Default for Patience {
+impl Default for Timeouts {
     fn default() -> Self {
         Self {
-            look: Duration::from_millis(900),
-            remake: Duration::from_millis(700),
+            probe: Duration::from_millis(900),
+            recreate: Duration::from_millis(700),
             answer: Duration::from_millis(500),
         }
     }
@@ -202,7 +202,7 @@ impl Rooms {
     async fn recreate_room(&self, owner: Owner) -> bool {
         let rooms = self.clone();
         let making = self.run("repair by diagnosis", async move { rooms.ensure(owner, true).await });
-        match tokio::time::timeout(self.patience.remake, making).await {
+        match tokio::time::timeout(self.timeouts.recreate, making).await {
             Ok(Ok(_)) => true,
             Ok(Err(error)) => {
                 tracing::info!(%error, owner.id = %owner.id(), "repair by diagnosis failed");

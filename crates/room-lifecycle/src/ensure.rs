@@ -4,7 +4,7 @@
 //! Replicas that race reach the same generation, because each change is a compare-and-swap on the row. A token is
 //! signed only for a row that was read again as active (docs/decisions/0002-generations.md).
 
-use chassis::{db, lifecycle::Lost};
+use chassis::{db, lifecycle::TaskError};
 use domain::{NestId, Owner, OwnerKind, REFRESH_AFTER, RoomStatus, is_fresh};
 use time::{Duration, OffsetDateTime};
 
@@ -268,9 +268,9 @@ impl Rooms {
         flow: impl Future<Output = Result<T, Error>> + Send + 'static,
     ) -> Result<T, Error> {
         self.lifecycle
-            .outlive(name, crate::FLOW_TIMEOUT, flow)
+            .run_detached(name, crate::FLOW_TIMEOUT, flow)
             .await
-            .map_err(|lost: Lost| Error::from(lost))?
+            .map_err(|error: TaskError| Error::from(error))?
     }
 }
 

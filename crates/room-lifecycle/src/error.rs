@@ -2,7 +2,7 @@
 
 use chassis::{
     db::{self, DatabaseError},
-    lifecycle::Lost,
+    lifecycle::TaskError,
     service::StartError,
     status::{Reason, Refusal},
 };
@@ -22,7 +22,7 @@ pub enum Error {
     #[error("the HTTP client for LiveKit could not be created: {0}")]
     Http(#[from] reqwest::Error),
     #[error(transparent)]
-    Lost(#[from] Lost),
+    Task(#[from] TaskError),
     #[error(transparent)]
     Untrusted(#[from] Untrusted),
     #[error(transparent)]
@@ -75,11 +75,11 @@ impl From<Error> for Refusal {
                 tracing::warn!(%error, "a request failed because of LiveKit");
                 Self::unavailable(Reason::LivekitUnavailable, 2)
             }
-            Error::Http(_) | Error::Lost(Lost::Panicked) => Self::internal(),
-            Error::Lost(Lost::Deadline) | Error::Unsettled | Error::Unfinished => {
+            Error::Http(_) | Error::Task(TaskError::Panicked) => Self::internal(),
+            Error::Task(TaskError::Deadline) | Error::Unsettled | Error::Unfinished => {
                 Self::unavailable(Reason::LivekitUnavailable, 1)
             }
-            Error::Lost(Lost::Stopping) => Self::unavailable(Reason::ServiceUnavailable, 1),
+            Error::Task(TaskError::Stopping) => Self::unavailable(Reason::ServiceUnavailable, 1),
             Error::Untrusted(why) => why.into(),
             Error::Live(why) => why.into(),
             Error::Nest(why) => why.into(),

@@ -32,7 +32,7 @@ const PROBE_ROOM_TIMEOUT: u32 = 30;
 impl Rooms {
     /// Takes one turn, once a second: probes the participants that are due, and writes the answers. Does nothing while
     /// another replica has the turn, or while deletion is off, because then no probe room could be deleted.
-    pub async fn watch_ghosts(&self) -> Result<(), Error> {
+    pub async fn probe_participants(&self) -> Result<(), Error> {
         if !self.livekit.may_delete() {
             return Ok(());
         }

@@ -99,7 +99,7 @@ pub struct Rooms {
     recordings_keep: Option<time::Duration>,
     /// Whether nests that request it are streamed.
     streams: bool,
-    patience: diagnosis::Patience,
+    timeouts: diagnosis::Timeouts,
     clock: Clock,
     lifecycle: Lifecycle,
     flow_locks: keyed_lock::KeyedLocks,
@@ -123,7 +123,7 @@ impl Rooms {
         Ok(Self {
             pool,
             livekit,
-            probe: diagnosis::Probe::new(&config.livekit, config.patience.look)?,
+            probe: diagnosis::Probe::new(&config.livekit, config.timeouts.probe)?,
             app_url: config.app_url.as_deref().map(Arc::from),
             address: Arc::new(config.livekit.clone()),
             deployment: found.id,
@@ -135,7 +135,7 @@ impl Rooms {
             output: config.recordings.output.as_ref().map(recordings::output::Output::new).transpose()?,
             recordings_keep: config.recordings.keep,
             streams: config.recordings.hls && config.recordings.output.is_some(),
-            patience: config.patience,
+            timeouts: config.timeouts,
             clock: config.clock,
             lifecycle: lifecycle.clone(),
             flow_locks: keyed_lock::KeyedLocks::default(),
@@ -172,59 +172,77 @@ impl Rooms {
     }
 
     fn spawn_loops(&self, config: &Config) {
-        use chassis::reconcile::{every, listen};
+        use chassis::reconcile::{listen, spawn_periodic};
         let rooms = self.clone();
-        every(&self.lifecycle, "rooms", config.pass_period, self.pass_nudge.clone(), move || {
+        spawn_periodic(&self.lifecycle, "rooms", config.pass_period, self.pass_nudge.clone(), move || {
             let rooms = rooms.clone();
             async move { rooms.pass().await }
         });
         let rooms = self.clone();
-        every(&self.lifecycle, "room_marks", POLL_PERIOD, self.marks_nudge.clone(), move || {
+        spawn_periodic(&self.lifecycle, "room_marks", POLL_PERIOD, self.marks_nudge.clone(), move || {
             let rooms = rooms.clone();
             async move { rooms.drain().await.map(drop) }
         });
         let rooms = self.clone();
-        every(&self.lifecycle, "rooms_to_close", POLL_PERIOD, Nudge::default(), move || {
+        spawn_periodic(&self.lifecycle, "rooms_to_close", POLL_PERIOD, Nudge::default(), move || {
             let rooms = rooms.clone();
             async move { rooms.close_due().await }
         });
         let rooms = self.clone();
-        every(&self.lifecycle, "live_rooms", DUE_PERIOD, Nudge::default(), move || {
+        spawn_periodic(&self.lifecycle, "live_rooms", DUE_PERIOD, Nudge::default(), move || {
             let rooms = rooms.clone();
             async move { rooms.start_due().await }
         });
         let rooms = self.clone();
-        every(&self.lifecycle, "room_watch", WATCH_PERIOD, Nudge::default(), move || {
+        spawn_periodic(&self.lifecycle, "room_watch", WATCH_PERIOD, Nudge::default(), move || {
             let rooms = rooms.clone();
             async move { rooms.watch().await }
         });
         let rooms = self.clone();
         // A loop of its own: LiveKit waits 3 s before it answers that no node has a participant.
-        every(&self.lifecycle, "ghosts", PROBE_PERIOD, Nudge::default(), move || {
+        spawn_periodic(&self.lifecycle, "ghosts", PROBE_PERIOD, Nudge::default(), move || {
             let rooms = rooms.clone();
-            async move { rooms.watch_ghosts().await }
+            async move { rooms.probe_participants().await }
         });
         let rooms = self.clone();
         // A loop of its own: recorders may take 25 s to answer, and nothing else has to wait for that.
-        every(&self.lifecycle, "recordings", config.pass_period, self.recordings_nudge.clone(), move || {
-            let rooms = rooms.clone();
-            async move {
-                let watched = rooms.watch_recordings().await;
-                rooms.removals_nudge.now();
-                watched
-            }
-        });
+        spawn_periodic(
+            &self.lifecycle,
+            "recordings",
+            config.pass_period,
+            self.recordings_nudge.clone(),
+            move || {
+                let rooms = rooms.clone();
+                async move {
+                    let watched = rooms.watch_recordings().await;
+                    rooms.removals_nudge.now();
+                    watched
+                }
+            },
+        );
         let rooms = self.clone();
         // Loops of their own: a slow bucket must not delay the watch of recordings.
-        every(&self.lifecycle, "recording_files", FILES_PERIOD, self.files_nudge.clone(), move || {
-            let rooms = rooms.clone();
-            async move { rooms.look_for_files().await }
-        });
+        spawn_periodic(
+            &self.lifecycle,
+            "recording_files",
+            FILES_PERIOD,
+            self.files_nudge.clone(),
+            move || {
+                let rooms = rooms.clone();
+                async move { rooms.check_files().await }
+            },
+        );
         let rooms = self.clone();
-        every(&self.lifecycle, "removals", config.pass_period, self.removals_nudge.clone(), move || {
-            let rooms = rooms.clone();
-            async move { rooms.remove_recordings().await }
-        });
+        spawn_periodic(
+            &self.lifecycle,
+            "removals",
+            config.pass_period,
+            self.removals_nudge.clone(),
+            move || {
+                let rooms = rooms.clone();
+                async move { rooms.remove_recordings().await }
+            },
+        );
         listen(&self.lifecycle, config.database.url.clone(), "room_marks", self.marks_nudge.clone());
     }
 }
@@ -234,7 +252,8 @@ pub async fn start(config: &Config, runtime: &Runtime) -> Result<Routes, StartEr
     chassis::telemetry::meters::describe(meters::METERS, meters::TASKS);
     let pool = service::database(&config.database, runtime).await?;
     let rooms =
-        service::once_it_answers(runtime, || Rooms::new(config, pool.clone(), &runtime.lifecycle)).await?;
+        service::retry_until_available(runtime, || Rooms::new(config, pool.clone(), &runtime.lifecycle))
+            .await?;
     let probed = rooms.livekit.clone();
     runtime.readiness.watch(&runtime.lifecycle, "livekit", false, move || {
         let livekit = probed.clone();

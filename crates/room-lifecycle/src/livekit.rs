@@ -209,7 +209,7 @@ where
     let span = telemetry::client(|| span(method));
     let outcome = lanes::waiting(call.instrument(span.clone())).await.map_err(LiveKitError::from);
     if !method.starts_with("List") && method != "UpdateSubscriptions" {
-        telemetry::changed();
+        telemetry::mark_pass_changed();
     }
     if let Err(error) = &outcome {
         span.record("otel.status_code", "ERROR");

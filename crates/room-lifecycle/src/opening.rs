@@ -55,7 +55,7 @@ impl Rooms {
             Work::Reconcile => {
                 let flow =
                     self.run("settle room", Box::pin(async move { rooms.reconcile_owner(owner).await }));
-                tokio::time::timeout(self.patience.answer, flow).await
+                tokio::time::timeout(self.timeouts.answer, flow).await
             }
         };
         match outcome {

@@ -57,7 +57,7 @@ pub async fn drain(pool: &PgPool) -> Result<Drained, sqlx::Error> {
 
 /// Drains one batch of marks. If one of its rows cannot be written, drains each room on its own.
 pub async fn drain_batch(pool: &PgPool) -> Result<Drained, sqlx::Error> {
-    let marks = match db::retried(|| batch(pool)).await? {
+    let marks = match db::retry_on_contention(|| batch(pool)).await? {
         Outcome::Done(drained) => return Ok(drained),
         Outcome::Refused { marks, .. } => marks,
     };
@@ -103,7 +103,7 @@ async fn drain_room(pool: &PgPool, room: Uuid, marks: &[i64]) -> Result<Drained,
         let marks = store::take_marks_of_room(&mut *tx, room, marks).await?;
         write(tx, marks, started).await
     };
-    match db::retried(alone).await? {
+    match db::retry_on_contention(alone).await? {
         Outcome::Done(drained) => Ok(drained),
         Outcome::Refused { marks, error } => {
             tracing::warn!(%error, live_room.id = %room, "failed to write a listing row; set aside");

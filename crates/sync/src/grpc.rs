@@ -3,7 +3,7 @@
 use chassis::{
     field::{Fields, maybe_line, maybe_one_of},
     grpc::timestamp,
-    page::{self, one_more},
+    page::{self, fetch_limit},
 };
 use futures::{StreamExt, TryStreamExt, stream::BoxStream};
 use proto::sync::v1::{
@@ -29,7 +29,7 @@ impl SyncService for Listing {
         let request = request.into_inner();
         let viewer = Viewer::of(request.caller)?;
         let mut wrong = Fields::default();
-        let (limit, after) = wrong.check(page::asked(request.limit, request.cursor.as_deref()));
+        let (limit, after) = wrong.check(page::page_request(request.limit, request.cursor.as_deref()));
         let filter = Filter {
             status: wrong.check(maybe_one_of("status", request.status)),
             search: Search::of(&wrong.check(maybe_line(
@@ -44,7 +44,7 @@ impl SyncService for Listing {
         // them run at the same time, so that other pages and the marks get their connections.
         let is_long = filter.search.is_some() || (!viewer.is_admin && !viewer.groups.is_empty());
         let _permit = if is_long { self.searches.acquire().await.ok() } else { None };
-        let rows = store::list_streams(&self.pool, &viewer, &filter, one_more(limit)).await;
+        let rows = store::list_streams(&self.pool, &viewer, &filter, fetch_limit(limit)).await;
         Ok(Response::new(convert::streams(rows.map_err(Error::from)?, limit, &viewer)))
     }
 

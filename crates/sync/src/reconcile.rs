@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use chassis::reconcile::{Nudge, every, listen};
+use chassis::reconcile::{Nudge, listen, spawn_periodic};
 use secrecy::SecretString;
 
 use crate::{
@@ -42,13 +42,13 @@ impl Listing {
     pub(crate) fn spawn_loops(&self, url: SecretString, changes: Nudge) {
         let marks = Nudge::default();
         let (listing, more) = (self.clone(), marks.clone());
-        every(&self.lifecycle, "listing", POLL, marks.clone(), move || {
+        spawn_periodic(&self.lifecycle, "listing", POLL, marks.clone(), move || {
             let (listing, more) = (listing.clone(), more.clone());
             async move { listing.take_marks(&more).await }
         });
         listen(&self.lifecycle, url, "live_stream_dirty", marks.clone());
         let feed = self.feed.clone();
-        every(&self.lifecycle, "listing_feed", POLL_FOLLOWED, changes, move || {
+        spawn_periodic(&self.lifecycle, "listing_feed", POLL_FOLLOWED, changes, move || {
             let feed = feed.clone();
             if feed.is_followed() {
                 marks.now();
@@ -56,7 +56,7 @@ impl Listing {
             async move { feed.pass().await }
         });
         let listing = self.clone();
-        every(&self.lifecycle, "listing_upkeep", PAGE_PERIOD, Nudge::default(), move || {
+        spawn_periodic(&self.lifecycle, "listing_upkeep", PAGE_PERIOD, Nudge::default(), move || {
             let listing = listing.clone();
             async move { listing.upkeep().await }
         });

@@ -30,14 +30,14 @@ pub async fn livekit() -> LiveKit {
 ///
 /// With `config.store = Store::RedisLike`, rooms survive a crash. With `config.wait_speed = 1`, calls that no node
 /// answers wait as long as on a real server. With 0 they wait until the test moves the hand `Waits`. The real server
-/// creates no room for 5 s after a crash and for 2 s after a flush: `config.dead_node_lingers` and
+/// creates no room for 5 s after a crash and for 2 s after a flush: `config.dead_node_timeout` and
 /// `config.node_returns_after` set these times, which are zero here.
 pub async fn livekit_with(amend: impl FnOnce(&mut Config)) -> LiveKit {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("the port's address");
     let mut config = Config::new("devkey", crate::secret());
     config.wait_speed = WAIT_SPEED;
-    config.dead_node_lingers = Duration::ZERO;
+    config.dead_node_timeout = Duration::ZERO;
     config.node_returns_after = Duration::ZERO;
     config.numbers_lag = Duration::ZERO;
     amend(&mut config);

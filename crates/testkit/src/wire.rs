@@ -71,7 +71,7 @@ impl Wire {
     }
 
     /// Sends new connections to another `host:port`. Existing ones stay.
-    pub fn lead_to(&self, target: String) {
+    pub fn set_target(&self, target: String) {
         *locked(&self.target) = target;
     }
 

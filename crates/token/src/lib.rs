@@ -54,7 +54,9 @@ pub async fn start(config: &Config, room: Transport, runtime: &Runtime) -> Resul
         async move { joins.count_arrivals(&pool, Instant::now()).await.map(drop) }
     };
     let expiry = runtime.expiry(&config.database.dependency());
-    expiry.enter(|| reconcile::every(&runtime.lifecycle, "joins", JOINS_PERIOD, Nudge::default(), pass));
+    expiry.enter(|| {
+        reconcile::spawn_periodic(&runtime.lifecycle, "joins", JOINS_PERIOD, Nudge::default(), pass)
+    });
     let issuer = Issuer::new(
         pool,
         RoomServiceClient::new(room).max_decoding_message_size(MESSAGE_LIMIT),

@@ -3,7 +3,7 @@
 
 use std::fmt::Write;
 
-use chassis::http::escaped;
+use chassis::http::escape_html;
 use time::{OffsetDateTime, UtcOffset, format_description::BorrowedFormatItem, macros::format_description};
 
 use super::template_data::{Meeting, TemplateData};
@@ -88,10 +88,10 @@ impl EmailMessage {
     pub fn html(&self) -> String {
         let mut html = String::from("<!doctype html><html><body style=\"font-family: sans-serif\">");
         for paragraph in &self.paragraphs {
-            let _ = write!(html, "<p>{}</p>", escaped(paragraph).replace('\n', "<br>"));
+            let _ = write!(html, "<p>{}</p>", escape_html(paragraph).replace('\n', "<br>"));
         }
         for (name, url) in &self.links {
-            let _ = write!(html, "<p><a href=\"{}\">{name}</a></p>", escaped(url));
+            let _ = write!(html, "<p><a href=\"{}\">{name}</a></p>", escape_html(url));
         }
         html + "</body></html>"
     }

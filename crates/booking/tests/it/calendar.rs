@@ -80,7 +80,7 @@ async fn organizer_is_the_host_with_the_sender_address(pool: PgPoolOptions, conn
     let running = CancellationToken::new();
     let _stopping = running.clone().drop_guard();
     let (_, email) = mail_server(&running).await;
-    let world = World::with(pool, connect, |config| config.telling.email = Some(email)).await;
+    let world = World::with(pool, connect, |config| config.notifications.email = Some(email)).await;
     let mut request = world.request(3000).await;
     request.caller = Some(Caller { email: "ada@example.org".into(), ..person("ada") });
     let booking = created(world.client.clone().create_booking(request).await);

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use booking::{Bookings, Config, Policy, RoomCreation, Telling};
+use booking::{Bookings, Config, NotificationSettings, Policy, RoomCreation};
 use chassis::{
     db,
     grpc::{self, GuardLayer, MESSAGE_LIMIT, timestamp},
@@ -209,7 +209,7 @@ fn config(database: db::Settings, grpc: grpc::Settings, room: SocketAddr) -> Con
         app_url: "https://app.example.org".into(),
         policy: Policy::Either,
         room_creation: RoomCreation::AtBooking,
-        telling: Telling::default(),
+        notifications: NotificationSettings::default(),
     }
 }
 

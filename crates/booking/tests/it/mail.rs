@@ -17,9 +17,9 @@ async fn both_parties_get_mails_of_a_booking_in_order(pool: PgPoolOptions, conne
     let _stopping = running.clone().drop_guard();
     let (mail, email) = mail_server(&running).await;
     let mut world = World::with(pool, connect, |config| {
-        config.telling.email = Some(email);
-        config.telling.api_url = Some("https://api.example.org".into());
-        config.telling.link_secrets = vec!["s".repeat(32).into()];
+        config.notifications.email = Some(email);
+        config.notifications.api_url = Some("https://api.example.org".into());
+        config.notifications.link_secrets = vec!["s".repeat(32).into()];
     })
     .await;
     world.client = world.running().await;
@@ -64,14 +64,14 @@ async fn mails_are_delivered_after_an_hour_of_downtime(pool: PgPoolOptions, conn
     let booking = post.booking("Lesson", 5000).await;
     post.happened("booking_created", booking, "ada").await;
     post.happened("booking_rescheduled", booking, "ada").await;
-    post.mail.be_down(true);
+    post.mail.set_down(true);
     assert_eq!(post.pass().await, 1, "only the head of a stream is tried");
     assert_eq!(post.pass().await, 0, "the next attempt is not due yet");
     post.advance(60).await;
     assert_eq!(post.pass().await, 1);
     assert!(post.states().await.iter().all(|state| state.starts_with("pending")));
     post.advance(2 * 60).await;
-    post.mail.be_down(false);
+    post.mail.set_down(false);
     assert_eq!(post.pass().await, 2);
     assert_eq!(post.subjects("ada"), ["Booked: Lesson", "Moved: Lesson"]);
 }
@@ -181,7 +181,7 @@ async fn delivery_is_given_up_and_frees_its_stream_after_72_hours(
 ) {
     let mut post = Post::by_mail(pool, connect).await;
     let booking = post.booked(&["bob"]).await;
-    post.mail.be_down(true);
+    post.mail.set_down(true);
     post.pass().await;
     post.advance(71 * 60).await;
     post.pass().await;
@@ -191,7 +191,7 @@ async fn delivery_is_given_up_and_frees_its_stream_after_72_hours(
     post.pass().await;
     let states = post.states().await;
     assert!(states[0].starts_with("dead") && states[1].starts_with("pending"), "{states:?}");
-    post.mail.be_down(false);
+    post.mail.set_down(false);
     post.make_due().await;
     post.pass().await;
     assert_eq!(post.subjects("bob"), ["Moved: Lesson"]);
@@ -246,7 +246,7 @@ async fn admins_list_dead_pending_and_waiting_deliveries(pool: PgPoolOptions, co
     post.happened("unheard_of", booking, "bob").await;
     post.happened("booking_created", booking, "ada").await;
     post.happened("booking_created", booking, "eve").await;
-    post.mail.be_down(true);
+    post.mail.set_down(true);
     post.pass().await;
     let world = World::new(pool, connect).await;
     let list = async |caller, state: i32| {

@@ -77,7 +77,7 @@ async fn nothing_is_given_up_when_the_sender_is_refused(pool: PgPoolOptions, con
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn failures_of_the_server_open_the_circuit(pool: PgPoolOptions, connect: PgConnectOptions) {
     let mut post = Post::by_mail(pool, connect).await;
-    let email = post.telling.email.as_mut().unwrap();
+    let email = post.notifications.email.as_mut().unwrap();
     let url = email.smtp_url.expose_secret().replace("smtp://", "smtp://us%20er:pass%40word@");
     email.smtp_url = url.into();
     post.mail.offer(&["8BITMIME", "AUTH PLAIN"]);
@@ -183,7 +183,7 @@ async fn non_ascii_addresses_are_given_up_without_smtputf8(pool: PgPoolOptions, 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn idn_domains_are_sent_in_punycode(pool: PgPoolOptions, connect: PgConnectOptions) {
     let mut post = Post::by_mail(pool, connect).await;
-    let email = post.telling.email.as_mut().unwrap();
+    let email = post.notifications.email.as_mut().unwrap();
     email.from = "Grün <no-reply@grün.example>".parse().unwrap();
     email.admin = Some("admin@grün.example".parse().unwrap());
     signs_in_as(&post, "bob", "bob@bücher.example").await;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::{Router, body::Bytes, extract::State, http::HeaderMap, response::IntoResponse, routing::post};
-use booking::{Email, Outbox, Telling, Webhook};
+use booking::{Email, NotificationSettings, Outbox, Webhook};
 use mail_dev::MailDev;
 use parking_lot::Mutex;
 use serde_json::Value;
@@ -22,7 +22,7 @@ pub struct Post {
     pub pool: PgPool,
     pub mail: MailDev,
     pub hook: Hook,
-    pub telling: Telling,
+    pub notifications: NotificationSettings,
     connect: PgConnectOptions,
     /// Cancelled when the process of the workers stops.
     pub stopping: CancellationToken,
@@ -33,14 +33,14 @@ impl Post {
     /// Configures e-mail only.
     pub async fn by_mail(pool: PgPoolOptions, connect: PgConnectOptions) -> Self {
         let mut post = Self::by_both(pool, connect).await;
-        post.telling.webhook = None;
+        post.notifications.webhook = None;
         post
     }
 
     /// Configures webhooks only.
     pub async fn by_webhook(pool: PgPoolOptions, connect: PgConnectOptions) -> Self {
         let mut post = Self::by_both(pool, connect).await;
-        post.telling.email = None;
+        post.notifications.email = None;
         post
     }
 
@@ -59,7 +59,7 @@ impl Post {
         let running = CancellationToken::new();
         let (mail, email) = mail_server(&running).await;
         let hook = Hook::start(&running).await;
-        let telling = Telling {
+        let notifications = NotificationSettings {
             email: Some(email),
             webhook: Some(hook.settings(true)),
             reminders: vec![std::time::Duration::from_hours(24), std::time::Duration::from_mins(15)],
@@ -71,7 +71,7 @@ impl Post {
             pool,
             mail,
             hook,
-            telling,
+            notifications,
             connect,
             stopping: CancellationToken::new(),
             _running: running.drop_guard(),
@@ -80,7 +80,7 @@ impl Post {
 
     /// Creates an outbox; each is a replica of its own.
     pub fn outbox(&self) -> Outbox {
-        Outbox::new(&self.telling, &self.pool, &self.stopping).unwrap()
+        Outbox::new(&self.notifications, &self.pool, &self.stopping).unwrap()
     }
 
     pub async fn pass(&self) -> usize {

@@ -47,7 +47,7 @@ async fn parties_are_reminded_24_h_and_15_min_before_the_start(
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn booking_gets_one_reminder_when_moved_ten_times(pool: PgPoolOptions, connect: PgConnectOptions) {
     let mut post = Post::by_mail(pool.clone(), connect.clone()).await;
-    let world = World::with(pool, connect, |config| config.telling = post.telling.clone()).await;
+    let world = World::with(pool, connect, |config| config.notifications = post.notifications.clone()).await;
     let booking = world.book(40 * 60).await;
     for minutes in 1..=10 {
         let start = booking.scheduled_at.unwrap().seconds + minutes * 60;
@@ -107,7 +107,7 @@ async fn reminder_is_dropped_when_booking_is_cancelled_or_moved(
 ) {
     let post = Post::by_mail(pool, connect).await;
     let (cancelled, moved_away) = (post.booking("Cancelled", 12).await, post.booking("Moved", 13).await);
-    post.mail.be_down(true);
+    post.mail.set_down(true);
     post.pass().await;
     sqlx::query!(
         "update sessions set status = 'cancelled', cancelled_at = app_now() where id = $1",
@@ -117,7 +117,7 @@ async fn reminder_is_dropped_when_booking_is_cancelled_or_moved(
     .await
     .unwrap();
     moved(&post, moved_away, 3000).await;
-    post.mail.be_down(false);
+    post.mail.set_down(false);
     post.make_due().await;
     post.pass().await;
     let mut states = post.states().await;
@@ -135,7 +135,7 @@ async fn reminder_does_not_wait_for_other_mails_of_its_booking(
     let post = Post::by_mail(pool, connect).await;
     let booking = post.booking("Lesson", 12).await;
     post.happened("recording_ready", booking, "bob").await;
-    post.mail.be_down(true);
+    post.mail.set_down(true);
     post.pass().await;
     sqlx::query!(
         "update notification_deliveries set due_at = 'infinity' where stream_key not like 'reminder:%'"
@@ -147,7 +147,7 @@ async fn reminder_does_not_wait_for_other_mails_of_its_booking(
         .execute(&post.pool)
         .await
         .unwrap();
-    post.mail.be_down(false);
+    post.mail.set_down(false);
     assert_eq!(reminded(&post).await, ["Soon: Lesson"]);
 }
 
@@ -158,10 +158,10 @@ async fn undelivered_24_h_reminder_does_not_delay_the_next_one(
 ) {
     let mut post = Post::by_mail(pool, connect).await;
     post.booking("Lesson", 23 * 60 + 50).await;
-    post.mail.be_down(true);
+    post.mail.set_down(true);
     post.pass().await;
     sqlx::query!("update notification_deliveries set due_at = 'infinity'").execute(&post.pool).await.unwrap();
-    post.mail.be_down(false);
+    post.mail.set_down(false);
     post.advance(23 * 60 + 40).await;
     assert_eq!(reminded(&post).await, ["Soon: Lesson"]);
 }

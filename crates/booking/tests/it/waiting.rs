@@ -56,10 +56,10 @@ async fn mails_wait_until_the_user_signs_in(pool: PgPoolOptions, connect: PgConn
     signs_in(&post, "sue", "").await;
     assert_eq!(post.pass().await, 0, "a user without an address signed in");
     signs_in(&post, "sue", "sue@example.org").await;
-    post.mail.be_down(true);
+    post.mail.set_down(true);
     post.pass().await;
     assert!(post.states().await[0].starts_with("pending"), "the 72 h begin when the address is known");
-    post.mail.be_down(false);
+    post.mail.set_down(false);
     post.make_due().await;
     post.pass().await;
     assert_eq!(post.states().await[0], "delivered");

@@ -30,7 +30,7 @@ async fn webhook_is_signed_by_standard_webhooks(pool: PgPoolOptions, connect: Pg
 async fn both_secrets_sign_during_a_rotation(pool: PgPoolOptions, connect: PgConnectOptions) {
     let mut post = Post::by_webhook(pool, connect).await;
     let both = vec![format!("whsec_{}", STANDARD.encode([7; 32])).into(), SECRET.into()];
-    post.telling.webhook.as_mut().unwrap().secrets = both;
+    post.notifications.webhook.as_mut().unwrap().secrets = both;
     post.booked(&["bob"]).await;
     post.pass().await;
     let hit = post.hook.hits().remove(0);
@@ -104,7 +104,7 @@ async fn private_address_is_never_called_by_ip_or_by_name(pool: PgPoolOptions, c
     let mut post = Post::by_webhook(pool, connect).await;
     post.booked(&["bob"]).await;
     for url in [post.hook.url.clone(), post.hook.url.replace("127.0.0.1", "localhost")] {
-        let settings = post.telling.webhook.as_mut().unwrap();
+        let settings = post.notifications.webhook.as_mut().unwrap();
         settings.url = url.parse().unwrap();
         settings.allow_private = false;
         post.make_due().await;

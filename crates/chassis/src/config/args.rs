@@ -5,7 +5,7 @@ use std::{net::SocketAddr, time::Duration};
 use clap::Args;
 use secrecy::SecretString;
 
-use super::{Problems, given};
+use super::{Problems, non_blank};
 use crate::{db, grpc};
 
 /// The settings of every process: logs, traces, the operations port, the time to stop.
@@ -68,8 +68,8 @@ pub struct Otlp {
 }
 
 fn otlp(endpoint: Option<String>, certificate: Option<String>, problems: &mut Problems) -> Option<Otlp> {
-    let url = problems.url("OTEL_EXPORTER_OTLP_ENDPOINT", Some(given(endpoint)?), &["http", "https"])?;
-    let certificate = match given(certificate) {
+    let url = problems.url("OTEL_EXPORTER_OTLP_ENDPOINT", Some(non_blank(endpoint)?), &["http", "https"])?;
+    let certificate = match non_blank(certificate) {
         Some(file) => match std::fs::read(&file) {
             Ok(pem) => Some(pem),
             Err(error) => {
@@ -185,7 +185,7 @@ impl LiveKitArgs {
         let api_key = problems.required("LIVEKIT_API_KEY", self.livekit_api_key);
         let api_secret = problems.secret("LIVEKIT_API_SECRET", self.livekit_api_secret, 32);
         let ws_url = problems.base_url("LIVEKIT_WS_URL", self.livekit_ws_url, &["ws", "wss"]);
-        let url = match given(self.livekit_url) {
+        let url = match non_blank(self.livekit_url) {
             Some(url) => problems.base_url("LIVEKIT_URL", Some(url), &["http", "https"]),
             None => ws_url.as_ref().map(|url| url.replacen("ws", "http", 1)),
         };

@@ -83,7 +83,7 @@ impl DatabaseError for sqlx::Error {
 }
 
 /// Runs a transaction, and retries it once after a serialization failure or a deadlock. No other code retries these.
-pub async fn retried<T, E: DatabaseError, F: Future<Output = Result<T, E>>>(
+pub async fn retry_on_contention<T, E: DatabaseError, F: Future<Output = Result<T, E>>>(
     mut transaction: impl FnMut() -> F,
 ) -> Result<T, E> {
     match transaction().await {

@@ -39,7 +39,7 @@ async fn hear(stream: &mut TcpStream) -> String {
 
 #[tokio::test]
 async fn silent_client_is_disconnected() {
-    let (address, _lifecycle) = start(Bounds { idle_within: SOON, ..BOUNDS }).await;
+    let (address, _lifecycle) = start(Bounds { idle_timeout: SOON, ..BOUNDS }).await;
     for begun in [&b""[..], b"GET / HT", WHOLE] {
         let mut client = TcpStream::connect(address).await.unwrap();
         client.write_all(begun).await.unwrap();
@@ -50,7 +50,7 @@ async fn silent_client_is_disconnected() {
 
 #[tokio::test]
 async fn incomplete_head_times_out_and_idle_connection_does_not() {
-    let (address, _lifecycle) = start(Bounds { headers_within: Duration::from_secs(1), ..BOUNDS }).await;
+    let (address, _lifecycle) = start(Bounds { headers_timeout: Duration::from_secs(1), ..BOUNDS }).await;
     let mut client = TcpStream::connect(address).await.unwrap();
     for idle_for in [Duration::ZERO, Duration::from_millis(1_500)] {
         tokio::time::sleep(idle_for).await;
@@ -147,7 +147,7 @@ async fn address_that_is_not_admitted_is_closed_at_once() {
 
 #[tokio::test]
 async fn permit_is_released_when_client_does_not_read() {
-    let bounds = Bounds { written_within: SOON, ..Bounds::of(1) };
+    let bounds = Bounds { write_timeout: SOON, ..Bounds::of(1) };
     let endless = || async { vec![0; 32 * 1024 * 1024] }; // more than the kernels keep
     let (address, lifecycle) = start_with(Router::new().route("/", get(endless)), bounds).await;
     let mut unreading = TcpStream::connect(address).await.unwrap();
@@ -162,7 +162,7 @@ async fn permit_is_released_when_client_does_not_read() {
 
 #[tokio::test]
 async fn stream_may_be_silent_longer_than_the_write_timeout() {
-    let bounds = Bounds { written_within: SOON, headers_within: SOON, ..BOUNDS };
+    let bounds = Bounds { write_timeout: SOON, headers_timeout: SOON, ..BOUNDS };
     let events = || async {
         Body::from_stream(stream::unfold(0, |n| async move {
             tokio::time::sleep(2 * SOON).await;

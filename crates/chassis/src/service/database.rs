@@ -27,7 +27,7 @@ pub async fn database_for(
         db::observe_pool(&observed, &service);
         async move { probe.ask().await }
     });
-    match once_it_answers(runtime, || examine(&pool, settings)).await? {
+    match retry_until_available(runtime, || examine(&pool, settings)).await? {
         Schema::Current => Ok(pool),
         Schema::Behind(versions) => Err(StartError::Behind(versions)),
         Schema::Differs(version) => Err(StartError::Differs(version)),
@@ -45,7 +45,11 @@ async fn examine(pool: &PgPool, settings: &db::Settings) -> Result<Schema, sqlx:
 }
 
 /// Repeats `attempt` until the database answers. A process that starts during a failover waits, as running processes do.
-pub async fn once_it_answers<T, E: DatabaseError + Into<StartError>, F: Future<Output = Result<T, E>>>(
+pub async fn retry_until_available<
+    T,
+    E: DatabaseError + Into<StartError>,
+    F: Future<Output = Result<T, E>>,
+>(
     runtime: &Runtime,
     mut attempt: impl FnMut() -> F,
 ) -> Result<T, StartError> {

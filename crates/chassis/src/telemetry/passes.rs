@@ -27,7 +27,7 @@ const MOST_SPANS: usize = 512;
 pub(super) struct Pass(Arc<AtomicBool>);
 
 /// Records that the current pass, if there is one, changed something.
-pub fn changed() {
+pub fn mark_pass_changed() {
     Context::map_current(|context| {
         if let Some(Pass(changed)) = context.get() {
             changed.store(true, Ordering::Relaxed);

@@ -116,7 +116,7 @@ async fn serialization_failure_is_retried_once(pool: PgPool) {
         let (pool, attempts, barrier) = (pool.clone(), Arc::clone(&attempts), Arc::clone(&barrier));
         let done = Arc::clone(&done);
         async move {
-            db::retried(|| async {
+            db::retry_on_contention(|| async {
                 let first = attempts.fetch_add(1, Ordering::SeqCst) < 2;
                 if !first {
                     done.acquire().await.unwrap().forget(); // the other transaction committed
@@ -170,7 +170,7 @@ async fn transaction_dropped_while_it_begins_is_rolled_back(
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn lasting_contention_is_busy_after_one_retry(pool: PgPool) {
     let attempts = AtomicUsize::new(0);
-    let error = db::retried(|| async {
+    let error = db::retry_on_contention(|| async {
         attempts.fetch_add(1, Ordering::SeqCst);
         sqlx::query!("do $$ begin raise exception 'again' using errcode = '40001'; end $$")
             .execute(&pool)
@@ -229,7 +229,7 @@ async fn deadlock_is_retried_once(pool: PgPool) {
         let (pool, attempts, barrier) = (pool.clone(), Arc::clone(&attempts), Arc::clone(&barrier));
         let done = Arc::clone(&done);
         async move {
-            db::retried(|| async {
+            db::retry_on_contention(|| async {
                 let is_first = attempts.fetch_add(1, Ordering::SeqCst) < 2;
                 if !is_first {
                     done.acquire().await.unwrap().forget(); // the other transaction committed

@@ -8,15 +8,15 @@ const REPAIRED: [Cause; 3] = [Cause::RoomPending, Cause::RoomMissing, Cause::Sid
 
 /// A row of the page as it must be.
 fn row(cause: Cause) -> String {
-    let words = cause.words();
-    let operators = words.operator.map(|operator| format!(" Operators: {operator}")).unwrap_or_default();
+    let texts = cause.texts();
+    let operators = texts.operator.map(|operator| format!(" Operators: {operator}")).unwrap_or_default();
     let repaired = if REPAIRED.contains(&cause) { "yes" } else { "no" };
     format!(
         "| `{cause}` | {} | {} | {} | {}{operators} | {repaired} |",
         cause.scenario().as_str(),
-        words.diagnosis,
-        words.likely_cause,
-        words.fix
+        texts.diagnosis,
+        texts.likely_cause,
+        texts.fix
     )
 }
 

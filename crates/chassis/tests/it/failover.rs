@@ -192,7 +192,7 @@ async fn listener_leaves_a_read_only_server(options: PgPoolOptions, connect: PgC
     set_read_only(&mut outside, true).await;
     let (lifecycle, nudge) = (Lifecycle::new(), Nudge::default());
     let (passed, mut passes) = tokio::sync::mpsc::unbounded_channel();
-    reconcile::every(&lifecycle, "test", Duration::from_hours(1), nudge.clone(), move || {
+    reconcile::spawn_periodic(&lifecycle, "test", Duration::from_hours(1), nudge.clone(), move || {
         let _ = passed.send(());
         async { Ok::<(), sqlx::Error>(()) }
     });

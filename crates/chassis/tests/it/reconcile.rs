@@ -17,7 +17,7 @@ use sqlx::{
 fn counted(lifecycle: &Lifecycle, nudge: reconcile::Nudge) -> Arc<AtomicUsize> {
     let passes = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&passes);
-    reconcile::every(lifecycle, "test", Duration::from_hours(1), nudge, move || {
+    reconcile::spawn_periodic(lifecycle, "test", Duration::from_hours(1), nudge, move || {
         counter.fetch_add(1, Ordering::SeqCst);
         async { Ok::<(), sqlx::Error>(()) }
     });
@@ -60,7 +60,7 @@ async fn panicking_pass_is_counted_and_the_next_one_runs() {
     let (lifecycle, nudge) = (Lifecycle::new(), reconcile::Nudge::default());
     let passes = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&passes);
-    reconcile::every(&lifecycle, "test", Duration::from_hours(1), nudge.clone(), move || {
+    reconcile::spawn_periodic(&lifecycle, "test", Duration::from_hours(1), nudge.clone(), move || {
         let first = counter.fetch_add(1, Ordering::SeqCst) == 0;
         async move {
             assert!(!first, "on purpose");
@@ -77,7 +77,7 @@ async fn running_pass_finishes_and_is_the_last_on_stop() {
     let (lifecycle, nudge) = (Lifecycle::new(), reconcile::Nudge::default());
     let (begun, finished) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let (counter, done, stopping) = (begun.clone(), finished.clone(), lifecycle.stopping().clone());
-    reconcile::every(&lifecycle, "test", Duration::from_hours(1), nudge.clone(), move || {
+    reconcile::spawn_periodic(&lifecycle, "test", Duration::from_hours(1), nudge.clone(), move || {
         counter.fetch_add(1, Ordering::SeqCst);
         let (done, stopping) = (done.clone(), stopping.clone());
         async move {

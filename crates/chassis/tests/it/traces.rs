@@ -71,7 +71,7 @@ async fn spans_of(work: fn() -> Result<(), sqlx::Error>) -> Vec<SpanData> {
     let (ran, mut runs) = tokio::sync::mpsc::unbounded_channel();
     let nudge = Nudge::default();
     let again = nudge.clone();
-    reconcile::every(&lifecycle, "test", Duration::from_hours(1), nudge, move || {
+    reconcile::spawn_periodic(&lifecycle, "test", Duration::from_hours(1), nudge, move || {
         let ran = ran.clone();
         async move {
             tracing::info_span!("step").in_scope(|| ());
@@ -90,7 +90,7 @@ async fn spans_of(work: fn() -> Result<(), sqlx::Error>) -> Vec<SpanData> {
 async fn passes_have_spans_only_when_they_matter() {
     assert_eq!(spans_of(|| Ok(())).await, []);
     let changes = || {
-        telemetry::changed();
+        telemetry::mark_pass_changed();
         Ok(())
     };
     let logs = || {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use chassis::{
     clock::Clock,
-    config::{InternalArgs, Invalid, Problems, check, given},
+    config::{InternalArgs, Invalid, Problems, check, non_blank},
     signed::link_secrets,
 };
 use url::{Host, Url};
@@ -124,7 +124,8 @@ impl Args {
     }
 
     pub fn check_with(mut self, problems: &mut Problems) -> Option<Config> {
-        self.http.link_secret = given(self.http.link_secret).or_else(|| self.internal.internal_token.clone());
+        self.http.link_secret =
+            non_blank(self.http.link_secret).or_else(|| self.internal.internal_token.clone());
         let listen = problems.listen("GATEWAY_LISTEN", self.gateway_listen.as_deref(), 8080);
         let booking = problems.peer("BOOKING_URL", self.booking_url);
         let room = problems.peer("ROOM_URL", self.room_url);
@@ -153,8 +154,8 @@ impl HttpArgs {
         let trusted = optional("TRUSTED_PROXIES", self.trusted_proxies, TrustedProxies::parse, problems);
         let connections_per_address =
             problems.parse("CONNECTIONS_PER_ADDRESS", self.connections_per_address.as_deref(), 512);
-        let api_url =
-            given(self.api_url).and_then(|url| problems.base_url("API_URL", Some(url), &["http", "https"]));
+        let api_url = non_blank(self.api_url)
+            .and_then(|url| problems.base_url("API_URL", Some(url), &["http", "https"]));
         let nip98 = Nip98Config {
             bases: bases(api_url.as_deref(), self.public_urls, problems),
             window: problems.duration_in(
@@ -207,13 +208,13 @@ fn optional<T>(
     parse: impl FnOnce(&str) -> Result<T, String>,
     problems: &mut Problems,
 ) -> Option<T> {
-    let value = given(value)?;
+    let value = non_blank(value)?;
     parse(value.trim()).map_err(|problem| problems.add(setting, problem)).ok()
 }
 
 /// Checks `AUTH_JWKS_URL` and `AUTH_HS256_SECRET`, of which exactly one is required.
 fn keys(jwks: Option<String>, secret: Option<String>, problems: &mut Problems) -> Option<KeySource> {
-    match (given(jwks), given(secret)) {
+    match (non_blank(jwks), non_blank(secret)) {
         (Some(jwks), None) => {
             let url = problems.url("AUTH_JWKS_URL", Some(jwks), &["https", "http"])?;
             if url.scheme() == "http" && !is_loopback(&url) {
@@ -233,7 +234,7 @@ fn keys(jwks: Option<String>, secret: Option<String>, problems: &mut Problems) -
 /// Returns the base URLs of `API_URL` and `PUBLIC_URLS`.
 fn bases(api_url: Option<&str>, others: Option<String>, problems: &mut Problems) -> Vec<Url> {
     let mut bases: Vec<Url> = api_url.and_then(|url| url.parse().ok()).into_iter().collect();
-    for url in given(others).iter().flat_map(|urls| urls.split(',')) {
+    for url in non_blank(others).iter().flat_map(|urls| urls.split(',')) {
         bases.extend(problems.url("PUBLIC_URLS", Some(url.trim().to_owned()), &["http", "https"]));
     }
     bases

@@ -10,7 +10,7 @@ use axum::{
     response::{Html, IntoResponse, Response},
     routing::get,
 };
-use chassis::http::escaped;
+use chassis::http::escape_html;
 use mail_dev::{Mail, MailDev};
 
 /// The browser fetches nothing and runs no script, whatever the e-mail contains. Its HTML part is shown in a frame
@@ -47,8 +47,9 @@ async fn page(State(mail): State<MailDev>) -> Response {
 }
 
 fn write(html: &mut String, mail: &Mail) {
-    let (to, subject, date) = (escaped(&mail.to.join(", ")), escaped(&mail.subject), escaped(&mail.date));
-    let (text, part) = (escaped(&mail.text), escaped(&mail.html));
+    let (to, subject, date) =
+        (escape_html(&mail.to.join(", ")), escape_html(&mail.subject), escape_html(&mail.date));
+    let (text, part) = (escape_html(&mail.text), escape_html(&mail.html));
     let _ = write!(
         html,
         "<article id=\"{}\"><h2>{subject}</h2><p>to {to} \u{b7} {date}</p><pre>{text}</pre>\

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use anyhow::Context;
 use axum::Router;
-use chassis::config::{LiveKitArgs, Problems, ServiceArgs, check, given};
+use chassis::config::{LiveKitArgs, Problems, ServiceArgs, check, non_blank};
 use clap::Args;
 use gateway::config::Cors;
 use livekit_dev::{Config as LiveKitDevConfig, Store};
@@ -39,7 +39,7 @@ pub struct UpSettings {
 
 /// Reads a setting from the environment. Blank counts as missing.
 fn setting(name: &str) -> Option<String> {
-    given(std::env::var(name).ok())
+    non_blank(std::env::var(name).ok())
 }
 
 fn has_identity_provider() -> bool {
@@ -75,7 +75,7 @@ impl UpSettings {
         rtc: &RtcArgs,
     ) -> anyhow::Result<(Self, Option<(LiveKitDevConfig, TcpListener)>)> {
         let mut livekit: LiveKitArgs = from_environment()?;
-        livekit.livekit_url = given(livekit_url);
+        livekit.livekit_url = non_blank(livekit_url);
         let url = format!("http://{address}");
         let stand_in = if livekit.livekit_url.is_none() && setting("LIVEKIT_WS_URL").is_none() {
             Some(stand_in(&mut livekit, data_dir, &url, rtc).await?)
@@ -127,9 +127,9 @@ impl UpSettings {
         }
         let recording = &mut room.recordings;
         recording.recording_output =
-            given(recording.recording_output.take()).or_else(|| self.recordings.clone());
+            non_blank(recording.recording_output.take()).or_else(|| self.recordings.clone());
         if recording.recording_output.is_some() {
-            recording.nests_hls = given(recording.nests_hls.take()).or_else(|| Some("true".to_owned()));
+            recording.nests_hls = non_blank(recording.nests_hls.take()).or_else(|| Some("true".to_owned()));
         }
         room.livekit = self.livekit.clone();
         token.livekit = self.livekit.clone();
@@ -137,7 +137,7 @@ impl UpSettings {
         if booking.next_public_app_url.is_none() {
             booking.app_url.get_or_insert_with(|| self.url.clone());
         }
-        self.set_notifications(&mut booking.telling);
+        self.set_notifications(&mut booking.notifications);
         let gateway = self.gateway()?;
         let mut services = check(|problems| {
             let booking = booking.check(problems);
@@ -153,19 +153,21 @@ impl UpSettings {
         Ok(services)
     }
 
-    fn set_notifications(&self, telling: &mut booking::TellingArgs) {
-        telling.api_url.get_or_insert_with(|| self.url.clone());
+    fn set_notifications(&self, notifications: &mut booking::NotificationArgs) {
+        notifications.api_url.get_or_insert_with(|| self.url.clone());
         if let Some(smtp_url) = &self.smtp_url {
-            telling.smtp_url = Some(smtp_url.clone());
-            telling.mail_from.get_or_insert_with(|| "Greenroom <no-reply@greenroom.invalid>".to_owned());
-            telling.admin_email.get_or_insert_with(|| "admin@greenroom.invalid".to_owned());
+            notifications.smtp_url = Some(smtp_url.clone());
+            notifications
+                .mail_from
+                .get_or_insert_with(|| "Greenroom <no-reply@greenroom.invalid>".to_owned());
+            notifications.admin_email.get_or_insert_with(|| "admin@greenroom.invalid".to_owned());
         }
     }
 
     fn gateway(&self) -> anyhow::Result<gateway::HttpArgs> {
         let mut gateway: gateway::HttpArgs = from_environment()?;
         gateway.api_url.get_or_insert_with(|| self.url.clone());
-        gateway.link_secret = given(gateway.link_secret).or_else(|| Some(self.internal_token.clone()));
+        gateway.link_secret = non_blank(gateway.link_secret).or_else(|| Some(self.internal_token.clone()));
         if let Some(secret) = &self.sign_in_secret {
             gateway.auth_hs256_secret = Some(secret.expose_secret().to_owned());
             gateway.auth_issuer = Some(sign_in::ISSUER.to_owned());

@@ -166,7 +166,7 @@ async fn service_recovers_when_the_address_led_to_a_standby() {
     let id = replica.book("una", "gus", 10).await;
     replica.admit("gus", &id).await;
 
-    wire.lead_to(at(&standby.1));
+    wire.set_target(at(&standby.1));
     wire.break_connections();
     are_down(&replica, &["booking", "room-lifecycle", "token", "sync"]).await;
     writes_are_refused(&replica, &id).await;
@@ -177,7 +177,7 @@ async fn service_recovers_when_the_address_led_to_a_standby() {
         "the rows of a standby may be old"
     );
 
-    wire.lead_to(at(&primary.1)); // the connections to the standby stay open
+    wire.set_target(at(&primary.1)); // the connections to the standby stay open
     writes_work(&replica, 300).await;
     are_down(&replica, &[]).await;
     assert_eq!(replica.get("gus", &token_of(&id)).await.0, StatusCode::OK);
@@ -188,7 +188,7 @@ async fn service_recovers_when_the_address_led_to_a_standby() {
     run(&mut demoted, "select pg_reload_conf()").await;
     let mut promoted = outside(&standby.1).await;
     run(&mut promoted, "select pg_promote()").await;
-    wire.lead_to(at(&standby.1));
+    wire.set_target(at(&standby.1));
     writes_work(&replica, 360).await;
     are_down(&replica, &[]).await;
     assert_eq!(replica.stop().await, 0, "no background task panicked");

@@ -1,6 +1,6 @@
 //! Webhooks are hints (I8): whether they are delivered, lost, doubled or shuffled, the final state is the same.
 
-use livekit_dev::{Mishap, Order};
+use livekit_dev::{Order, WebhookFault};
 use reqwest::StatusCode;
 use serde_json::Value;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
@@ -20,17 +20,17 @@ async fn final_state_does_not_depend_on_webhooks(_: PgPoolOptions, connect: PgCo
     let mut world = World::new(&connect).await;
     world.services.room.pass_period = std::time::Duration::from_millis(200);
     let replica = world.replica().await;
-    let cases: [(&str, Option<Mishap>); 4] = [
+    let cases: [(&str, Option<WebhookFault>); 4] = [
         ("delivered", None),
-        ("lost", Some(Mishap::Drop)),
-        ("doubled", Some(Mishap::Duplicate)),
-        ("swapped", Some(Mishap::Swap)),
+        ("lost", Some(WebhookFault::Drop)),
+        ("doubled", Some(WebhookFault::Duplicate)),
+        ("swapped", Some(WebhookFault::Swap)),
     ];
     for (case, mishap) in cases {
         if let Some(mishap) = mishap {
             let Some(livekit) = world.stand_in() else { break }; // a real server: only the first case is checked
             livekit.clear_mishaps();
-            livekit.inject_mishap(mishap);
+            livekit.inject_webhook_fault(mishap);
         }
         let (host, guest) = ("una".to_owned(), format!("gus {case}"));
         let id = replica.book(&host, &guest, 1).await;

@@ -70,7 +70,7 @@ impl World {
             let real = livekit_dev::Config::new("", "");
             config.store = Store::RedisLike;
             config.wait_speed = real.wait_speed;
-            config.dead_node_lingers = real.dead_node_lingers;
+            config.dead_node_timeout = real.dead_node_timeout;
             config.node_returns_after = real.node_returns_after;
         })
         .await

@@ -13,7 +13,7 @@ use livekit_protocol::ListRoomsResponse;
 use serde::Deserialize;
 
 use super::{message, refusal};
-use crate::{Armed, ClientFault, Hand, LiveKitDev, Stop, Store, Switches};
+use crate::{Armed, ClientFault, ClockHandle, LiveKitDev, Stop, Store, Switches};
 
 pub(super) async fn rooms(State(server): State<LiveKitDev>) -> Response {
     message(&ListRoomsResponse { rooms: server.rooms() })
@@ -27,7 +27,7 @@ pub(super) async fn calls(State(server): State<LiveKitDev>) -> Json<HashMap<Stri
 pub(super) struct Advance {
     advance_s: u64,
     #[serde(default)]
-    hand: Hand,
+    hand: ClockHandle,
 }
 
 pub(super) async fn clock(State(server): State<LiveKitDev>, Json(body): Json<Advance>) -> StatusCode {

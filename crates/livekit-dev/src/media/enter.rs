@@ -20,7 +20,7 @@ use super::{
     silence::REFRESH,
 };
 use crate::{
-    clock::Hand,
+    clock::ClockHandle,
     signal::{message, token},
 };
 
@@ -114,7 +114,7 @@ impl Engine {
     pub(super) fn leave(&self, sid: &Sid, reason: DisconnectReason) {
         let Some(client) = self.clients.get(sid) else { return };
         let session = &client.session;
-        let now_s = self.server.clock().now_s(Hand::Rooms);
+        let now_s = self.server.clock().now_s(ClockHandle::Rooms);
         self.server.change(|world, _| {
             let there = world.session(session).is_some();
             let left = there.then(|| world.leave(&session.room, &session.identity, reason, now_s));

@@ -24,7 +24,7 @@ use super::{
     sdp::Section,
     speakers::Loudness,
 };
-use crate::{clock::Hand, state::occupant::PublishError};
+use crate::{clock::ClockHandle, state::occupant::PublishError};
 
 /// Tracks of one participant, pending ones included.
 const TRACKS: usize = 32;
@@ -142,7 +142,7 @@ impl Engine {
         set_media(&mut published.info, published.mid, mime.unwrap_or_default());
         let layers = published.described_layers();
         set_layers(&mut published.info, layers);
-        let unix_micro = self.server.clock().now_ms(Hand::Rooms).saturating_mul(1000);
+        let unix_micro = self.server.clock().now_ms(ClockHandle::Rooms).saturating_mul(1000);
         published.info.version = Some(TimedVersion { unix_micro, ..TimedVersion::default() });
         let info = published.info.clone();
         let accepted = self.server.change(|world, _| match world.publish_track(&session, info) {

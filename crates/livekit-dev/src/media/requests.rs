@@ -11,7 +11,7 @@ use livekit_protocol::{
 
 use super::{client::Sid, engine::Engine, layers::Wanted};
 use crate::{
-    clock::{self, Hand},
+    clock::{self, ClockHandle},
     limits,
     state::participants::ClaimsUpdate,
 };
@@ -124,7 +124,7 @@ impl Engine {
         let Some(client) = self.clients.get_mut(sid) else { return };
         client.outgoing = None;
         let session = client.session.clone();
-        let now_s = self.server.clock().now_s(Hand::Rooms);
+        let now_s = self.server.clock().now_s(ClockHandle::Rooms);
         self.server.change(|world, _| ((), world.drop_out(&session, reason, now_s)));
     }
 }

@@ -6,7 +6,7 @@ use proto::DisconnectReason;
 
 use crate::{
     LiveKitDev,
-    clock::Hand,
+    clock::ClockHandle,
     limits,
     twirp::{
         codec::Call,
@@ -43,7 +43,7 @@ pub(super) fn remove(
 ) -> Result<proto::RemoveParticipantResponse, TwirpError> {
     call.require_admin(&request.room)?;
     find(server, call, &request.room, &request.identity)?;
-    let now_s = server.clock().now_s(Hand::Rooms);
+    let now_s = server.clock().now_s(ClockHandle::Rooms);
     let reason = DisconnectReason::ParticipantRemoved;
     let removed = server.change(|world, _| {
         let connected = world.is_connected(&request.room, &request.identity);

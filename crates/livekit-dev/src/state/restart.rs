@@ -74,7 +74,7 @@ impl World {
         if now_ms < self.nodes.lost_until_ms {
             return Err(CreateError::NoNodes);
         }
-        let lingering = milliseconds(config.dead_node_lingers);
+        let lingering = milliseconds(config.dead_node_timeout);
         match self.rooms.get(name).map(|room| room.host) {
             Some(Host::Live) => return Ok(()),
             Some(Host::Crashed { at_s }) if now_ms - at_s * 1000 < lingering => {

@@ -10,7 +10,7 @@ use crate::{faults::millis, ids};
 /// What happens to an event. In JSON: `{"chaos": "delay", "with": 250}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "chaos", content = "with", rename_all = "snake_case")]
-pub enum Mishap {
+pub enum WebhookFault {
     /// It is never sent.
     Drop,
     /// It is sent twice, with the same id and signature.
@@ -36,7 +36,7 @@ pub enum Order {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ArmedMishap {
     #[serde(flatten)]
-    pub mishap: Mishap,
+    pub mishap: WebhookFault,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub event: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -99,15 +99,15 @@ impl Chaos {
     pub(super) fn pass(&mut self, message: &Arc<Message>) -> Passed {
         let mut passed = Vec::new();
         match self.mishap(message) {
-            Some(Mishap::Drop) => {
+            Some(WebhookFault::Drop) => {
                 return Passed { dropped: true, ..Passed::default() };
             }
-            Some(Mishap::Swap) => {
+            Some(WebhookFault::Swap) => {
                 self.swapping.push(message.clone());
                 return Passed::default();
             }
-            Some(Mishap::Duplicate) => passed.extend([message.clone(), message.clone()]),
-            Some(Mishap::Delay(by)) => {
+            Some(WebhookFault::Duplicate) => passed.extend([message.clone(), message.clone()]),
+            Some(WebhookFault::Delay(by)) => {
                 passed.push(Arc::new(Message { delay: by, ..Message::clone(message) }));
             }
             None => passed.push(message.clone()),
@@ -119,7 +119,7 @@ impl Chaos {
         Passed { messages: passed, dropped: false }
     }
 
-    fn mishap(&mut self, message: &Message) -> Option<Mishap> {
+    fn mishap(&mut self, message: &Message) -> Option<WebhookFault> {
         let meant = |armed: &ArmedMishap| armed.event.as_ref().is_none_or(|event| *event == message.event);
         let at = self.armed.iter().position(meant)?;
         let armed = &mut self.armed[at];

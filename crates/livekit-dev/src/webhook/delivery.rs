@@ -13,7 +13,7 @@ use super::{
     queue::{Item, Key},
     remember,
 };
-use crate::clock::Hand;
+use crate::clock::ClockHandle;
 
 /// What one attempt says about the next.
 enum Attempt {
@@ -65,7 +65,7 @@ impl Webhooks {
 
     async fn send(&self, client: &Client, url: &str, item: &Item) -> (u32, Outcome) {
         tokio::time::sleep(item.message.delay).await;
-        let waited_ms = self.clock.now_ms(Hand::Webhooks) - item.queued_at_ms;
+        let waited_ms = self.clock.now_ms(ClockHandle::Webhooks) - item.queued_at_ms;
         if u128::try_from(waited_ms).is_ok_and(|waited| waited > self.config.max_age.as_millis()) {
             return (0, Outcome::TooOld);
         }

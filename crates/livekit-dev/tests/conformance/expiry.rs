@@ -10,7 +10,7 @@ use crate::{
 
 /// A server whose clock moves only when a test moves it.
 async fn with_manual_clock() -> Option<Target> {
-    Target::configured(CLOCK, |config| config.standing_clock = true).await
+    Target::configured(CLOCK, |config| config.manual_clock = true).await
 }
 
 async fn exists(target: &Target, room: &str) -> bool {

@@ -98,7 +98,7 @@ impl Target {
     async fn own(configure: impl FnOnce(&mut Config)) -> Self {
         let mut config = Config::new("devkey", "secret");
         config.wait_speed = 60; // 3 s take 50 ms
-        config.dead_node_lingers = Duration::ZERO;
+        config.dead_node_timeout = Duration::ZERO;
         config.node_returns_after = Duration::ZERO;
         config.numbers_lag = Duration::ZERO;
         configure(&mut config);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use livekit_dev::{ClientFault, Hand};
+use livekit_dev::{ClientFault, ClockHandle};
 use livekit_protocol::{
     DisconnectReason, LeaveRequest, leave_request::Action, participant_info::State, signal_request,
     signal_response::Message,
@@ -103,7 +103,7 @@ async fn expired_token_cannot_resume_and_ends_nothing() {
         let served = served().await;
         let ann = served.client_over(path, "expired", "ann").await;
         let expired = ann.options().token.clone();
-        served.server.advance(Hand::Tokens, Duration::from_mins(20));
+        served.server.advance(ClockHandle::Tokens, Duration::from_mins(20));
         ann.cut_socket();
         for token in [ann.seen(|seen| seen.refreshed_token.clone()).unwrap(), expired] {
             let Err(Error::Refused(refusal)) = ann.resume_with(token).await else {

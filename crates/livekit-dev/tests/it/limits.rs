@@ -3,7 +3,7 @@
 use std::{io::Write, time::Duration};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE};
-use livekit_dev::{Fault, Hand, Redis, Store, Switches};
+use livekit_dev::{ClockHandle, Fault, Redis, Store, Switches};
 use livekit_protocol::{SessionDescription, WrappedJoinRequest, request_response::Reason, signal_request};
 use prost::Message as _;
 use rtc_client::{Client, Error, Options, Track};
@@ -124,7 +124,7 @@ async fn refused_connection_holds_no_slot_while_it_waits() {
         .collect();
     let all_wait = served.server.waits_reach(joining.len());
     assert!(tokio::time::timeout(Duration::from_secs(30), all_wait).await.is_ok(), "not all joins waited");
-    served.server.advance(Hand::Waits, Duration::from_secs(23));
+    served.server.advance(ClockHandle::Waits, Duration::from_secs(23));
     for join in joining {
         let Err(Error::Refused(refusal)) = join.await.unwrap() else { panic!("joined") };
         assert_eq!((refusal.status, refusal.body.as_str()), (500, "i/o timeout"));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use livekit_dev::{Hand, Mishap, Order, Outcome};
+use livekit_dev::{ClockHandle, Order, Outcome, WebhookFault};
 
 use crate::support::{KEY, SECRET, Served};
 
@@ -70,9 +70,11 @@ async fn full_queue_drops_the_next_event() {
 #[tokio::test]
 async fn old_event_is_dropped_before_its_first_attempt() {
     let served = Served::start().await;
-    served.server.inject_mishap_into_next("room_started", Mishap::Delay(Duration::from_millis(50)));
+    served
+        .server
+        .inject_fault_into_next_webhook("room_started", WebhookFault::Delay(Duration::from_millis(50)));
     served.join("a", "ann");
-    served.server.advance(Hand::Webhooks, Duration::from_secs(31));
+    served.server.advance(ClockHandle::Webhooks, Duration::from_secs(31));
     served.server.webhooks_idle().await;
     assert!(
         outcomes(&served).iter().all(|(_, attempts, outcome)| (*attempts, *outcome) == (0, Outcome::TooOld))
@@ -82,7 +84,7 @@ async fn old_event_is_dropped_before_its_first_attempt() {
 #[tokio::test]
 async fn event_can_be_lost() {
     let mut served = Served::start().await;
-    served.server.inject_mishap_into_next("room_started", Mishap::Drop);
+    served.server.inject_fault_into_next_webhook("room_started", WebhookFault::Drop);
     served.join("a", "ann");
     assert_eq!(served.receiver.names(1).await, ["participant_joined"]);
     assert_eq!(outcomes(&served)[0], ("room_started".to_owned(), 0, Outcome::Dropped));
@@ -92,7 +94,7 @@ async fn event_can_be_lost() {
 #[tokio::test]
 async fn event_can_be_duplicated_with_the_same_id() {
     let mut served = Served::start().await;
-    served.server.inject_mishap_into_next("room_started", Mishap::Duplicate);
+    served.server.inject_fault_into_next_webhook("room_started", WebhookFault::Duplicate);
     served.join("a", "ann");
     let (first, second) = (served.receiver.next().await, served.receiver.next().await);
     assert_eq!(first.body, second.body);
@@ -103,7 +105,7 @@ async fn event_can_be_duplicated_with_the_same_id() {
 #[tokio::test]
 async fn event_can_be_swapped_with_the_next_of_its_room() {
     let mut served = Served::start().await;
-    served.server.inject_mishap_into_next("room_started", Mishap::Swap);
+    served.server.inject_fault_into_next_webhook("room_started", WebhookFault::Swap);
     served.join("a", "ann");
     assert_eq!(served.receiver.names(2).await, ["participant_joined", "room_started"]);
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use livekit_api::services::room::{CreateRoomOptions, RoomClient, SendDataOptions};
-use livekit_dev::{ANY_METHOD, Config, Fault, Hand, JoinError, LiveKitDev, PublishError};
+use livekit_dev::{ANY_METHOD, ClockHandle, Config, Fault, JoinError, LiveKitDev, PublishError};
 use livekit_protocol::TrackSource;
 use serde_json::json;
 
@@ -96,7 +96,7 @@ async fn date_header_follows_the_clock_of_tokens() {
         httpdate::parse_http_date(answer.headers()["date"].to_str().unwrap()).unwrap()
     };
     let before = date().await;
-    served.server.advance(Hand::Tokens, Duration::from_mins(5));
+    served.server.advance(ClockHandle::Tokens, Duration::from_mins(5));
     let ahead = date().await.duration_since(before).unwrap();
     assert!((Duration::from_mins(5)..Duration::from_mins(6)).contains(&ahead), "{ahead:?}");
 }

@@ -31,7 +31,7 @@ impl Served {
         let mut config = Config::new(KEY, SECRET);
         config.auto_create = true;
         config.wait_speed = 60; // 3 s take 50 ms
-        config.dead_node_lingers = Duration::ZERO;
+        config.dead_node_timeout = Duration::ZERO;
         config.node_returns_after = Duration::ZERO;
         config.numbers_lag = Duration::ZERO;
         config.webhook_urls = vec![receiver.url.clone()];

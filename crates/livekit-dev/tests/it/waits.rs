@@ -8,7 +8,7 @@ use livekit_api::services::{
     egress::{EgressClient, EgressListOptions, RoomCompositeOptions},
     room::{CreateRoomOptions, RoomClient},
 };
-use livekit_dev::{Config, Hand, NO_RESPONSE, NO_WORKER, Store};
+use livekit_dev::{ClockHandle, Config, NO_RESPONSE, NO_WORKER, Store};
 use tokio::task::JoinHandle;
 
 use crate::support::{KEY, SECRET, Served};
@@ -39,10 +39,10 @@ fn egress(served: &Served) -> EgressClient {
 /// Asserts that the call waits until the clock has moved by this much, and not less.
 async fn assert_waits(served: &Served, time: Duration, call: JoinHandle<Result<(), ServiceError>>) {
     served.server.waits_reach(1).await;
-    served.server.advance(Hand::Waits, time.checked_sub(JUST_BEFORE).unwrap());
+    served.server.advance(ClockHandle::Waits, time.checked_sub(JUST_BEFORE).unwrap());
     tokio::task::yield_now().await;
     assert!(!call.is_finished());
-    served.server.advance(Hand::Waits, JUST_BEFORE);
+    served.server.advance(ClockHandle::Waits, JUST_BEFORE);
     call.await.unwrap().unwrap_err();
 }
 

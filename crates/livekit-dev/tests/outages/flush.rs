@@ -117,7 +117,7 @@ async fn socket_of_the_same_identity_replaces_the_older_client() {
 async fn no_room_is_created_until_the_node_is_back_in_redis() {
     let returns = |config: &mut Config| {
         config.store = Store::RedisLike;
-        config.standing_clock = true;
+        config.manual_clock = true;
         config.node_returns_after = Duration::from_secs(2);
     };
     let Some(target) = Target::configured(FLUSH, returns).await else { return };

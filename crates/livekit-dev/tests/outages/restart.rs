@@ -198,8 +198,8 @@ async fn next_start_removes_a_node_silent_for_five_seconds() {
 async fn killed_node_counts_as_available_for_a_while() {
     let linger = |config: &mut Config| {
         config.store = Store::RedisLike;
-        config.standing_clock = true;
-        config.dead_node_lingers = Duration::from_secs(5);
+        config.manual_clock = true;
+        config.dead_node_timeout = Duration::from_secs(5);
     };
     let Some(target) = Target::configured(RESTART, linger).await else { return };
     let Some(dev) = target.dev(RESTART) else { return };

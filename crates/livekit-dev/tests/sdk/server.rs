@@ -33,7 +33,7 @@ impl Server {
         let mut config = Config::new(KEY, SECRET);
         config.rtc.presence = Duration::from_millis(50);
         config.rtc.room = Duration::from_millis(100);
-        config.dead_node_lingers = Duration::ZERO;
+        config.dead_node_timeout = Duration::ZERO;
         configure(&mut config);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

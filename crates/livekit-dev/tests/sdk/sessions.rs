@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use livekit_api::services::room::CreateRoomOptions;
-use livekit_dev::{ClientFault, Hand};
+use livekit_dev::{ClientFault, ClockHandle};
 use livekit_protocol::DisconnectReason;
 use serde_json::json;
 
@@ -106,7 +106,7 @@ async fn assert_quiet(server: &Server) {
 
 /// Lets all tokens expire, also refreshed ones, and then cuts the participant's socket.
 fn expire_at_a_resume(server: &Server, room: &str, identity: &str) {
-    server.livekit.advance(Hand::Tokens, Duration::from_hours(1));
+    server.livekit.advance(ClockHandle::Tokens, Duration::from_hours(1));
     server.livekit.inject_client_fault(room, identity, ClientFault::CutSocket);
 }
 

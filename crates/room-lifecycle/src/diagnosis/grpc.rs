@@ -92,13 +92,13 @@ fn decision(code: &str) -> Result<Decision, Refusal> {
 
 impl From<Diagnosis> for pb::Diagnosis {
     fn from(diagnosis: Diagnosis) -> Self {
-        let words = diagnosis.cause.words();
+        let texts = diagnosis.cause.texts();
         Self {
             checks: diagnosis.checks.into_iter().map(check).collect(),
             scenario: diagnosis.cause.scenario().into(),
             code: diagnosis.cause.code().to_owned(),
-            diagnosis: words.diagnosis.to_owned(),
-            likely_cause: words.likely_cause.to_owned(),
+            diagnosis: texts.diagnosis.to_owned(),
+            likely_cause: texts.likely_cause.to_owned(),
             fix: diagnosis.fix.to_owned(),
             facts: diagnosis.facts.into_iter().map(|(fact, value)| (fact.to_owned(), value)).collect(),
             repaired: diagnosis.repaired,

@@ -1,7 +1,7 @@
 //! Seats follow what LiveKit shows. After every check of a live room its seats, `host_present` and the peak are made
 //! equal to what LiveKit shows. The pass releases seats whose hold has expired.
 
-use chassis::db::retried;
+use chassis::db::retry_on_contention;
 use domain::{LiveSessionId, RoomId};
 use sqlx::PgConnection;
 
@@ -26,7 +26,7 @@ impl Rooms {
         if !attendance::is_stale(&self.pool, livekit_room).await? {
             return Ok(());
         }
-        retried(|| self.lock_and_project(livekit_room)).await
+        retry_on_contention(|| self.lock_and_project(livekit_room)).await
     }
 
     async fn lock_and_project(&self, livekit_room: RoomId) -> Result<(), Error> {
@@ -44,7 +44,7 @@ impl Rooms {
     pub async fn release_held(&self) -> Result<(), Error> {
         attendance::set_released(&self.pool, RELEASE_LIMIT).await?;
         for session in lobby::list_sessions_to_admit(&self.pool, ADMIT_LIMIT).await? {
-            retried(|| self.admit_in(session)).await?;
+            retry_on_contention(|| self.admit_in(session)).await?;
         }
         Ok(())
     }

@@ -5,7 +5,7 @@ use std::{future::Future, pin::Pin};
 use chassis::{
     field::Fields,
     grpc::{caller, uuid},
-    page::{self, Cursor, one_more, page},
+    page::{self, Cursor, fetch_limit, page},
     status::{Reason, Refusal},
 };
 use domain::LiveRoomId;
@@ -34,7 +34,7 @@ impl LiveRoomService for Rooms {
     async fn get_my_room(&self, request: Request<pb::GetMyRoomRequest>) -> RpcResult<pb::LiveRoomResponse> {
         let caller = require_user(request.into_inner().caller)?;
         let rooms = self.clone();
-        self.written("my live room", Box::pin(async move { rooms.my_room(&caller).await })).await
+        self.run_write("my live room", Box::pin(async move { rooms.my_room(&caller).await })).await
     }
 
     async fn save_my_room(&self, request: Request<pb::SaveMyRoomRequest>) -> RpcResult<pb::LiveRoomResponse> {
@@ -48,7 +48,7 @@ impl LiveRoomService for Rooms {
             let mine = rooms.my_room(&caller).await?;
             rooms.update_room(&caller, mine.room.id, &fields).await
         };
-        self.written("save live room", Box::pin(flow)).await
+        self.run_write("save live room", Box::pin(flow)).await
     }
 
     async fn update_room(&self, request: Request<pb::UpdateRoomRequest>) -> RpcResult<pb::LiveRoomResponse> {
@@ -60,7 +60,7 @@ impl LiveRoomService for Rooms {
         wrong.finish()?;
         let rooms = self.clone();
         let flow = async move { rooms.update_room(&caller, room, &fields).await };
-        self.written("update live room", Box::pin(flow)).await
+        self.run_write("update live room", Box::pin(flow)).await
     }
 
     async fn get_room(&self, request: Request<pb::LiveRoomRequest>) -> RpcResult<pb::LiveRoomResponse> {
@@ -90,10 +90,11 @@ impl LiveRoomService for Rooms {
         let caller = caller(request.caller)?;
         let mut wrong = Fields::default();
         let room = wrong.check(uuid("room_id", &request.room_id));
-        let (limit, after) = wrong.check(page::asked(request.limit, request.cursor.as_deref()));
+        let (limit, after) = wrong.check(page::page_request(request.limit, request.cursor.as_deref()));
         wrong.finish()?;
         let rows =
-            rooms::list_sessions(&self.pool, room, RoomReader::from(&caller), after, one_more(limit)).await;
+            rooms::list_sessions(&self.pool, room, RoomReader::from(&caller), after, fetch_limit(limit))
+                .await;
         let rows = rows.map_err(Error::from)?.ok_or(Error::Live(LiveError::NoRoom))?;
         let (rows, next_cursor) =
             page(rows, limit, |row| Cursor { at: row.started_at.unwrap_or(row.starts_at), id: row.id.0 });
@@ -169,10 +170,10 @@ impl Rooms {
         let (caller, room) = parse(request)?;
         let rooms = self.clone();
         let flow = async move { rooms.change_session(&caller, room, verb).await };
-        self.written("live session", Box::pin(flow)).await
+        self.run_write("live session", Box::pin(flow)).await
     }
 
-    async fn written(
+    async fn run_write(
         &self,
         name: &'static str,
         flow: Pin<Box<impl Future<Output = Result<Live, Error>> + Send + 'static>>,

@@ -86,9 +86,9 @@ impl ModerationService for Rooms {
         let caller = require_user(request.caller)?;
         let mut wrong = Fields::default();
         let room = wrong.check(uuid("room_id", &request.room_id));
-        let (limit, after) = wrong.check(page::asked(request.limit, request.cursor.as_deref()));
+        let (limit, after) = wrong.check(page::page_request(request.limit, request.cursor.as_deref()));
         wrong.finish()?;
-        let summary = self.summary(&caller, room, after, page::one_more(limit)).await?;
+        let summary = self.summary(&caller, room, after, page::fetch_limit(limit)).await?;
         Ok(Response::new(summary_response(summary, limit)))
     }
 }

@@ -46,9 +46,9 @@ impl SeatService for Rooms {
         let caller = require_user(request.caller)?;
         let mut wrong = Fields::default();
         let room = wrong.check(uuid("room_id", &request.room_id));
-        let (limit, after) = wrong.check(page::asked(request.limit, request.cursor.as_deref()));
+        let (limit, after) = wrong.check(page::page_request(request.limit, request.cursor.as_deref()));
         wrong.finish()?;
-        let waiting = self.list_lobby(&caller, room, after, page::one_more(limit)).await?;
+        let waiting = self.list_lobby(&caller, room, after, page::fetch_limit(limit)).await?;
         let (waiting, next_cursor) = page::page(waiting, limit, |one| Cursor { at: one.since, id: one.key });
         let waiting = waiting.into_iter().map(waiting_user).collect();
         Ok(Response::new(pb::ListLobbyResponse { waiting, next_cursor }))

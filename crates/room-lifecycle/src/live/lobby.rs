@@ -1,7 +1,7 @@
 //! The lobby: a host lists, admits and rejects waiting users. Seats are counted under the session's lock, as for a
 //! join: no more users are admitted than there are seats.
 
-use chassis::{db::retried, page::Cursor};
+use chassis::{db::retry_on_contention, page::Cursor};
 use domain::{LiveRoomId, LiveSessionId, LobbyStatus};
 use proto::types::v1::Caller;
 use sqlx::{Postgres, Transaction};
@@ -37,7 +37,7 @@ impl Rooms {
     /// Admits one waiting user. Idempotent. `None`: no user with this id waits.
     pub async fn admit(&self, caller: &Caller, room: LiveRoomId, user: &str) -> Result<Option<Seat>, Error> {
         let session = self.session_of_host(caller, room).await?;
-        retried(|| self.admit_locked(session, user)).await
+        retry_on_contention(|| self.admit_locked(session, user)).await
     }
 
     async fn admit_locked(&self, session: LiveSessionId, user: &str) -> Result<Option<Seat>, Error> {
@@ -59,7 +59,7 @@ impl Rooms {
     /// Admits waiting users as long as there are free seats. Returns how many were admitted, and how many still wait.
     pub async fn admit_all(&self, caller: &Caller, room: LiveRoomId) -> Result<(u64, i64), Error> {
         let session = self.session_of_host(caller, room).await?;
-        retried(|| self.admit_all_locked(session)).await
+        retry_on_contention(|| self.admit_all_locked(session)).await
     }
 
     async fn admit_all_locked(&self, session: LiveSessionId) -> Result<(u64, i64), Error> {

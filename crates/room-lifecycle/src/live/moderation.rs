@@ -1,7 +1,7 @@
 //! A host moderates the participants of a room. The change is saved first, under the session's lock where seats change.
 //! Then LiveKit is aligned with it. The room is watched as long as a token with the old rights may be valid.
 
-use chassis::{db::retried, page::Cursor, status::Refusal};
+use chassis::{db::retry_on_contention, page::Cursor, status::Refusal};
 use domain::{LiveRoomId, LiveSessionId, Owner, SeatRole, Source};
 use proto::types::v1::Caller;
 use time::OffsetDateTime;
@@ -41,7 +41,7 @@ impl Rooms {
     ) -> Result<Option<Seat>, Error> {
         let session = self.session_of_host(caller, room).await?;
         refuse_self(caller, user)?;
-        let seat = retried(|| self.save_role(session, user, role)).await?;
+        let seat = retry_on_contention(|| self.save_role(session, user, role)).await?;
         if seat.is_some() {
             self.apply_to_livekit(Owner::LiveSession(session), Work::Reconcile).await;
         }
@@ -99,7 +99,7 @@ impl Rooms {
         if until.is_some_and(|until| until <= now) {
             return Err(Refusal::invalid("until", "must be in the future").into());
         }
-        match retried(|| self.save_ban(caller, room, user, until)).await? {
+        match retry_on_contention(|| self.save_ban(caller, room, user, until)).await? {
             Some(session) => self.remove_from(session, user).await,
             None => Ok(()),
         }
@@ -133,7 +133,7 @@ impl Rooms {
     /// Lifts a ban, and a kick from the open session: the user may join again.
     pub async fn unban(&self, caller: &Caller, room: LiveRoomId, user: &str) -> Result<(), Error> {
         self.require_host(caller, room).await?;
-        Ok(retried(|| moderation::delete_ban(&self.pool, room, user)).await?)
+        Ok(retry_on_contention(|| moderation::delete_ban(&self.pool, room, user)).await?)
     }
 
     async fn require_host(&self, caller: &Caller, room: LiveRoomId) -> Result<(), Error> {
@@ -152,7 +152,7 @@ impl Rooms {
     ) -> Result<Option<Seat>, Error> {
         let view = readable(&self.pool, caller, room).await?;
         let session = view.session.ok_or(LiveError::NotActive)?;
-        Ok(retried(|| moderation::set_hand(&self.pool, session, &caller.user_id, raised)).await?)
+        Ok(retry_on_contention(|| moderation::set_hand(&self.pool, session, &caller.user_id, raised)).await?)
     }
 
     /// The open session, or the last one, with a page of its seats.

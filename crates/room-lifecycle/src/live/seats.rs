@@ -1,7 +1,7 @@
 //! Joins, leaves and reconnects. A caller who has a seat is answered from one read. A new seat is given under the
 //! session's lock: of fifty users who request the last three seats at once, exactly three get one.
 
-use chassis::db::retried;
+use chassis::db::retry_on_contention;
 use domain::{LiveRoomId, LiveSessionId, LiveStatus, LobbyStatus};
 use proto::types::v1::Caller;
 use sqlx::{PgExecutor, PgPool};
@@ -56,7 +56,7 @@ impl Rooms {
             {
                 return Ok((seat, session));
             }
-            if let Some(seat) = retried(|| self.take_seat(caller, room, session)).await? {
+            if let Some(seat) = retry_on_contention(|| self.take_seat(caller, room, session)).await? {
                 return Ok((seat, session));
             }
         }
@@ -95,7 +95,7 @@ impl Rooms {
     pub async fn leave_live_room(&self, caller: &Caller, room: LiveRoomId) -> Result<Option<Seat>, Error> {
         let view = readable(&self.pool, caller, room).await?;
         let Some(session) = view.session.filter(|_| view.taken) else { return Ok(view.seat()) };
-        retried(|| self.give_up_seat(&view, session, &caller.user_id)).await?;
+        retry_on_contention(|| self.give_up_seat(&view, session, &caller.user_id)).await?;
         Ok(view.seat())
     }
 

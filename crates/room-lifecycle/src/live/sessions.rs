@@ -2,7 +2,7 @@
 //! projection, read the open session, decide, write, refresh the projection, commit. LiveKit is called after the commit
 //! ([`crate::opening`]). The database holds the truth, whatever LiveKit answers.
 
-use chassis::db::retried;
+use chassis::db::retry_on_contention;
 use domain::{EndReason, LiveRoomId, LiveSessionId, LiveStatus, Owner};
 use proto::types::v1::Caller;
 use sqlx::{PgConnection, PgExecutor};

@@ -1,7 +1,7 @@
 //! Creates, joins and ends nests. Each write is one transaction. LiveKit is called after the commit, and the request
 //! waits a moment for it. The database holds the truth, whatever LiveKit answers.
 
-use chassis::db::retried;
+use chassis::db::retry_on_contention;
 use domain::{NestId, Owner};
 use proto::room::v1::Proof;
 use sqlx::{PgConnection, PgExecutor};
@@ -27,7 +27,8 @@ impl Rooms {
         relays: &[String],
         hls_stream: bool,
     ) -> Result<Nest, Error> {
-        let (nest, intent) = retried(|| self.insert_nest(host, proof, relays, hls_stream)).await?;
+        let (nest, intent) =
+            retry_on_contention(|| self.insert_nest(host, proof, relays, hls_stream)).await?;
         metrics::counter!("greenroom_nests_created_total").increment(1);
         tracing::info!(nest.id = %nest.id, "nest created");
         self.apply_to_livekit(Owner::Nest(NestId(nest.id.0)), Work::Open(intent)).await;
@@ -58,13 +59,13 @@ impl Rooms {
 
     /// Makes the caller a participant. Idempotent.
     pub async fn join_nest(&self, pubkey: &str, nest: NestId) -> Result<(), Error> {
-        let is_in = retried(|| nests::insert_participant(&self.pool, nest, pubkey)).await?;
+        let is_in = retry_on_contention(|| nests::insert_participant(&self.pool, nest, pubkey)).await?;
         if is_in.ok_or(NestError::NoNest)? { Ok(()) } else { Err(NestError::Full.into()) }
     }
 
     /// Ends the caller's nest and its room.
     pub async fn end_nest(&self, host: &str, proof: &Proof, nest: NestId) -> Result<(), Error> {
-        retried(|| self.set_nest_ended(host, proof, nest)).await?;
+        retry_on_contention(|| self.set_nest_ended(host, proof, nest)).await?;
         self.apply_to_livekit(Owner::Nest(nest), Work::Reconcile).await;
         Ok(())
     }

@@ -2,7 +2,7 @@
 //! aligned with it. An outage of LiveKit does not refuse the request: the mark that is saved with the change repeats
 //! the alignment later.
 
-use chassis::db::retried;
+use chassis::db::retry_on_contention;
 use domain::{NestId, NestRole, Owner, Source};
 use proto::room::v1::Proof;
 
@@ -49,7 +49,7 @@ impl Rooms {
         nest: NestId,
         change: &PermissionChange,
     ) -> Result<bool, Error> {
-        let changed = retried(|| self.save_permissions(caller, proof, nest, change)).await?;
+        let changed = retry_on_contention(|| self.save_permissions(caller, proof, nest, change)).await?;
         if changed {
             self.apply_to_livekit(Owner::Nest(nest), Work::Reconcile).await;
         }

@@ -56,7 +56,7 @@ impl Rooms {
     }
 
     /// Looks for the files of recordings that LiveKit has completed.
-    pub async fn look_for_files(&self) -> Result<(), Error> {
+    pub async fn check_files(&self) -> Result<(), Error> {
         let awaiting = watch::claim_awaiting(&self.pool, FILE_TIMEOUT, BATCH).await?;
         let mut unread = 0_u32;
         let mut checks = stream::iter(awaiting).map(|one| self.look_for_file(one)).buffer_unordered(WIDTH);

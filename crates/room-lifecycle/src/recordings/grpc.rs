@@ -3,7 +3,7 @@
 use chassis::{
     field::{Fields, idempotency_key, non_empty},
     grpc::{caller, timestamp, uuid},
-    page::{self, Cursor, one_more, page},
+    page::{self, Cursor, fetch_limit, page},
     status::Refusal,
 };
 use domain::{RecordingId, RecordingKind, SessionId};
@@ -66,10 +66,10 @@ impl RecordingService for Rooms {
         let caller = caller(request.caller)?;
         let mut wrong = Fields::default();
         let scope = wrong.check_or(scope(request.place), PLACEHOLDER_SCOPE);
-        let (limit, after) = wrong.check(page::asked(request.limit, request.cursor.as_deref()));
+        let (limit, after) = wrong.check(page::page_request(request.limit, request.cursor.as_deref()));
         wrong.finish()?;
         self.may_read(&caller, scope).await?;
-        let rows = recordings::list_recordings(&self.pool, scope, None, after, one_more(limit)).await;
+        let rows = recordings::list_recordings(&self.pool, scope, None, after, fetch_limit(limit)).await;
         let (rows, next_cursor) =
             page(rows.map_err(Error::from)?, limit, |row| Cursor { at: row.created_at, id: row.id.0 });
         let mut recordings = Vec::with_capacity(rows.len());

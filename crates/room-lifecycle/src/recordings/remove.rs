@@ -1,7 +1,7 @@
 //! Deletion and retention: first the row records that a recording is deleted, then its file is removed, then the row. A
 //! file that cannot be removed now is retried after the others.
 
-use chassis::db::retried;
+use chassis::db::retry_on_contention;
 use domain::RecordingId;
 use futures::{StreamExt, stream};
 use proto::{room::v1::Proof, types::v1::Caller};
@@ -25,7 +25,7 @@ impl Rooms {
     ) -> Result<(), Error> {
         self.may_record(caller, scope).await?;
         self.recording_of(scope, id).await?;
-        let deleted = retried(|| self.set_deleted(id, proof)).await?;
+        let deleted = retry_on_contention(|| self.set_deleted(id, proof)).await?;
         if let Some(running) = deleted.filter(|recording| recording.status.is_open()) {
             self.stop_on_livekit(running).await?;
         }

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use chassis::config::{Problems, given};
+use chassis::config::{Problems, non_blank};
 use secrecy::SecretString;
 use url::Url;
 
@@ -67,20 +67,20 @@ pub enum OutputSettings {
 
 impl RecordingArgs {
     pub fn check(self, problems: &mut Problems) -> RecordingSettings {
-        let keep = given(self.recordings_keep.clone()).map(|keep| {
+        let keep = non_blank(self.recordings_keep.clone()).map(|keep| {
             let bounds = Duration::from_mins(1)..=Duration::from_hours(24 * 3660);
             problems.duration_in("RECORDINGS_KEEP", Some(&keep), Duration::ZERO, bounds, "1min to 10years")
         });
         let keep = keep.and_then(|keep| time::Duration::try_from(keep).ok());
         let hls = problems.parse("NESTS_HLS", self.nests_hls.as_deref(), false);
-        if hls && given(self.recording_output.clone()).is_none() {
+        if hls && non_blank(self.recording_output.clone()).is_none() {
             problems.add("NESTS_HLS", "needs RECORDING_OUTPUT, where segments go");
         }
         RecordingSettings { output: self.output(problems), keep, hls }
     }
 
     fn output(self, problems: &mut Problems) -> Option<OutputSettings> {
-        let output = given(self.recording_output.clone())?;
+        let output = non_blank(self.recording_output.clone())?;
         let Ok(url) = Url::parse(&output) else {
             problems.add("RECORDING_OUTPUT", "must be file:///path or s3://bucket/prefix");
             return None;
@@ -92,7 +92,7 @@ impl RecordingArgs {
                 if path.is_empty() {
                     problems.add("RECORDING_OUTPUT", "must name a folder");
                 }
-                let read = given(self.recording_read).unwrap_or_else(|| path.clone()).into();
+                let read = non_blank(self.recording_read).unwrap_or_else(|| path.clone()).into();
                 Some(OutputSettings::Folder { path, read })
             }
             ("s3", bucket) if !bucket.is_empty() => {
@@ -107,7 +107,7 @@ impl RecordingArgs {
     }
 
     fn bucket(self, name: String, prefix: String, problems: &mut Problems) -> Option<OutputSettings> {
-        let endpoint = given(self.s3_endpoint);
+        let endpoint = non_blank(self.s3_endpoint);
         let endpoint = endpoint.map(|url| problems.url("S3_ENDPOINT", Some(url), &["http", "https"]));
         let access_key = problems.required("S3_ACCESS_KEY", self.s3_access_key);
         let secret_key = problems.secret("S3_SECRET_KEY", self.s3_secret_key, 8);
@@ -115,7 +115,7 @@ impl RecordingArgs {
             name,
             prefix,
             endpoint: endpoint.flatten(),
-            region: given(self.s3_region).unwrap_or_else(|| "us-east-1".to_owned()),
+            region: non_blank(self.s3_region).unwrap_or_else(|| "us-east-1".to_owned()),
             access_key: access_key?,
             secret_key: secret_key?,
         })

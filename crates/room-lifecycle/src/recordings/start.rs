@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use chassis::{context, db::retried, idempotency::request_hash};
+use chassis::{context, db::retry_on_contention, idempotency::request_hash};
 use domain::{Owner, OwnerKind, RecordingId, RecordingKind, RecordingStatus, RoomStatus};
 use livekit_protocol::EgressInfo;
 use proto::{
@@ -111,7 +111,7 @@ impl Rooms {
         flow: impl Future<Output = Result<T, Error>> + Send + 'static,
     ) -> Result<Option<T>, Error> {
         let wait = context::remaining(DEFAULT_BUDGET).saturating_sub(ANSWER_RESERVE).min(within);
-        match tokio::time::timeout(wait, self.lifecycle.outlive(name, FLOW_TIMEOUT, flow)).await {
+        match tokio::time::timeout(wait, self.lifecycle.run_detached(name, FLOW_TIMEOUT, flow)).await {
             Ok(outcome) => outcome?.map(Some),
             Err(_) => Ok(None),
         }
@@ -184,7 +184,8 @@ impl Rooms {
             idempotency_key: start.idempotency_key.clone(),
             request_hash: start.hash(),
         };
-        let inserted = retried(|| self.insert_recording(record, &new, start.proof.as_ref())).await?;
+        let inserted =
+            retry_on_contention(|| self.insert_recording(record, &new, start.proof.as_ref())).await?;
         if let Some(inserted) = inserted {
             return Ok(inserted);
         }

@@ -1,6 +1,6 @@
 //! Stops recordings, and writes their ends.
 
-use chassis::db::retried;
+use chassis::db::retry_on_contention;
 use domain::{RecordingId, RecordingStatus};
 use proto::{room::v1::Proof, types::v1::Caller};
 
@@ -27,7 +27,7 @@ impl Rooms {
     ) -> Result<Recording, Error> {
         self.may_record(caller, scope).await?;
         let recording = self.recording_of(scope, id).await?;
-        match retried(|| self.set_stop_asked(&recording, proof)).await? {
+        match retry_on_contention(|| self.set_stop_asked(&recording, proof)).await? {
             Some(asked) => self.stop_on_livekit(asked).await,
             None => Ok(recordings::find_recording(&self.pool, id).await?.unwrap_or(recording)),
         }

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use domain::{LiveRoomId, RoomStatus};
 use livekit_api::services::room::CreateRoomOptions;
-use livekit_dev::{Fault, Hand, Stop, Store};
+use livekit_dev::{ClockHandle, Fault, Stop, Store};
 use proto::room::v1::{EndRoomRequest, room_service_server::RoomService};
 use room_lifecycle::{Config, live::decide::Verb};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
@@ -15,8 +15,8 @@ use crate::harness::{State, World, nests::key, owner, refused, seats::person};
 
 /// Shortens the time that an answer waits for LiveKit.
 fn brief(config: &mut Config) {
-    config.patience.answer = std::time::Duration::from_millis(50);
-    config.pace.quick = config.patience.answer;
+    config.timeouts.answer = std::time::Duration::from_millis(50);
+    config.pace.quick = config.timeouts.answer;
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
@@ -58,7 +58,7 @@ async fn replaced_room_goes_after_a_crash(_: PgPoolOptions, connect: PgConnectOp
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn node_that_never_answers_is_not_waited_for(_: PgPoolOptions, connect: PgConnectOptions) {
     let livekit = testkit::livekit_with(|config| {
-        config.standing_clock = true;
+        config.manual_clock = true;
         config.store = Store::RedisLike;
         config.wait_speed = 0; // LiveKit's timeout of 3 s never passes
     });
@@ -192,9 +192,9 @@ async fn deletions_are_tried_one_at_a_time_while_livekit_fails(_: PgPoolOptions,
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn takeover_waits_until_the_crash_is_noticed(_: PgPoolOptions, connect: PgConnectOptions) {
     let livekit = testkit::livekit_with(|config| {
-        config.standing_clock = true;
+        config.manual_clock = true;
         config.store = Store::RedisLike;
-        config.dead_node_lingers = std::time::Duration::from_secs(5);
+        config.dead_node_timeout = std::time::Duration::from_secs(5);
     });
     let world = World::with_livekit(connect, std::sync::Arc::new(livekit.await)).await;
     let rooms = world.rooms().await;
@@ -203,7 +203,7 @@ async fn takeover_waits_until_the_crash_is_noticed(_: PgPoolOptions, connect: Pg
     world.complete(&booking).await;
     rooms.drain().await.unwrap();
     assert_eq!(world.to_close().await, [record.room_name.as_str()], "CreateRoom calls the dead node too");
-    world.server().advance(Hand::Rooms, std::time::Duration::from_secs(5));
+    world.server().advance(ClockHandle::Rooms, std::time::Duration::from_secs(5));
     world.pass_time(Duration::seconds(1));
     rooms.close_due().await.unwrap();
     assert!(world.names().is_empty());

@@ -8,11 +8,11 @@ use chassis::{
     status::Reason,
 };
 use domain::{LiveRoomId, LiveSessionId, LiveStatus, TargetKind};
-use livekit_dev::{Fault, Hand};
+use livekit_dev::{ClockHandle, Fault};
 use proto::types::v1::Caller;
 use room_lifecycle::{
     Rooms,
-    diagnosis::{Decision, Patience, Target, verdict::Diagnosis},
+    diagnosis::{Decision, Target, Timeouts, verdict::Diagnosis},
 };
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use time::Duration;
@@ -63,7 +63,7 @@ async fn healthy_room_is_reported_and_not_changed(_: PgPoolOptions, connect: PgC
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn livekit_is_unreachable_when_dead_or_hanging(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
-    let rooms = world.rooms_with(|config| config.patience.look = Wait::from_secs(3)).await;
+    let rooms = world.rooms_with(|config| config.timeouts.probe = Wait::from_secs(3)).await;
     let (booking, _) = world.open_room(&rooms).await;
     let dead = world.rooms_with(|config| config.livekit.url = "http://127.0.0.1:1".to_owned()).await;
     for rooms in [&dead, &rooms] {
@@ -89,7 +89,7 @@ const IN_TIME: Wait = Wait::from_millis(2_800);
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn hanging_livekit_is_reported_in_time(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
-    let rooms = world.rooms_with(|config| config.patience = Patience::default()).await;
+    let rooms = world.rooms_with(|config| config.timeouts = Timeouts::default()).await;
     let (booking, _) = world.open_room(&rooms).await;
     world.server().faults().set(livekit_dev::ANY_METHOD, Fault::Hang);
     let diagnosis = tokio::time::timeout(IN_TIME, by_host(&rooms, &booking)).await.unwrap();
@@ -99,7 +99,7 @@ async fn hanging_livekit_is_reported_in_time(_: PgPoolOptions, connect: PgConnec
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn room_is_missing_when_recreation_times_out(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
-    let rooms = world.rooms_with(|config| config.patience.remake = Patience::default().remake).await;
+    let rooms = world.rooms_with(|config| config.timeouts.recreate = Timeouts::default().recreate).await;
     let (booking, record) = world.open_room(&rooms).await;
     world.admin().delete_room(&record.room_name).await.unwrap();
     world.server().faults().set("CreateRoom", Fault::Hang);
@@ -171,12 +171,12 @@ async fn clock_skew_is_reported_before_refused_tokens(_: PgPoolOptions, connect:
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     let (booking, _) = world.open_room(&rooms).await;
-    world.server().advance(Hand::Tokens, Wait::from_secs(50));
+    world.server().advance(ClockHandle::Tokens, Wait::from_secs(50));
     let diagnosis = by_host(&rooms, &booking).await;
     assert_eq!((diagnosis.cause, check(&diagnosis, "token_accepted")), (Cause::ClockSkew, Some(true)));
     let skew: i64 = diagnosis.facts["clock_skew_seconds"].parse().unwrap();
     assert!((45..=55).contains(&skew), "{skew}");
-    world.server().advance(Hand::Tokens, Wait::from_hours(1));
+    world.server().advance(ClockHandle::Tokens, Wait::from_hours(1));
     let diagnosis = by_host(&rooms, &booking).await;
     assert_eq!(
         (diagnosis.cause, check(&diagnosis, "livekit_key")),

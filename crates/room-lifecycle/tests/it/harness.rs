@@ -42,7 +42,7 @@ impl World {
 
     pub async fn with_store(connect: PgConnectOptions, store: Store) -> Self {
         let livekit = testkit::livekit_with(|config| {
-            config.standing_clock = true;
+            config.manual_clock = true;
             config.store = store;
             config.webhooks.retry_base = std::time::Duration::from_millis(10);
         })

@@ -1,7 +1,7 @@
 //! Webhooks are hints: when they are lost, tripled or shuffled, the state after two passes is the same (I8).
 
 use axum::{Router, body::Bytes, extract::State as Shared, http::HeaderMap, routing::post};
-use livekit_dev::{Mishap, Order};
+use livekit_dev::{Order, WebhookFault};
 use room_lifecycle::Rooms;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use time::Duration;
@@ -51,8 +51,8 @@ async fn scenario(world: &World, delivery: Delivery) -> Vec<(String, String, Str
     let server = world.server();
     match delivery {
         Delivery::Kept => {}
-        Delivery::Lost => server.inject_mishap(Mishap::Drop),
-        Delivery::Tripled => server.inject_mishap(Mishap::Duplicate),
+        Delivery::Lost => server.inject_webhook_fault(WebhookFault::Drop),
+        Delivery::Tripled => server.inject_webhook_fault(WebhookFault::Duplicate),
         Delivery::Shuffled | Delivery::Reversed => server.hold_webhooks(),
     }
     let mut meetings = Vec::new();

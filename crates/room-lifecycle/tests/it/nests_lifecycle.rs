@@ -2,7 +2,7 @@
 //! when its nest is closed.
 
 use domain::{NestId, NestRole, Owner, RoomStatus};
-use livekit_dev::{Fault, Mishap};
+use livekit_dev::{Fault, WebhookFault};
 use room_lifecycle::Rooms;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use time::Duration;
@@ -267,7 +267,7 @@ async fn rooms_of_ended_or_deleted_nests_are_removed(_: PgPoolOptions, connect: 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn nest_participants_are_observed_without_webhooks(_: PgPoolOptions, connect: PgConnectOptions) {
     let (world, rooms, nest) = world(connect).await;
-    world.server().inject_mishap(Mishap::Drop);
+    world.server().inject_webhook_fault(WebhookFault::Drop);
     nest.join(&rooms, &key(2)).await.unwrap();
     world.enter_nest(&nest, &key(2), NestRole::Speaker).await;
     world.enter_nest(&nest, "guest-1", NestRole::Guest).await;

@@ -76,10 +76,10 @@ async fn one_replica_at_a_time_probes(_: PgPoolOptions, connect: PgConnectOption
     let probed = world.probes();
     assert!(probed > 0);
     world.pass_time(Duration::seconds(20));
-    other.watch_ghosts().await.unwrap();
+    other.probe_participants().await.unwrap();
     assert_eq!(world.probes(), probed);
     world.pass_time(Duration::seconds(11));
-    other.watch_ghosts().await.unwrap();
+    other.probe_participants().await.unwrap();
     assert!(world.probes() > probed, "the other replica takes over from the stopped one");
     world.server().restart();
     world.watch_seconds(&other, 30).await;
@@ -139,7 +139,7 @@ async fn departure_during_a_probe_raises_no_alarm(_: PgPoolOptions, connect: PgC
     world.pass_time(Duration::SECOND);
     let probing = tokio::spawn({
         let rooms = Rooms::clone(&rooms);
-        async move { rooms.watch_ghosts().await }
+        async move { rooms.probe_participants().await }
     });
     world.reached("UpdateSubscriptions", 2).await;
     world.send_webhook(&rooms, &meeting.record, "participant_left", &guest, &sid).await;

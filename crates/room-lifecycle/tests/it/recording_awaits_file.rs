@@ -47,7 +47,7 @@ async fn check_file_after(
     seconds: i64,
 ) -> RecordingStatus {
     world.pass_time(Duration::seconds(seconds));
-    rooms.look_for_files().await.unwrap();
+    rooms.check_files().await.unwrap();
     world.status_of(recording).await
 }
 
@@ -86,7 +86,7 @@ async fn recording_is_announced_when_its_file_is_there(_: PgPoolOptions, connect
     assert_eq!(check_file_after(&world, &rooms, &recording, 6).await, RecordingStatus::Complete);
     assert_eq!(world.recording_row(recording.id).await.unwrap().size, Some(4), "the size of the file");
     assert_eq!(world.announced().await, 2);
-    rooms.look_for_files().await.unwrap();
+    rooms.check_files().await.unwrap();
     rooms.watch_recordings().await.unwrap();
     assert_eq!(world.announced().await, 2, "announced once");
 }

@@ -221,7 +221,7 @@ async fn kick_is_answered_while_livekit_hangs(_: PgPoolOptions, connect: PgConne
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn mute_is_answered_while_livekit_hangs(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
-    let rooms = world.rooms_with(|config| config.patience.answer = Wait::from_millis(50)).await;
+    let rooms = world.rooms_with(|config| config.timeouts.answer = Wait::from_millis(50)).await;
     let open = world.live(&rooms, 10).await;
     let host = person(&open.room.host);
     rooms.join_live_room(&person("vera"), LiveRoomId(open.room.id)).await.unwrap();

@@ -23,7 +23,7 @@ pub async fn begin(pool: &PgPool) -> Result<Transaction<'static, Postgres>, sqlx
 pub async fn lock_versions(executor: impl PgExecutor<'_>) -> Result<(), sqlx::Error> {
     // The advisory lock ends with the transaction. Without it, a greater version could be visible before a smaller one.
     sqlx::query!(
-        "select pg_advisory_xact_lock($1) as locked, set_config('lock_timeout', '500ms', true) as patience,
+        "select pg_advisory_xact_lock($1) as locked, set_config('lock_timeout', '500ms', true) as lock_wait,
                 set_config('greenroom.sync', 'on', true) as own",
         VERSIONS_LOCK
     )

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use livekit_dev::{ANY_METHOD, ClientFault, Code, Fault, Mishap, Order, Redis, Stop, Switches};
+use livekit_dev::{ANY_METHOD, ClientFault, Code, Fault, Order, Redis, Stop, Switches, WebhookFault};
 
 use super::{dice::Dice, expect::On, stage::Stage};
 
@@ -139,9 +139,9 @@ impl Stage {
         let what = dice.roll(7);
         self.say(format!("webhooks: {what}"));
         match what {
-            0 => self.livekit.inject_mishap(Mishap::Drop),
-            1 => self.livekit.inject_mishap(Mishap::Duplicate),
-            2 => self.livekit.inject_mishap(Mishap::Swap),
+            0 => self.livekit.inject_webhook_fault(WebhookFault::Drop),
+            1 => self.livekit.inject_webhook_fault(WebhookFault::Duplicate),
+            2 => self.livekit.inject_webhook_fault(WebhookFault::Swap),
             3 => self.livekit.hold_webhooks(),
             4 => self.livekit.release_webhooks(dice.pick(&[Order::Reversed, Order::Shuffled])),
             5 => self.livekit.set_switches(Switches {
@@ -179,9 +179,11 @@ impl Stage {
         let words: Vec<&str> = statement.split_whitespace().collect();
         self.say(format!("manual edit, room {room}: {}", words.join(" ")));
         // Retried: the edit may lose a deadlock against a pass.
-        chassis::db::retried(|| sqlx::query(statement).bind(self.rooms[room].id).execute(&self.pool))
-            .await
-            .unwrap();
+        chassis::db::retry_on_contention(|| {
+            sqlx::query(statement).bind(self.rooms[room].id).execute(&self.pool)
+        })
+        .await
+        .unwrap();
         self.rooms[room].on = On::Unknown;
     }
 }

@@ -8,7 +8,7 @@ use std::{
 
 use chassis::clock::Clock;
 use gateway::Rate;
-use livekit_dev::{LiveKitDev, Mishap, Order, Store, Switches};
+use livekit_dev::{LiveKitDev, Order, Store, Switches, WebhookFault};
 use reqwest::Client;
 use serde_json::Value;
 use sqlx::{
@@ -212,7 +212,7 @@ impl Stage {
         self.livekit.clear_mishaps();
         if dice.one_in(2) {
             self.say("no more faults, but webhooks are lost".to_owned());
-            self.livekit.inject_mishap(Mishap::Drop);
+            self.livekit.inject_webhook_fault(WebhookFault::Drop);
         } else {
             self.say("no more faults".to_owned());
         }

@@ -26,7 +26,7 @@ pub fn services(connect: &PgConnectOptions, livekit: &config::LiveKit, secret: &
             app_url: url.to_owned(),
             policy: booking::Policy::Either,
             room_creation: booking::RoomCreation::AtBooking,
-            telling: booking::Telling::default(),
+            notifications: booking::NotificationSettings::default(),
         },
         room: room_lifecycle::Config {
             database: testkit::database(connect, room_lifecycle::config::ROLE),
@@ -43,7 +43,7 @@ pub fn services(connect: &PgConnectOptions, livekit: &config::LiveKit, secret: &
             events_keep: Duration::from_hours(720),
             app_url: None,
             recordings: room_lifecycle::config::RecordingSettings::default(),
-            patience: room_lifecycle::diagnosis::Patience::default(),
+            timeouts: room_lifecycle::diagnosis::Timeouts::default(),
             pace: room_lifecycle::config::Pace::default(),
             clock: Clock::default(),
         },

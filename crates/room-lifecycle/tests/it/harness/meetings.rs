@@ -51,7 +51,7 @@ impl World {
     pub async fn watch_seconds(&self, rooms: &Rooms, seconds: u32) {
         for _ in 0..seconds {
             self.pass_time(Duration::SECOND);
-            rooms.watch_ghosts().await.unwrap();
+            rooms.probe_participants().await.unwrap();
         }
     }
 

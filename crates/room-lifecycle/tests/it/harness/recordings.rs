@@ -28,7 +28,7 @@ impl World {
     pub async fn recording_below(connect: PgConnectOptions, root: &Path) -> Self {
         let root = root.to_owned();
         let livekit = testkit::livekit_with(|config| {
-            config.standing_clock = true;
+            config.manual_clock = true;
             config.store = Store::RedisLike;
             config.recordings = Some(root);
             config.webhooks.retry_base = std::time::Duration::from_millis(10);
@@ -97,14 +97,14 @@ impl World {
     /// Does what the loops do: watches all recordings, looks for files, and removes deleted recordings.
     pub async fn recordings_pass(&self, rooms: &Rooms) -> Result<(), Error> {
         let watched = rooms.watch_recordings().await;
-        let found = rooms.look_for_files().await;
+        let found = rooms.check_files().await;
         rooms.remove_recordings().await.and(found).and(watched)
     }
 
     /// Watches all recordings and looks for the files of completed ones.
     pub async fn follow(&self, rooms: &Rooms) {
         rooms.watch_recordings().await.unwrap();
-        rooms.look_for_files().await.unwrap();
+        rooms.check_files().await.unwrap();
     }
 
     /// Counts notifications of completed recordings.

@@ -6,7 +6,7 @@ use chassis::{clock::Clock, lifecycle::Lifecycle};
 use room_lifecycle::{
     Config, Rooms,
     config::{Pace, Policy, ROLE, WebhookKey},
-    diagnosis::Patience,
+    diagnosis::Timeouts,
     nests::link::EventKind,
 };
 use tokio::{
@@ -64,9 +64,9 @@ impl World {
             app_url: None,
             recordings: self.recording_settings(),
             // Longer than the gateway waits: a machine that is busy with other tests must not look like a silent LiveKit.
-            patience: Patience {
-                look: Duration::from_secs(8),
-                remake: Duration::from_secs(8),
+            timeouts: Timeouts {
+                probe: Duration::from_secs(8),
+                recreate: Duration::from_secs(8),
                 answer: Duration::from_secs(8),
             },
             pace: Pace { quick: Duration::from_secs(8), ..Pace::default() },

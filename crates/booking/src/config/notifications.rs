@@ -4,7 +4,7 @@ use std::{fmt, time::Duration};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use chassis::{
-    config::{Problems, given},
+    config::{Problems, non_blank},
     signed::{CalendarLinks, link_secrets},
 };
 use domain::SessionId;
@@ -20,7 +20,7 @@ const EARLIEST_REMINDER: Duration = Duration::from_hours(30 * 24);
 const MAX_REMINDERS: usize = 10;
 
 #[derive(clap::Args, Clone, Default)]
-pub struct TellingArgs {
+pub struct NotificationArgs {
     /// The mail server: `smtp://user:password@host:587?tls=required` (STARTTLS), `smtps://…` (TLS from the start),
     /// `smtp://host:25` (no TLS) [default: no e-mail]
     #[arg(long, env = "SMTP_URL", hide_env_values = true)]
@@ -59,7 +59,7 @@ pub struct TellingArgs {
 }
 
 #[derive(Clone, Debug, Default)]
-pub struct Telling {
+pub struct NotificationSettings {
     pub email: Option<Email>,
     pub webhook: Option<Webhook>,
     pub reminders: Vec<Duration>,
@@ -118,16 +118,20 @@ impl Links {
     }
 }
 
-impl Telling {
+impl NotificationSettings {
     pub fn links(&self) -> Option<Links> {
         let api_url = self.api_url.clone()?;
         Some(Links { api_url, calendar: CalendarLinks::signed_with(&self.link_secrets) })
     }
 }
 
-impl TellingArgs {
+impl NotificationArgs {
     /// Checks the settings. `internal_token` signs links if no other secret is set.
-    pub fn check(self, internal_token: Option<&String>, problems: &mut Problems) -> Option<Telling> {
+    pub fn check(
+        self,
+        internal_token: Option<&String>,
+        problems: &mut Problems,
+    ) -> Option<NotificationSettings> {
         let email = check_email(self.smtp_url, self.mail_from, self.admin_email, problems);
         let allow = problems.parse(
             "NOTIFY_WEBHOOK_ALLOW_PRIVATE",
@@ -135,8 +139,8 @@ impl TellingArgs {
             false,
         );
         let webhook = check_webhook(self.notify_webhook_url, self.notify_webhook_secret, allow, problems);
-        let api_url = given(self.api_url);
-        Some(Telling {
+        let api_url = non_blank(self.api_url);
+        Some(NotificationSettings {
             reminders: check_reminders(self.reminders, problems),
             deliveries_keep: Some(problems.duration_in(
                 "DELIVERIES_KEEP",
@@ -146,7 +150,7 @@ impl TellingArgs {
                 "4days to 10years", // longer than the 72 h in which receivers see repeats of a webhook id
             )),
             api_url: api_url.and_then(|url| problems.base_url("API_URL", Some(url), &["http", "https"])),
-            link_secrets: link_secrets(given(self.link_secret).or(internal_token.cloned()), problems)?,
+            link_secrets: link_secrets(non_blank(self.link_secret).or(internal_token.cloned()), problems)?,
             email,
             webhook,
         })
@@ -159,14 +163,14 @@ fn check_email(
     admin: Option<String>,
     problems: &mut Problems,
 ) -> Option<Email> {
-    let smtp_url = given(smtp_url)?;
+    let smtp_url = non_blank(smtp_url)?;
     // The URL may contain a password, so the problem does not repeat it.
     if problems.url("SMTP_URL", Some(smtp_url.clone()), &["smtp", "smtps"]).is_some()
         && let Err(wrong) = MailServer::parse(&smtp_url)
     {
         problems.add("SMTP_URL", wrong);
     }
-    let admin = given(admin).map(|address| address.trim().parse::<Address>());
+    let admin = non_blank(admin).map(|address| address.trim().parse::<Address>());
     let admin = admin.and_then(|parsed| parsed.map_err(|error| problems.add("ADMIN_EMAIL", error)).ok());
     let from = problems.required("MAIL_FROM", from)?.parse::<Mailbox>();
     let from = from.map_err(|error| problems.add("MAIL_FROM", error)).ok();
@@ -179,7 +183,7 @@ fn check_webhook(
     allow_private: bool,
     problems: &mut Problems,
 ) -> Option<Webhook> {
-    let url = problems.url("NOTIFY_WEBHOOK_URL", Some(given(url)?), &["https", "http"]);
+    let url = problems.url("NOTIFY_WEBHOOK_URL", Some(non_blank(url)?), &["https", "http"]);
     let secrets = problems.required("NOTIFY_WEBHOOK_SECRET", secrets)?;
     let secrets: Vec<&str> = secrets.split(',').map(str::trim).collect();
     if secrets.len() > 2 || secrets.iter().any(|secret| webhook_key(secret).is_none()) {
@@ -197,7 +201,7 @@ fn check_webhook(
 }
 
 fn check_reminders(setting: Option<String>, problems: &mut Problems) -> Vec<Duration> {
-    let setting = given(setting).unwrap_or_else(|| REMINDERS.to_owned());
+    let setting = non_blank(setting).unwrap_or_else(|| REMINDERS.to_owned());
     if setting.trim() == "none" {
         return Vec::new();
     }
