@@ -21,7 +21,7 @@ pub use server::{Needs, Server, Unusable, ask, note};
 #[cfg(feature = "database")]
 pub use sql::{
     DatabaseError, MIGRATOR, ROLES, Schema, begin, begin_with, constraint, is_outage, is_read_only, refusal,
-    retried, schema,
+    retry_on_contention, schema,
 };
 #[cfg(feature = "database")]
 use sql::{reason, sqlstate};

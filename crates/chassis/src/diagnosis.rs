@@ -43,7 +43,7 @@ macro_rules! causes {
             }
 
             #[must_use]
-            pub fn words(self) -> Texts {
+            pub fn texts(self) -> Texts {
                 match self {
                     $(Self::$variant => Texts {
                         diagnosis: $diagnosis,

@@ -22,7 +22,7 @@ use crate::config::Process;
 
 pub use lines::Lines;
 pub use meters::metrics;
-pub use passes::{QuietPasses, changed};
+pub use passes::{QuietPasses, mark_pass_changed};
 pub use traces::{Trace, carry_trace, client, is_traced, pass};
 
 #[derive(Debug, thiserror::Error)]

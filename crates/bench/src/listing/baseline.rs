@@ -26,7 +26,7 @@ use serde::Serialize;
 use serde_json::Value;
 use sqlx::PgPool;
 use sync::{
-    answer,
+    convert,
     store::{Filter, list_streams},
     viewer::Viewer,
 };
@@ -55,7 +55,7 @@ impl SyncService for Store {
         let rows =
             list_streams(&self.0, &viewer, &filter, i64::from(request.limit.unwrap_or(PAGE)) + 1).await;
         let rows = rows.map_err(|error| Status::internal(error.to_string()))?;
-        Ok(Response::new(answer::streams(rows, limit, &viewer)))
+        Ok(Response::new(convert::streams(rows, limit, &viewer)))
     }
 
     type WatchStreamsStream = Empty<Result<StreamEvent, Status>>;

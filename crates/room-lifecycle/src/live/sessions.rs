@@ -88,7 +88,7 @@ impl Rooms {
         transaction: impl FnMut() -> F,
     ) -> Result<Option<Outcome>, Error> {
         let _lock = self.flow_locks.lock(room.0).await;
-        retried(transaction).await
+        retry_on_contention(transaction).await
     }
 
     /// Goes live. `None`: a transition of the open session is due, and comes first.

@@ -109,12 +109,12 @@ async fn start_admits_waiting_users_up_to_the_limit(_: PgPoolOptions, connect: P
             seat(&world.pool, session, user, SeatRole::Guest, LobbyStatus::Waiting).await;
         }
         host.change(&rooms, Verb::Start).await.unwrap();
-        let admitted = sqlx::query_scalar!(
+        let seated = sqlx::query_scalar!(
             "select user_id from live_room_attendance
              where session_id = $1 and lobby_status = 'admitted' order by user_id",
             session
         );
-        assert_eq!(admitted.fetch_all(&world.pool).await.unwrap(), &["ana", "bob"][..admitted]);
+        assert_eq!(seated.fetch_all(&world.pool).await.unwrap(), &["ana", "bob"][..admitted]);
     }
 }
 

@@ -56,7 +56,7 @@ impl FakeRoom {
         Self::new(move || std::future::ready(Err(refusal.clone().into())))
     }
 
-    pub fn page_request(&self) -> Vec<room::EnsureRoomRequest> {
+    pub fn asked(&self) -> Vec<room::EnsureRoomRequest> {
         self.asked.lock().unwrap().clone()
     }
 }

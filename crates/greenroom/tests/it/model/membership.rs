@@ -93,7 +93,7 @@ impl Membership {
             (Some(true), _) => Admission::Banned,
             (None, _) | (_, InSession::Unclear) => Admission::Unclear,
             (Some(false), InSession::Of(session)) => Admission::Kicked(session.clone()),
-            (Some(false), InSession::No) => Admission::Yes,
+            (Some(false), InSession::No) => Admission::Allowed,
         }
     }
 

@@ -102,7 +102,7 @@ impl Stage {
     /// The users who are kicked from a room or banned, or may be.
     pub fn excluded(&self, room: usize) -> Vec<usize> {
         let (now, membership) = (self.now(), &self.rooms[room].membership);
-        (0..membership.len()).filter(|&who| membership[who].admission(now) != Admission::Yes).collect()
+        (0..membership.len()).filter(|&who| membership[who].admission(now) != Admission::Allowed).collect()
     }
 
     /// The rooms that have participants.
