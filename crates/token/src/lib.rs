@@ -55,7 +55,7 @@ pub async fn start(config: &Config, room: Transport, runtime: &Runtime) -> Resul
     };
     let expiry = runtime.expiry(&config.database.dependency());
     expiry.enter(|| {
-        reconcile::spawn_periodic(&runtime.lifecycle, "joins", JOINS_PERIOD, Nudge::default(), pass)
+        reconcile::spawn_periodic(&runtime.lifecycle, "joins", JOINS_PERIOD, Nudge::default(), pass);
     });
     let issuer = Issuer::new(
         pool,

@@ -184,7 +184,7 @@ fn assert_well_formed(room: &str, events: &[WebhookEvent]) {
             }
             "participant_left" => assert_eq!(open.take(), Some(sid), "{room}: another session ends"),
             "participant_connection_aborted" => {
-                assert!(begun.insert(sid), "{room}: an active session was aborted")
+                assert!(begun.insert(sid), "{room}: an active session was aborted");
             }
             other => assert_eq!(open, Some(sid), "{room}: {other}"),
         }
