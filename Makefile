@@ -37,7 +37,7 @@ soak: with-postgres ## Test live rooms under random faults for SECONDS=3600 (see
 	$(WITH_POSTGRES) -- env MODEL_SECONDS=$(or $(filter-out 0,$(SECONDS)),3600) $(ARGS) \
 		$(CARGO) test -p greenroom --test it -- live_rooms_recover --nocapture
 
-check: ## Check format, lints, docs, queries, dependencies, interfaces, links, alert rules, the OpenAPI document
+check: ## Check format, lints, docs, queries, dependencies, interfaces, words, links, alert rules, the OpenAPI document
 	@.ci/setup build check
 	@$(MAKE) --no-print-directory with-postgres
 	$(CARGO) fmt --all --check
@@ -47,6 +47,7 @@ check: ## Check format, lints, docs, queries, dependencies, interfaces, links, a
 	.ci/dependencies
 	.ci/unused
 	.ci/proto
+	.ci/words
 	.ci/links
 	.ci/rules
 	.ci/api
