@@ -10,7 +10,7 @@ use time::Duration;
 use super::seats::DISCONNECT_HOLD;
 
 /// A user who gave up the seat and is still on LiveKit after this time has not left. LiveKit drops a crashed tab after
-/// about 20 s (livekit.md §6.6).
+/// about 20 s (livekit.md §6.1).
 const LEAVE_GRACE: Duration = Duration::seconds(30);
 
 /// `$rest` over two CTEs. `room` is the live session of one of our rooms on LiveKit. `changes` are those of its
