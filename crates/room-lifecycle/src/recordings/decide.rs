@@ -14,7 +14,8 @@ use crate::store::recordings::watch::{End, Open};
 const LOST_START_TIMEOUT: Duration = Duration::seconds(50);
 /// How long a recorder may take to begin.
 const START_TIMEOUT: Duration = Duration::seconds(60);
-/// How long a recorder may take to stop. One that is `ending` may still upload, and is probed after this time.
+/// How long a recorder may take to stop. One that is `ending` may still upload: it is asked to stop again, and counts as
+/// dead only if it does not answer.
 const STOP_TIMEOUT: Duration = Duration::seconds(60);
 
 /// What LiveKit says of one recording.

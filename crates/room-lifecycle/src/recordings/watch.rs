@@ -157,7 +157,7 @@ impl Rooms {
         }
     }
 
-    /// Whether the recorder has died. Its recording stays active on LiveKit for ever, but the recorder is not in the
+    /// Whether the recorder has died. Its recording stays active on LiveKit forever, but the recorder is not in the
     /// room.
     async fn is_abandoned(&self, open: &Open, info: &EgressInfo, at: OffsetDateTime) -> bool {
         if info.status() != EgressStatus::EgressActive {
