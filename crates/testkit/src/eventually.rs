@@ -6,29 +6,32 @@ use std::{
     time::{Duration, Instant},
 };
 
-const TIMEOUT: Duration = Duration::from_secs(10);
-const PAUSE: Duration = Duration::from_millis(20);
+/// Only a check that fails waits this long. It is many times what an idle machine needs, for one that also compiles.
+const TIMEOUT: Duration = Duration::from_secs(30);
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+/// The pause grows up to this, so that hundreds of waiting checks leave the processor to what they wait for.
+const MAX_PAUSE: Duration = Duration::from_millis(100);
 
 /// The result of one check: an `Option`, or a `Result` whose error has what was observed instead.
-pub trait Look {
+pub trait Check {
     type Found;
-    type Instead: Debug;
+    type Observed: Debug;
 
-    fn found(self) -> Result<Self::Found, Self::Instead>;
+    fn found(self) -> Result<Self::Found, Self::Observed>;
 }
 
-impl<T> Look for Option<T> {
+impl<T> Check for Option<T> {
     type Found = T;
-    type Instead = Nothing;
+    type Observed = Nothing;
 
     fn found(self) -> Result<T, Nothing> {
         self.ok_or(Nothing)
     }
 }
 
-impl<T, E: Debug> Look for Result<T, E> {
+impl<T, E: Debug> Check for Result<T, E> {
     type Found = T;
-    type Instead = E;
+    type Observed = E;
 
     fn found(self) -> Self {
         self
@@ -39,19 +42,23 @@ impl<T, E: Debug> Look for Result<T, E> {
 #[derive(Debug)]
 pub struct Nothing;
 
-/// Repeats a check until it finds something. After 10 s it panics with `what` and the last observation.
-pub async fn eventually<L: Look, F: Future<Output = L>>(
+/// Repeats a check until it finds something. After 30 s it panics with `what` and the last observation.
+pub async fn eventually<C: Check, F: Future<Output = C>>(
     what: &str,
     mut check: impl FnMut() -> F,
-) -> L::Found {
+) -> C::Found {
     let started = Instant::now();
+    let mut pause = FIRST_PAUSE;
     loop {
         match check().await.found() {
             Ok(found) => return found,
-            Err(instead) if started.elapsed() > TIMEOUT => {
-                panic!("waited {TIMEOUT:?} for: {what}; last observed: {instead:?}")
+            Err(observed) if started.elapsed() > TIMEOUT => {
+                panic!("waited {TIMEOUT:?} for: {what}; last observed: {observed:?}")
             }
-            Err(_) => tokio::time::sleep(PAUSE).await,
+            Err(_) => {
+                tokio::time::sleep(pause).await;
+                pause = MAX_PAUSE.min(pause * 6 / 5);
+            }
         }
     }
 }

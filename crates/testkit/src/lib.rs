@@ -22,7 +22,7 @@ mod tap;
 mod wire;
 
 pub use database::{advance_database_clock, database, slow_database_clock};
-pub use eventually::{Look, eventually};
+pub use eventually::{Check, eventually};
 pub use livekit::{LiveKit, livekit, livekit_with};
 pub use log::{Log, show_logs};
 pub use participant::Participant;

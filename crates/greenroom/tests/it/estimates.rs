@@ -33,7 +33,7 @@ const EXCEPTIONS: [(&str, &str); 11] = [
         "a pass: compares all open rooms with LiveKit's list",
     ),
     (
-        "with seen as ( select * from unnest($1::text[], $2::text[], $3::int[])",
+        "with observed as ( select * from unnest($1::text[], $2::text[], $3::int[])",
         "a pass: reads all open rooms",
     ),
     (
@@ -110,7 +110,7 @@ const READ_ALL: [(&str, &str); 25] = [
         "a pass: rooms that LiveKit lacks",
     ),
     (
-        "with seen as ( select * from unnest($1::text[], $2::text[], $3::int[])",
+        "with observed as ( select * from unnest($1::text[], $2::text[], $3::int[])",
         "a pass: the rooms that are due",
     ),
     (
@@ -123,7 +123,7 @@ const READ_ALL: [(&str, &str); 25] = [
         "select n.id as \"id\" from nests n join livekit_rooms r on r.nest_id = n.id",
         "a pass: streams that are to begin",
     ),
-    ("with fresh as ( select id from notifications", "a pass: the oldest notifications, up to a limit"),
+    ("with oldest as ( select id from notifications", "a pass: the oldest notifications, up to a limit"),
     (
         "select e.id as \"id!\" from unnest($1::text[], $2::text[], $3::uuid[])",
         "a pass: strays of recordings",
@@ -190,9 +190,11 @@ fn plain(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// The statement as the lists above write it, without the Rust types of its columns: `"id!"` for `"id!: RoomId"`.
+/// The statement as the lists above write it, without its comments and the Rust types of its columns: `"id!"` for
+/// `"id!: RoomId"`.
 fn untyped(query: &Query) -> String {
-    let text = plain(&query.text);
+    let code = |line: &str| line.split("--").next().unwrap_or_default().to_owned();
+    let text = plain(&query.text.lines().map(code).collect::<Vec<_>>().join("\n"));
     let name = |(at, part)| if at % 2 == 1 { str::split(part, ": ").next().unwrap_or(part) } else { part };
     text.split('"').enumerate().map(name).collect::<Vec<_>>().join("\"")
 }
