@@ -1,5 +1,5 @@
 # The commands for developers and CI. Everything builds without a database, because .sqlx is committed. Commands that need
-# a database get a temporary Postgres from with-postgres, unless DATABASE_URL is set.
+# a database get a temporary Postgres from with-postgres, unless DATABASE_URL is set. bench/ is a workspace of its own.
 
 SHELL := /bin/bash
 CARGO ?= cargo
@@ -7,6 +7,8 @@ export PATH := $(HOME)/.cargo/bin:$(PATH)
 export SQLX_OFFLINE := true
 
 WITH_POSTGRES := target/debug/with-postgres
+IN_BENCH := env --chdir=bench $(CARGO)
+DOC_LINTS := -D warnings -A rustdoc::private_intra_doc_links
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run serve call test soak check audit words prepare settings bench conformance test-livekit fuzz secrets build with-postgres
@@ -32,6 +34,7 @@ test: ## Run all tests, with a real Postgres (POSTGRES=18: that version) and liv
 	@.ci/setup build $(if $(ARGS),,test)
 	@$(MAKE) --no-print-directory with-postgres
 	$(WITH_POSTGRES) $(if $(POSTGRES),--major $(POSTGRES)) -- $(CARGO) test $(or $(ARGS),--workspace)
+	$(if $(ARGS),,$(IN_BENCH) test)
 
 soak: with-postgres ## Test live rooms under random faults for SECONDS=3600 (see docs/testing.md); ARGS="MODEL_SEED=7"
 	$(WITH_POSTGRES) -- env MODEL_SECONDS=$(or $(filter-out 0,$(SECONDS)),3600) $(ARGS) \
@@ -41,9 +44,13 @@ check: ## Check format, lints, docs, queries, dependencies, interfaces, words, l
 	@.ci/setup build check
 	@$(MAKE) --no-print-directory with-postgres
 	$(CARGO) fmt --all --check
+	$(IN_BENCH) fmt --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	$(IN_BENCH) clippy --all-targets -- -D warnings
 	.ci/queries verify
-	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" $(CARGO) doc --workspace --no-deps --document-private-items --quiet
+	RUSTDOCFLAGS="$(DOC_LINTS)" $(CARGO) doc --workspace --no-deps --document-private-items --quiet
+	RUSTDOCFLAGS="$(DOC_LINTS)" $(IN_BENCH) doc --no-deps --document-private-items --quiet
+	.ci/bench
 	.ci/dependencies
 	.ci/unused
 	.ci/proto
@@ -58,7 +65,7 @@ audit: build ## Check licences, sources, duplicates and known vulnerabilities wi
 words: ## Count words that are not plain English, and long test names, for each file
 	.ci/words
 
-prepare: with-postgres ## Describe the checked queries in .sqlx again, after SQL or migrations changed
+prepare: with-postgres ## Describe the checked queries again (.sqlx, bench/.sqlx), after SQL or migrations changed
 	.ci/queries refresh
 
 settings: ## Write docs/settings.md and .env.example from the code
@@ -67,7 +74,8 @@ settings: ## Write docs/settings.md and .env.example from the code
 	target/debug/greenroom settings env >.env.example
 
 bench: with-postgres ## Measure load, and compare it with bare baselines (release build)
-	$(CARGO) build --workspace --release
+	$(CARGO) build --release -p greenroom
+	$(IN_BENCH) build --release
 	$(WITH_POSTGRES) -- target/release/bench $(ARGS)
 
 conformance: build ## Test livekit-dev, or the server of LIVEKIT_URL, LIVEKIT_API_KEY, LIVEKIT_API_SECRET, against LiveKit's behaviour

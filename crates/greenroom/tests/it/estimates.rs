@@ -199,12 +199,12 @@ fn untyped(query: &Query) -> String {
     text.split('"').enumerate().map(name).collect::<Vec<_>>().join("\"")
 }
 
-/// The queries of deployed code, without those that are only in tests, in the test kit or in the benchmarks.
+/// The queries of deployed code, without those that are only in tests or in the test kit.
 fn queries() -> Vec<Query> {
     let crates = fs::read_dir(Path::new(WORKSPACE).join("crates")).unwrap();
     let (mut deployed, mut others) = (Vec::new(), Vec::new());
     for path in crates.map(|entry| entry.unwrap().path()) {
-        let is_deployed = !path.ends_with("bench") && !path.ends_with("testkit");
+        let is_deployed = !path.ends_with("testkit");
         others.push(path.join("tests"));
         if is_deployed { &mut deployed } else { &mut others }.push(path.join("src"));
     }

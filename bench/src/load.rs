@@ -187,3 +187,30 @@ impl Connection {
 pub async fn once(address: SocketAddr, prepared: &Prepared) -> Result<(StatusCode, Bytes)> {
     Connection::open(address).await?.ask(prepared).await
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{Load, Prepared, Requests};
+
+    #[test]
+    fn percentiles_are_latencies_of_the_load() {
+        let latencies = (1..=100).rev().map(Duration::from_millis).collect();
+        let load = Load::of(latencies, 0, Duration::from_secs(2));
+        let rounded =
+            [load.percentile(0), load.percentile(50), load.percentile(99), load.longest(), load.per_second()]
+                .map(|value| format!("{value:.0}"));
+        assert_eq!(rounded, ["1", "51", "100", "100", "50"]);
+    }
+
+    #[test]
+    fn requests_end_unless_they_are_repeated() {
+        let paths =
+            |requests: &Requests| [(); 3].map(|()| requests.next().map(|request| request.path.clone()));
+        let prepared = || ["/a", "/b"].map(|path| Prepared::get(path.to_owned(), None)).to_vec();
+        let [a, b] = ["/a", "/b"].map(|path| Some(path.to_owned()));
+        assert_eq!(paths(&Requests::once(prepared())), [a.clone(), b.clone(), None]);
+        assert_eq!(paths(&Requests::repeated(prepared())), [a.clone(), b, a]);
+    }
+}
