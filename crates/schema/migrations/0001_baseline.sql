@@ -180,9 +180,9 @@ create table notification_deliveries (
 -- Pending deliveries, however many were delivered.
 create index notification_deliveries_pending on notification_deliveries (stream_key, channel, seq)
     where delivered_at is null and dead_at is null and dropped_at is null;
-create index notification_deliveries_oldest on notification_deliveries (channel, seq)
-    where delivered_at is null and dead_at is null and dropped_at is null;
 create index notification_deliveries_due on notification_deliveries (channel, due_at)
+    where delivered_at is null and dead_at is null and dropped_at is null;
+create index notification_deliveries_oldest on notification_deliveries (channel, seq)
     where delivered_at is null and dead_at is null and dropped_at is null;
 create index notification_deliveries_dead on notification_deliveries (channel, created_at desc, id desc)
     where dead_at is not null;
@@ -554,10 +554,10 @@ create table recordings (
     constraint recordings_ended_has_a_time
         check ((status in ('complete', 'failed', 'aborted')) = (ended_at is not null))
 );
+create index recordings_open on recordings (open_room) where open_room is not null;
 -- I11: one open recording for each room and kind. When LiveKit has finished one, another can start.
 create unique index recordings_one_open on recordings (open_room, kind)
     where open_room is not null and finished_at is null;
-create index recordings_open on recordings (open_room) where open_room is not null;
 create index recordings_awaiting_file on recordings (finished_at)
     where status = 'ending' and finished_at is not null;
 create index recordings_by_room on recordings (room_id, created_at desc, id desc) where deleted_at is null;
