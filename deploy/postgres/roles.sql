@@ -1,7 +1,7 @@
 -- The database roles of the services, and of old clients that read and write the listing (greenroom_legacy): no
--- login, no right but what the migrations grant. Once per cluster, repeatable. The user who runs it becomes a member,
--- so that one DATABASE_URL can `set role` to each. Run by the owner of the database who may not create roles, it
--- changes nothing, and fails only if a role is missing.
+-- login, and no rights but those of the view `greenroom.service_grants`. Once for each cluster, repeatable. The user who
+-- runs it becomes a member, so that one DATABASE_URL can `set role` to each. Run by an owner of the database who may not
+-- create roles, it changes nothing, and fails only if a role is missing.
 do $$
 declare
     name text;
