@@ -1,5 +1,9 @@
 //! The texts of `routines/`, in the order in which they can be applied: each after what it uses.
 
+use std::fmt::Write as _;
+
+use sha2::{Digest, Sha256};
+
 /// A function or a view, with the triggers and overloads that belong to it.
 #[derive(Clone, Copy, Debug)]
 pub struct Routine {
@@ -36,3 +40,36 @@ pub const ROUTINES: &[Routine] = routines![
     // rights
     "service_grants", "grant_service_rights", "set_search_paths",
 ];
+
+impl Routine {
+    /// Of its text, in hexadecimal.
+    #[must_use]
+    pub fn checksum(&self) -> String {
+        hex::encode(Sha256::digest(self.sql))
+    }
+
+    /// Applies it, and records that it is in effect. The names and the checksum need no quoting.
+    pub(crate) fn script(&self) -> String {
+        let (name, checksum) = (self.name, self.checksum());
+        format!(
+            "{}
+             insert into greenroom.applied_routines (name, checksum) values ('{name}', '\\x{checksum}')
+             on conflict (name, checksum) do update set applied_at = excluded.applied_at;",
+            self.sql
+        )
+    }
+}
+
+/// What follows the routines each time: rights for roles that were created since, and the logins' search path.
+pub(crate) const FINISH: &str =
+    "select greenroom.grant_service_rights(); select greenroom.set_search_paths();";
+
+/// All of them for an empty database. `set local`: in the transaction of the migration before them.
+pub(crate) fn script() -> String {
+    let mut script = String::from("set local search_path = greenroom;\n");
+    for routine in ROUTINES {
+        let _ = writeln!(script, "{}", routine.script()); // a String takes all that is written
+    }
+    script.push_str(FINISH);
+    script
+}
