@@ -178,7 +178,7 @@ async fn look(ground: &Ground, key: &str) -> Result<Left> {
         format!("{key}-broadcast-%")
     );
     let sessions = sessions.fetch_one(pool).await?;
-    let stuck = sqlx::query_scalar!(r#"select count(*) as "stuck!" from unsettled_live_rooms"#);
+    let stuck = sqlx::query_scalar!(r#"select count(*) as "stuck!" from stale_live_rooms"#);
     Ok(Left {
         aligned_after,
         unaligned,

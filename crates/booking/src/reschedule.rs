@@ -52,7 +52,7 @@ impl Bookings {
         change: &Change,
     ) -> Result<Attempt, Error> {
         let mut transaction = chassis::db::begin(&self.pool).await?;
-        store::lock_people(&mut *transaction, people, caller).await?;
+        store::lock_users(&mut *transaction, people, caller).await?;
         let booking = store::find_booking(&mut *transaction, id).await?.ok_or(Error::NotFound)?;
         if let Some(guest) = as_guest(caller, &booking)
             && store::is_kicked(&mut *transaction, id, guest).await?

@@ -51,7 +51,7 @@ impl Bookings {
         if caller.user_id.is_empty() || caller.email.is_empty() || !self.seen.is_new(caller) {
             return;
         }
-        if let Err(error) = store::lock_people(&self.pool, &[], caller).await {
+        if let Err(error) = store::lock_users(&self.pool, &[], caller).await {
             self.seen.forget(caller);
             tracing::warn!(%error, "a person's address was not stored; the next request tries again");
         }

@@ -207,5 +207,5 @@ async fn lock(executor: impl PgExecutor<'_>) -> Result<(), sqlx::Error> {
 }
 
 async fn grant(executor: impl PgExecutor<'_>) -> Result<(), sqlx::Error> {
-    sqlx::query!("select greenroom_grants()").fetch_one(executor).await.map(drop)
+    sqlx::query!("select grant_service_rights()").fetch_one(executor).await.map(drop)
 }

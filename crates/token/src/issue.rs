@@ -164,7 +164,7 @@ impl Issuer {
         let (pool, person) = (self.pool.clone(), caller.clone());
         self.lifecycle.spawn("remember person", async move {
             let _place = place;
-            if let Err(error) = store::remember_person(&pool, &person).await {
+            if let Err(error) = store::upsert_user(&pool, &person).await {
                 tracing::warn!(%error, "a person could not be remembered");
             }
         });

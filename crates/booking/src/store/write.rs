@@ -37,14 +37,14 @@ macro_rules! telling {
 }
 
 /// Waits until nobody else books for these people, and remembers what the caller's token says of him.
-pub async fn lock_people(
+pub async fn lock_users(
     executor: impl PgExecutor<'_>,
     people: &[String],
     caller: &Caller,
 ) -> Result<(), sqlx::Error> {
     sqlx::query!(
-        r#"select lock_people($1)::text as locked,
-                  case when $2 <> '' then remember_person($2, $3, $4, $5, $6)::text end as remembered"#,
+        r#"select lock_users($1)::text as locked,
+                  case when $2 <> '' then upsert_user($2, $3, $4, $5, $6)::text end as remembered"#,
         people,
         caller.user_id,
         caller.name,
@@ -53,13 +53,13 @@ pub async fn lock_people(
         caller.email_verified,
     )
     .fetch_one(executor)
-    .statement("SELECT lock_people")
+    .statement("SELECT lock_users")
     .await
     .map(drop)
 }
 
 /// The new booking, in a statement and a commit of its own: the people are locked, and the limits and the slot are
-/// checked under the locks (`admit_new_booking`), so that a conflict is no failed statement. The session is written
+/// checked under the locks (`admit_booking`), so that a conflict is no failed statement. The session is written
 /// first, so that the key collides before anything else does. None: the creator's idempotency key exists already, the
 /// start is out of range, a limit is reached, or the slot is taken.
 pub async fn insert_booking(
@@ -74,7 +74,7 @@ pub async fn insert_booking(
                                duration_minutes, meeting_url, guest_name, guest_email, idempotency_key, request_hash)
          select $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13
          where $7 between app_now() - make_interval(secs => $20) and app_now() + make_interval(secs => $21)
-           and admit_new_booking($4, $17, $18, $19, $22, $2, $3, $12, $7, $8, $14, $15, $16)
+           and admit_booking($4, $17, $18, $19, $22, $2, $3, $12, $7, $8, $14, $15, $16)
          on conflict on constraint sessions_idempotency_key do nothing
          returning *, true as tell",
         "placed as (

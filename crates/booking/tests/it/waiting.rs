@@ -23,7 +23,7 @@ async fn invited(post: &Post, guest: &str, minutes: i32) -> Uuid {
 }
 
 async fn signs_in(post: &Post, person: &str, email: &str) {
-    sqlx::query!(r#"select remember_person($1, '', $2, '')::text as "done""#, person, email)
+    sqlx::query!(r#"select upsert_user($1, '', $2, '', null)::text as "done""#, person, email)
         .fetch_one(&post.pool)
         .await
         .unwrap();
@@ -106,7 +106,7 @@ async fn woken_mails_to_strangers_are_limited(pool: PgPoolOptions, connect: PgCo
     post.pass().await;
     let states = post.states().await;
     assert_eq!(states[..5], ["delivered"; 5]);
-    assert_eq!(states[5..], ["dropped too many mails to an address that nobody signed in with"; 2]);
+    assert_eq!(states[5..], ["dropped too many e-mails to an address without a user"; 2]);
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
@@ -215,7 +215,7 @@ async fn address_told_while_a_wait_begins_is_not_missed(pool: PgPoolOptions, con
     let booking = invited(&post, "sue", 5000).await;
     post.happened("booking_created", booking, "sue").await;
     let mut signing_in = chassis::db::begin(&post.pool).await.unwrap();
-    sqlx::query!(r#"select remember_person('sue', '', 'sue@example.org', '')::text as "done""#)
+    sqlx::query!(r#"select upsert_user('sue', '', 'sue@example.org', '', null)::text as "done""#)
         .fetch_one(&mut *signing_in)
         .await
         .unwrap();

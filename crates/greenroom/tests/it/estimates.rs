@@ -61,7 +61,7 @@ const EXCEPTIONS: [(&str, &str); 11] = [
         "a pass: looks through the seats that are held",
     ),
     (
-        "select id as \"id!\" from unsettled_live_rooms limit $1",
+        "select id as \"id!\" from stale_live_rooms limit $1",
         "a pass: compares all live rooms that say that something is on",
     ),
     (
@@ -92,7 +92,7 @@ const HISTORY: [&str; 10] = [
 const READ_ALL: [(&str, &str); 25] = [
     ("with due as ( select a.session_id, a.user_id, a.held_until", "a pass: the seats that are held"),
     (
-        "select id as \"id!\" from unsettled_live_rooms limit $1",
+        "select id as \"id!\" from stale_live_rooms limit $1",
         "a pass: live rooms that settling would change",
     ),
     (

@@ -44,7 +44,7 @@ async fn grant_anew(pool: &PgPool) {
                  execute format('revoke all on all functions in schema public from %I', role);
              end loop;
          end $$;
-         select greenroom_grants()",
+         select grant_service_rights()",
     )
     .execute(pool)
     .await
@@ -122,7 +122,7 @@ async fn each_service_may_use_what_its_statements_call(pool: PgPool) {
     let may = sqlx::query_scalar!(
         r#"select concat_ws(' ', r.rolname,
                       case when has_sequence_privilege(r.oid, 'live_stream_version', 'usage') then 'counts' end,
-                      case when has_function_privilege(r.oid, 'remember_person(text, text, text, text)', 'execute')
+                      case when has_function_privilege(r.oid, 'upsert_user(text, text, text, text, boolean)', 'execute')
                            then 'remembers' end) as "may!"
            from pg_roles r where r.rolname like 'greenroom\_%' order by r.rolname"#
     )
@@ -212,11 +212,11 @@ async fn roles_may_call_what_their_statements_need(pool: PgPool) {
     for service in ["booking", "room_lifecycle", "token", "sync"] {
         let reads = "select count(*) from room_owners where open;
                      select count(*) from live_stream_projection; select count(*) from unaligned_live_streams;
-                     select count(*) from unsettled_live_rooms;
+                     select count(*) from stale_live_rooms;
                      select count(*) from sessions s, booking_window(s.scheduled_at, s.duration_minutes) w";
         act_as(&pool, &format!("greenroom_{service}"), reads).await.unwrap();
         for forbidden in
-            ["select greenroom_grants()", "select repair_live_rooms()", "update settings set value = '1 h'"]
+            ["select grant_service_rights()", "select repair_live_rooms()", "update settings set value = '1 h'"]
         {
             assert!(act_as(&pool, &format!("greenroom_{service}"), forbidden).await.is_err(), "{forbidden}");
         }

@@ -52,7 +52,7 @@ impl Rooms {
             let unsettled = sessions::list_unsettled(&self.pool, ROUND).await?;
             let full = is_full(&unsettled);
             let steps =
-                unsettled.into_iter().map(|room| async move { (room, self.settle_live_room(room).await) });
+                unsettled.into_iter().map(|room| async move { (room, self.refresh_live_room(room).await) });
             if !all_done("a live room could not be settled", steps).await || !full {
                 break;
             }
@@ -62,7 +62,7 @@ impl Rooms {
         Ok(())
     }
 
-    async fn settle_live_room(&self, room: LiveRoomId) -> Result<(), Error> {
+    async fn refresh_live_room(&self, room: LiveRoomId) -> Result<(), Error> {
         if sessions::refresh_projection(&self.pool, room).await? {
             count_healed("pass");
         }

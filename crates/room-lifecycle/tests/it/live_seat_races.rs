@@ -50,7 +50,7 @@ async fn a_join_that_meets_the_end_gets_no_seat(_: PgPoolOptions, connect: PgCon
     let mut end = world
         .hold(&format!(
             "update live_room_sessions set status = 'ended', ended_at = app_now() where id = '{}';
-             select settle_live_room('{}')",
+             select refresh_live_room('{}')",
             open.session, open.room.id
         ))
         .await;
