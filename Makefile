@@ -43,6 +43,7 @@ check: ## Format, lints, docs, checked queries, dependencies, interfaces, links,
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	.ci/queries verify
+	.ci/migrations
 	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" $(CARGO) doc --workspace --no-deps --document-private-items --quiet
 	.ci/dependencies
 	.ci/unused
@@ -57,7 +58,7 @@ audit: build ## Licences, sources, doubles and known vulnerabilities with cargo-
 words: ## Words that are not plain English, and long test names, counted for each file
 	.ci/words
 
-prepare: with-postgres ## Describe the checked queries in .sqlx again, after SQL or migrations changed
+prepare: with-postgres ## Describe the checked queries in .sqlx again, after SQL or the schema changed
 	.ci/queries refresh
 
 settings: ## Write docs/settings.md and .env.example from the code

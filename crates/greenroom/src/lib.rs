@@ -41,7 +41,7 @@ enum Command {
     Serve(serve::Service),
     /// The LiveKit stand-in alone
     LivekitDev(livekit_dev::Args),
-    /// Bring a database up to date: roles, migrations, grants, join windows; can be run again at any time
+    /// Bring a database up to date: roles, schema, rights, join windows; can be run again at any time
     Migrate(migrate::Args),
     /// Check everything that must be right before anybody can meet, and say what is wrong
     Doctor(Box<doctor::Args>),

@@ -1,5 +1,5 @@
 -- The address of an e-mail to this user about this booking, if nothing says that it belongs to the user: they never
--- signed in with it, or the identity provider has not verified it. And the user because of whom it is sent.
+-- signed in with it, or the identity provider has not verified it. And the user who caused it.
 create or replace function unverified_address(p_user text, p_session uuid, out stranger text, out inviter text)
 language plpgsql stable set search_path = pg_catalog, greenroom, pg_temp
 as $$

@@ -39,7 +39,7 @@ async fn a_role_that_does_not_exist_is_passed_over(_: PgPoolOptions, connect: Pg
 async fn a_service_refuses_a_database_that_is_behind(_: PgPoolOptions, connect: PgConnectOptions) {
     let refused =
         service::database(&testkit::database(&connect, "greenroom_token"), &Runtime::default()).await;
-    assert!(matches!(refused, Err(StartError::Behind(versions)) if versions.contains(&1)));
+    assert!(matches!(refused, Err(StartError::Behind(missing)) if missing.to_string().starts_with("0001 ")));
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]

@@ -53,9 +53,7 @@ async fn connect(pool: &PgPool) -> Result<String, Trouble> {
 async fn migrations(pool: &PgPool) -> Result<&'static str, Trouble> {
     match db::schema(pool).await.map_err(|error| failed(&error))? {
         Schema::Current => Ok("The schema is current"),
-        Schema::Behind(versions) => {
-            Err(Trouble::new(format!("migrations are missing: {versions:?}"), MIGRATE))
-        }
+        Schema::Behind(missing) => Err(Trouble::new(format!("the schema lacks {missing}"), MIGRATE)),
         Schema::Differs(version) => Err(Trouble::new(
             format!("migration {version} was applied in another form"),
             "this is not the database of this program; see DATABASE_URL",

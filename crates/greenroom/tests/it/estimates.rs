@@ -292,7 +292,7 @@ async fn only_passes_read_all_that_is_open(_: PgPoolOptions, connect: PgConnectO
     let partial = sqlx::query!(
         r#"select relname::text as "name!", pg_get_indexdef(indexrelid, 1, true) as "first!"
            from pg_index join pg_class c on c.oid = indexrelid
-           where indpred is not null and relnamespace = 'public'::regnamespace"#
+           where indpred is not null and relnamespace = 'greenroom'::regnamespace"#
     );
     let partial = partial.fetch_all(&mut owner).await.unwrap();
     let partial: Partial = partial.into_iter().map(|index| (index.name, index.first)).collect();
