@@ -255,7 +255,7 @@ create table live_room_sessions (
                          check (ends_at > starts_at and ends_at < '9000-01-01 00:00Z'),
     started_at           timestamptz,
     ended_at             timestamptz,   -- set by end and by cancel
-    end_reason           text           -- null: open, or ended by a client that does not write it
+    end_reason           text           -- null while it is open
                          constraint live_room_sessions_end_reason
                          check (end_reason in ('host', 'empty', 'time', 'missed', 'reset')),
     lobby_open_at        timestamptz,   -- when the lobby opens, or was opened

@@ -1,4 +1,4 @@
-//! `greenroom repair live-rooms`: the clean-up of the migration again, by the very same function of the database.
+//! `greenroom repair live-rooms`: calls the function of the database that corrects stuck live rooms.
 
 use std::process::ExitCode;
 
