@@ -26,7 +26,7 @@ pub enum Error {
     Unreleased,
     #[error("migration {0} was applied in another form; this is not the database of this program")]
     Differs(i64),
-    #[error("a table was in use for {ATTEMPTS} attempts of 5 s; nothing is half applied, run it again")]
+    #[error("a table was in use during 5 attempts of 5 s; nothing is half applied, run it again")]
     Busy(#[source] sqlx::Error),
     #[error("migration {0} failed")]
     Migration(i64, #[source] sqlx::Error),
