@@ -98,7 +98,10 @@ async fn attempt(connection: &mut PgConnection, applied: &mut Vec<String>) -> Re
     // Routines of a newer program serve this one as well; ours may name what its migrations have removed.
     let ours = state.routines.iter().filter(|_| !state.is_ahead);
     let changed: Vec<_> = ours.filter(|(_, applied)| *applied != Applied::Now).collect();
-    #[expect(clippy::disallowed_methods, reason = "a connection of its own, which is closed when this is dropped")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a connection of its own, which is closed when this is dropped"
+    )]
     let mut transaction = connection.begin().await?;
     execute(&mut transaction, "set local search_path = greenroom").await?;
     for (routine, _) in &changed {

@@ -77,10 +77,15 @@ pub(crate) struct State {
 
 impl State {
     pub async fn read(connection: &mut PgConnection) -> Result<Self, sqlx::Error> {
-        let applied: HashMap<i64, Cow<'static, [u8]>> = match connection.list_applied_migrations(APPLIED).await {
+        let applied: HashMap<i64, Cow<'static, [u8]>> = match connection
+            .list_applied_migrations(APPLIED)
+            .await
+        {
             Ok(applied) => applied.into_iter().map(|applied| (applied.version, applied.checksum)).collect(),
             Err(MigrateError::Execute(error)) if is_absent(&error) => HashMap::new(),
-            Err(MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _)) => return Err(error),
+            Err(MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _)) => {
+                return Err(error);
+            }
             Err(error) => return Err(sqlx::Error::Migrate(Box::new(error))),
         };
         let differs = |migration: &&Migration| {
@@ -109,7 +114,8 @@ async fn read_routines(
     };
     let applied: HashMap<(String, String), bool> =
         rows.into_iter().map(|(name, checksum, is_last)| ((name, checksum), is_last)).collect();
-    let state = |routine: &'static Routine| match applied.get(&(routine.name.to_owned(), routine.checksum())) {
+    let state = |routine: &'static Routine| match applied.get(&(routine.name.to_owned(), routine.checksum()))
+    {
         None => (routine, Applied::Never),
         Some(false) => (routine, Applied::Before),
         Some(true) => (routine, Applied::Now),

@@ -91,10 +91,7 @@ const HISTORY: [&str; 10] = [
 /// Statements that read all that is open: how each begins, and why.
 const READ_ALL: [(&str, &str); 25] = [
     ("with due as ( select a.session_id, a.user_id, a.held_until", "a pass: the seats that are held"),
-    (
-        "select id as \"id!\" from stale_live_rooms limit $1",
-        "a pass: live rooms that settling would change",
-    ),
+    ("select id as \"id!\" from stale_live_rooms limit $1", "a pass: live rooms that settling would change"),
     (
         "select r.id, r.host_user_id, r.status as \"status\", r.current_session_id as \"current_session_id\",",
         "admin: stuck live rooms",

@@ -239,9 +239,11 @@ async fn roles_may_call_what_their_statements_need(pool: PgPool) {
                      select count(*) from stale_live_rooms;
                      select count(*) from sessions s, booking_window(s.scheduled_at, s.duration_minutes) w";
         act_as(&pool, &format!("greenroom_{service}"), reads).await.unwrap();
-        for forbidden in
-            ["select grant_service_rights()", "select repair_live_rooms()", "update settings set value = '1 h'"]
-        {
+        for forbidden in [
+            "select grant_service_rights()",
+            "select repair_live_rooms()",
+            "update settings set value = '1 h'",
+        ] {
             assert!(act_as(&pool, &format!("greenroom_{service}"), forbidden).await.is_err(), "{forbidden}");
         }
     }

@@ -20,7 +20,9 @@ async fn execute(connect: &PgConnectOptions, statement: &'static str) {
 #[sqlx::test(migrations = false)]
 async fn applying_twice_applies_once(_: PgPoolOptions, connect: PgConnectOptions) {
     let mut database = connection(&connect).await;
-    let Schema::Behind(Missing(missing)) = compare(&mut database).await.unwrap() else { panic!("it is empty") };
+    let Schema::Behind(Missing(missing)) = compare(&mut database).await.unwrap() else {
+        panic!("it is empty")
+    };
     let applied = apply(&mut database).await.unwrap();
     assert_eq!(applied, missing, "what was missing is what was applied");
     assert_eq!(applied[0], "0001 baseline");
@@ -91,7 +93,8 @@ async fn migration_in_another_form_is_refused(_: PgPoolOptions, connect: PgConne
     assert!(matches!(apply(&mut database).await, Err(Error::Differs(1))));
 }
 
-const THEIR_MIGRATIONS: &str = "create table public._sqlx_migrations (version bigint primary key, description text)";
+const THEIR_MIGRATIONS: &str =
+    "create table public._sqlx_migrations (version bigint primary key, description text)";
 
 #[sqlx::test(migrations = false)]
 async fn unreleased_database_is_refused(_: PgPoolOptions, connect: PgConnectOptions) {
@@ -108,7 +111,8 @@ async fn unreleased_database_is_refused(_: PgPoolOptions, connect: PgConnectOpti
 async fn tables_of_other_applications_are_left_alone(_: PgPoolOptions, connect: PgConnectOptions) {
     execute(&connect, THEIR_MIGRATIONS).await;
     execute(&connect, "insert into public._sqlx_migrations values (1, 'users')").await;
-    execute(&connect, "create table public.sessions (id integer); insert into public.sessions values (7)").await;
+    execute(&connect, "create table public.sessions (id integer); insert into public.sessions values (7)")
+        .await;
     apply(&mut connection(&connect).await).await.unwrap();
     // Names without a schema are theirs, as before: the application may use the same login.
     execute(&connect, "do $$ begin assert (select id from sessions) = 7; end $$").await;

@@ -62,7 +62,10 @@ async fn prepare(connection: &mut PgConnection) -> Vec<Statement> {
     for (text, parameters) in described().filter(|(text, _)| can_be_prepared(text)) {
         let name = format!("statement_{}", prepared.len());
         let prepare = AssertSqlSafe(format!("prepare {name} as {text}"));
-        sqlx::raw_sql(prepare).execute(&mut *connection).await.unwrap_or_else(|error| panic!("{text}: {error}"));
+        sqlx::raw_sql(prepare)
+            .execute(&mut *connection)
+            .await
+            .unwrap_or_else(|error| panic!("{text}: {error}"));
         let arguments = vec!["null"; parameters].join(", ");
         let arguments = if parameters == 0 { String::new() } else { format!("({arguments})") };
         prepared.push(Statement { text, execute: format!("begin; execute {name}{arguments}") });
