@@ -202,8 +202,9 @@ async fn a_clone_of_the_database_deletes_nothing_until_it_is_adopted(
     .await;
 
     {
-        let clone =
-            World::beside(original.connect.clone().database(&name), Arc::clone(&original.livekit)).await;
+        // A copy has no settings of logins.
+        let connect = original.connect.clone().database(&name).options([("search_path", "greenroom,public")]);
+        let clone = World::beside(connect, Arc::clone(&original.livekit)).await;
         let rooms = clone.rooms().await;
         clone.complete(&booking).await;
         rooms.pass().await.unwrap();
