@@ -48,6 +48,7 @@ check: ## Check format, lints, docs, queries, dependencies, interfaces, words, l
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	$(IN_BENCH) clippy --all-targets -- -D warnings
 	.ci/queries verify
+	.ci/migrations
 	RUSTDOCFLAGS="$(DOC_LINTS)" $(CARGO) doc --workspace --no-deps --document-private-items --quiet
 	RUSTDOCFLAGS="$(DOC_LINTS)" $(IN_BENCH) doc --no-deps --document-private-items --quiet
 	.ci/bench
@@ -65,7 +66,7 @@ audit: build ## Check licences, sources, duplicates and known vulnerabilities wi
 words: ## Count words that are not plain English, and long test names, for each file
 	.ci/words
 
-prepare: with-postgres ## Describe the checked queries again (.sqlx, bench/.sqlx), after SQL or migrations changed
+prepare: with-postgres ## Describe the checked queries again (.sqlx, bench/.sqlx), after SQL or the schema changed
 	.ci/queries refresh
 
 settings: ## Write docs/settings.md and .env.example from the code

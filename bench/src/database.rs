@@ -23,7 +23,9 @@ impl Database {
         sqlx::raw_sql(db::ROLES).execute(&mut connection).await?;
         connection.close().await?;
         let own = server.clone().database(&name);
-        let pool = PgPool::connect_with(own.clone().options([("jit", "off")])).await?;
+        let pool =
+            PgPool::connect_with(own.clone().options([("jit", "off"), ("search_path", "greenroom,public")]))
+                .await?;
         db::MIGRATOR.run(&pool).await?;
         Ok(Self { url: own.to_url_lossy().to_string(), pool, server, name })
     }

@@ -181,7 +181,7 @@ async fn check_leftovers(fixture: &Fixture, key: &str) -> Result<Leftovers> {
         format!("{key}-broadcast-%")
     );
     let sessions = sessions.fetch_one(pool).await?;
-    let stuck = sqlx::query_scalar!(r#"select count(*) as "stuck!" from unsettled_live_rooms"#);
+    let stuck = sqlx::query_scalar!(r#"select count(*) as "stuck!" from stale_live_rooms"#);
     Ok(Leftovers {
         aligned_after,
         unaligned,

@@ -45,6 +45,9 @@ select format('create role %I login noinherit', role || '_login')
 from logins where role || '_login' not in (select rolname from pg_roles) \gexec
 select format('alter role %I with login noinherit password %L', role || '_login', password) from logins \gexec
 select format('grant %I to %I', role, role || '_login') from logins \gexec
+-- So that SQL without a schema name works in psql. The services set it on each connection themselves.
+select format('alter role %I in database %I set search_path = greenroom, public', role || '_login', current_database())
+from logins \gexec
 
 -- No other role may connect. Only the owner can revoke PUBLIC's right to connect; another administrator gets the statements
 -- for the owner instead.

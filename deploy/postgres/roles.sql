@@ -1,7 +1,7 @@
 -- The database roles of the services, and of old clients that read and write the listing (greenroom_legacy). They have
--- no login, and only the rights that the migrations grant. Run once per cluster; idempotent. The user who runs it becomes
--- a member, so that one DATABASE_URL can `set role` to each. If that user owns the database but may not create roles, it
--- changes nothing, and fails only when a role is missing.
+-- no login, and only the rights of the view `greenroom.service_grants`. Run once per cluster; idempotent. The user who
+-- runs it becomes a member, so that one DATABASE_URL can `set role` to each. Run by an owner of the database who may not
+-- create roles, it changes nothing, and fails only when a role is missing.
 do $$
 declare
     name text;

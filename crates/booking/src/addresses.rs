@@ -52,7 +52,7 @@ impl Bookings {
         if caller.user_id.is_empty() || caller.email.is_empty() || !self.addresses.is_new(caller) {
             return;
         }
-        if let Err(error) = store::lock_people(&self.pool, &[], caller).await {
+        if let Err(error) = store::lock_users(&self.pool, &[], caller).await {
             self.addresses.forget(caller);
             tracing::warn!(%error, "failed to store a user's address; the next request will retry");
         }

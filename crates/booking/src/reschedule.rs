@@ -56,7 +56,7 @@ impl Bookings {
     ) -> Result<Attempt, Error> {
         let mut transaction = chassis::db::begin(&self.pool).await?;
         // Advisory locks of both parties: no other booking of theirs changes until the commit.
-        store::lock_people(&mut *transaction, parties, caller).await?;
+        store::lock_users(&mut *transaction, parties, caller).await?;
         let booking = store::find_booking(&mut *transaction, id).await?.ok_or(Error::NotFound)?;
         if let Some(guest) = as_guest(caller, &booking)
             && store::is_kicked(&mut *transaction, id, guest).await?

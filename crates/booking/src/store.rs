@@ -18,6 +18,6 @@ pub use pass::{BATCH, close_overdue, start_attended};
 pub use read::{Booking, Filter, find_booking, find_booking_by_key, find_now, is_kicked, list_bookings};
 pub use reminders::insert_reminders;
 pub use write::{
-    Rescheduled, cancel_booking, end_booking, find_obstacles, insert_booking, is_slot_taken, lock_people,
+    Rescheduled, cancel_booking, end_booking, find_obstacles, insert_booking, is_slot_taken, lock_users,
     reschedule_booking,
 };

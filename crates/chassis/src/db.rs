@@ -20,8 +20,8 @@ pub use pool::{Probe, check_role, connect_options, observe_pool, pool, probed_po
 pub use server::{Needs, Server, Unusable, ask, note};
 #[cfg(feature = "database")]
 pub use sql::{
-    DatabaseError, MIGRATOR, ROLES, Schema, begin, begin_with, constraint, is_outage, is_read_only, refusal,
-    retry_on_contention, schema,
+    DatabaseError, MIGRATOR, Missing, ROLES, Schema, begin, begin_with, constraint, is_outage, is_read_only,
+    refusal, retry_on_contention, schema,
 };
 #[cfg(feature = "database")]
 use sql::{reason, sqlstate};

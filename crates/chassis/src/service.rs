@@ -53,8 +53,9 @@ pub enum StartError {
     #[cfg(feature = "database")]
     #[error("the database refused: {0}")]
     Database(#[from] sqlx::Error),
-    #[error("the database is behind this program (missing migrations: {0:?}); run `greenroom migrate`")]
-    Behind(Vec<i64>),
+    #[cfg(feature = "database")]
+    #[error("the database is behind this program (missing: {0}); run `greenroom migrate`")]
+    Behind(crate::db::Missing),
     #[error("migration {0} was applied in another form; this is not the database of this program")]
     Differs(i64),
     #[error("stopped while waiting for the database")]

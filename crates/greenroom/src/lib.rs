@@ -41,7 +41,7 @@ enum Command {
     Serve(serve::Service),
     /// The LiveKit stand-in alone
     LivekitDev(livekit_dev::Args),
-    /// Bring a database up to date: roles, migrations, grants, join windows. Idempotent
+    /// Bring a database up to date: roles, schema, rights, join windows. Idempotent
     Migrate(migrate::Args),
     /// Check everything that users need before they can meet, and say what is wrong
     Doctor(Box<doctor::Args>),

@@ -1,4 +1,4 @@
-//! `greenroom migrate`: roles, migrations, grants and the join windows, in that order.
+//! `greenroom migrate`: roles, schema, rights and the join windows, in that order.
 //!
 //! It is idempotent, and several may run at once: an advisory lock covers what sqlx does not lock itself. When the
 //! roles exist already, it needs only the rights of the database's owner.
@@ -11,8 +11,7 @@ use std::{
 use anyhow::Context;
 use chassis::{
     config::{Problems, Process, ProcessArgs, check, non_blank},
-    db::{self, MIGRATOR, Schema},
-    service::StartError,
+    db,
     telemetry::Telemetry,
 };
 use secrecy::SecretString;
@@ -81,8 +80,8 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let telemetry = Telemetry::init("migrate", &terminal())?;
     let applied = apply(&url, windows, wait).await;
     telemetry.flush();
-    for migration in &applied? {
-        say(format_args!("applied {migration}"))?;
+    for applied in &applied? {
+        say(format_args!("applied {applied}"))?;
     }
     say("the database is up to date")?;
     Ok(ExitCode::SUCCESS)
@@ -96,20 +95,13 @@ pub fn terminal() -> Process {
 
 /// Brings the database up to date and returns the migrations that were applied.
 pub async fn apply(url: &SecretString, windows: Windows, wait: Duration) -> anyhow::Result<Vec<String>> {
-    connect(url, wait).await?.close().await?;
+    let mut connection = connect(url, wait).await?;
     let pool = db::pool(&db::Settings { url: url.clone(), role: None, max_connections: 2 })?;
     create_roles(&pool).await.context("the roles cannot be created")?;
-    let missing = match db::schema(&pool).await? {
-        Schema::Current => Vec::new(),
-        Schema::Behind(versions) => versions,
-        Schema::Differs(version) => return Err(StartError::Differs(version).into()),
-    };
-    if !missing.is_empty() {
-        MIGRATOR.run(&pool).await.context("a migration failed")?;
-    }
+    let applied = schema::apply(&mut connection).await?;
+    connection.close().await?;
     let mut transaction = chassis::db::begin(&pool).await?;
     lock(&mut *transaction).await?;
-    grant(&mut *transaction).await.context("the rights cannot be granted")?;
     for (setting, window) in
         [("join_opens_before", windows.opens_before), ("join_closes_after", windows.closes_after)]
     {
@@ -117,11 +109,9 @@ pub async fn apply(url: &SecretString, windows: Windows, wait: Duration) -> anyh
             set_setting(&mut *transaction, setting, &format!("{} s", window.as_secs())).await?;
         }
     }
-    remove_old_settings(&mut *transaction).await?;
     transaction.commit().await?;
     pool.close().await;
-    let applied = MIGRATOR.iter().filter(|migration| missing.contains(&migration.version));
-    Ok(applied.map(|migration| format!("{:04} {}", migration.version, migration.description)).collect())
+    Ok(applied)
 }
 
 /// Connects. Retries while no server listens or the server still starts. Any other error is final.
@@ -177,35 +167,10 @@ async fn set_setting(executor: impl PgExecutor<'_>, name: &str, value: &str) -> 
     .map(drop)
 }
 
-/// Removes the settings that earlier versions stored with `alter database … set`. Nothing reads them any more. A login
-/// that may not change them keeps them.
-async fn remove_old_settings(executor: impl PgExecutor<'_>) -> Result<(), sqlx::Error> {
-    sqlx::query!(
-        "do $$ begin
-             if exists (select from pg_db_role_setting s join pg_database d on d.oid = s.setdatabase
-                        cross join lateral unnest(s.setconfig) setting
-                        where d.datname = current_database() and s.setrole = 0
-                          and setting like 'greenroom.join\\_%') then
-                 execute format('alter database %I reset greenroom.join_opens_before', current_database());
-                 execute format('alter database %I reset greenroom.join_closes_after', current_database());
-             end if;
-         exception when insufficient_privilege then
-             null;
-         end $$"
-    )
-    .execute(executor)
-    .await
-    .map(drop)
-}
-
 /// Takes an advisory lock until the transaction ends: two runs at once would fail with `tuple concurrently updated`.
 async fn lock(executor: impl PgExecutor<'_>) -> Result<(), sqlx::Error> {
     sqlx::query!("select pg_advisory_xact_lock(hashtextextended('greenroom migrate', 0))")
         .fetch_one(executor)
         .await
         .map(drop)
-}
-
-async fn grant(executor: impl PgExecutor<'_>) -> Result<(), sqlx::Error> {
-    sqlx::query!("select greenroom_grants()").fetch_one(executor).await.map(drop)
 }

@@ -1,7 +1,7 @@
 //! `with-postgres -- <command>`: gives `make test`, `make check`, `make prepare` and `make bench` their database.
 //!
-//! The command runs with `DATABASE_URL` set to a database on a throw-away server, with the roles and migrations of the
-//! checkout. When `DATABASE_URL` is already set, that database is used and not changed.
+//! The command runs with `DATABASE_URL` set to a database on a throw-away server, with our roles and schema; when it is set
+//! already, that database is used and not changed.
 
 use std::{io, os::unix::process::ExitStatusExt, path::PathBuf, process::ExitCode};
 
@@ -10,7 +10,7 @@ use clap::Parser;
 use postgres_dev::Postgres;
 use rustix::process::{Pid, Signal, kill_process};
 use secrecy::{ExposeSecret, SecretString};
-use sqlx::{AssertSqlSafe, Connection, PgConnection, migrate::Migrator};
+use sqlx::{Connection, PgConnection};
 use tokio::process::{Child, Command};
 
 /// Run a command with a throw-away Postgres.
@@ -22,9 +22,6 @@ struct Args {
     /// The major version of the server [default: the newest that is installed]
     #[arg(long)]
     major: Option<u32>,
-    /// The checkout, with migrations/ and deploy/postgres/roles.sql
-    #[arg(long, default_value = ".")]
-    checkout: PathBuf,
     /// The command and its arguments
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
     command: Vec<String>,
@@ -49,19 +46,16 @@ async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let (data_dir, major) = (args.data_dir, args.major);
     let postgres = tokio::task::spawn_blocking(move || Postgres::throw_away(&data_dir, major)).await??;
     let url = postgres.database("greenroom").await?;
-    migrate(&url, args.checkout).await?;
+    migrate(&url).await?;
     let outcome = run_child(command.env("DATABASE_URL", url.expose_secret())).await;
     tokio::task::spawn_blocking(move || drop(postgres)).await?;
     outcome
 }
 
-async fn migrate(url: &SecretString, checkout: PathBuf) -> anyhow::Result<()> {
-    let roles = checkout.join("deploy/postgres/roles.sql");
-    let roles =
-        std::fs::read_to_string(&roles).with_context(|| format!("{} cannot be read", roles.display()))?;
+async fn migrate(url: &SecretString) -> anyhow::Result<()> {
     let mut connection = PgConnection::connect(url.expose_secret()).await?;
-    sqlx::raw_sql(AssertSqlSafe(roles)).execute(&mut connection).await?;
-    Migrator::new(checkout.join("migrations")).await?.run(&mut connection).await?;
+    sqlx::raw_sql(schema::ROLES).execute(&mut connection).await?;
+    schema::apply(&mut connection).await?;
     Ok(connection.close().await?)
 }
 

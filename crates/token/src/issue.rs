@@ -167,7 +167,7 @@ impl Issuer {
         let (pool, user) = (self.pool.clone(), caller.clone());
         self.lifecycle.spawn("remember person", async move {
             let _permit = permit;
-            if let Err(error) = store::remember_person(&pool, &user).await {
+            if let Err(error) = store::upsert_user(&pool, &user).await {
                 tracing::warn!(%error, "failed to store a user profile");
             }
         });

@@ -15,9 +15,9 @@ pub use nest::{NestJoin, find_nest_join};
 pub use session::{Join, find_join};
 
 /// Stores name, e-mail and picture from the identity provider.
-pub async fn remember_person(executor: impl PgExecutor<'_>, user: &Caller) -> Result<(), sqlx::Error> {
+pub async fn upsert_user(executor: impl PgExecutor<'_>, user: &Caller) -> Result<(), sqlx::Error> {
     sqlx::query!(
-        r#"select 1 as "done!" from remember_person($1, $2, $3, $4, $5)"#,
+        r#"select 1 as "done!" from upsert_user($1, $2, $3, $4, $5)"#,
         user.user_id,
         user.name,
         user.email,
@@ -25,7 +25,7 @@ pub async fn remember_person(executor: impl PgExecutor<'_>, user: &Caller) -> Re
         user.email_verified
     )
     .fetch_optional(executor)
-    .statement("SELECT remember_person")
+    .statement("SELECT upsert_user")
     .await
     .map(drop)
 }

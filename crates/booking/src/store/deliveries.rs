@@ -42,7 +42,7 @@ pub async fn expand_notifications(
            addressed as (
                select e.*, channel, stranger, inviter
                from expanded e cross join unnest($1::text[]) channel
-               left join lateral unproved_address(e.user_id, e.session_id) unproved on channel = 'email'),
+               left join lateral unverified_address(e.user_id, e.session_id) unproved on channel = 'email'),
            -- Whether the limits are reached, counting this batch and the last hour.
            limited as (
                select a.*,
@@ -66,8 +66,8 @@ pub async fn expand_notifications(
                               else coalesce(session_id::text, user_id, 'admins') end,
                       stranger, inviter,
                       case when address_full or inviter_full then app_now() end,
-                      case when address_full then 'too many mails to an unverified address'
-                           when inviter_full then 'too many mails to strangers for one person' end
+                      case when address_full then 'too many e-mails to an address without a user'
+                           when inviter_full then 'too many e-mails to strangers for one inviter' end
                from limited
                order by created_at, id)
            select count(*) as "expanded!" from expanded"#,

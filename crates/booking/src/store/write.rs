@@ -38,14 +38,14 @@ macro_rules! notifying {
 
 /// Takes the advisory locks of these users, so that no other transaction books for them, and stores the profile from
 /// the caller's bearer token.
-pub async fn lock_people(
+pub async fn lock_users(
     executor: impl PgExecutor<'_>,
     users: &[String],
     caller: &Caller,
 ) -> Result<(), sqlx::Error> {
     sqlx::query!(
-        r#"select lock_people($1)::text as locked,
-                  case when $2 <> '' then remember_person($2, $3, $4, $5, $6)::text end as remembered"#,
+        r#"select lock_users($1)::text as locked,
+                  case when $2 <> '' then upsert_user($2, $3, $4, $5, $6)::text end as remembered"#,
         users,
         caller.user_id,
         caller.name,
@@ -54,14 +54,14 @@ pub async fn lock_people(
         caller.email_verified,
     )
     .fetch_one(executor)
-    .statement("SELECT lock_people")
+    .statement("SELECT lock_users")
     .await
     .map(drop)
 }
 
 /// Inserts a booking in one statement with its own commit.
 ///
-/// `admit_new_booking` takes the locks of both parties and checks the limits and the slot, so that a conflict is no
+/// `admit_booking` takes the locks of both parties and checks the limits and the slot, so that a conflict is no
 /// failed statement. The session is inserted first, so that a conflict of the key comes before all others. None: the
 /// creator's idempotency key exists already, the start is out of range, a limit is reached, or the slot is taken.
 pub async fn insert_booking(
@@ -76,7 +76,7 @@ pub async fn insert_booking(
                                duration_minutes, meeting_url, guest_name, guest_email, idempotency_key, request_hash)
          select $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13
          where $7 between app_now() - make_interval(secs => $20) and app_now() + make_interval(secs => $21)
-           and admit_new_booking($4, $17, $18, $19, $22, $2, $3, $12, $7, $8, $14, $15, $16)
+           and admit_booking($4, $17, $18, $19, $22, $2, $3, $12, $7, $8, $14, $15, $16)
          on conflict on constraint sessions_idempotency_key do nothing
          returning *, true as notifies",
         "slots as (

@@ -49,7 +49,7 @@ impl Post {
         let pool = pool.connect_with(connect.clone()).await.unwrap();
         for person in ["ada", "bob"] {
             sqlx::query!(
-                r#"select remember_person($1::text, '', $1 || '@example.org', '')::text as "done""#,
+                r#"select upsert_user($1::text, '', $1 || '@example.org', '', null)::text as "done""#,
                 person
             )
             .fetch_one(&pool)

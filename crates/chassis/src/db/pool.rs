@@ -68,7 +68,7 @@ const SLOW: Duration = Duration::from_secs(1);
 pub fn connect_options(url: &SecretString) -> Result<PgConnectOptions, sqlx::Error> {
     let options: PgConnectOptions = url.expose_secret().parse()?;
     let options = options.log_statements(LevelFilter::Off).log_slow_statements(LevelFilter::Warn, SLOW);
-    Ok(options.options(PLANNER))
+    Ok(options.options(PLANNER).options([("search_path", schema::SEARCH_PATH)]))
 }
 
 /// Returns a pool that connects when it is first used, acts under the service's role, and times out an acquire after 2 s.

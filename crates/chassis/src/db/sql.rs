@@ -1,56 +1,18 @@
-//! Embedded migrations, transactions, and the meaning of the database's errors.
+//! The schema, transactions, and the meaning of the database's errors.
 
 use std::{borrow::Cow, future::Future, time::Duration};
 
-use sqlx::{
-    PgPool, Postgres, SqlSafeStr, Transaction,
-    migrate::{Migrate, MigrateError, Migrator},
-};
+use sqlx::{PgPool, Postgres, SqlSafeStr, Transaction};
 use tracing::Instrument;
 
 use super::note;
 use crate::status::{Reason, Refusal};
 
-/// The migrations of the schema.
-pub static MIGRATOR: Migrator = sqlx::migrate!("../../migrations");
+pub use schema::{MIGRATOR, Missing, ROLES, Schema};
 
-/// Creates the services' roles, once per cluster. Idempotent.
-pub const ROLES: &str = include_str!("../../../../deploy/postgres/roles.sql");
-
-/// The schema of a database compared with the schema that this program was built for.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Schema {
-    Current,
-    /// These versions must be applied first.
-    Behind(Vec<i64>),
-    /// A migration that was applied differs from ours of the same version.
-    Differs(i64),
-}
-
-/// Compares the applied migrations with ours. A database that is ahead is accepted: migrations only expand the schema.
+/// Compares what was applied with what this program was built with. A database that is ahead is accepted.
 pub async fn schema(pool: &PgPool) -> Result<Schema, sqlx::Error> {
-    let mut connection = pool.acquire().await?;
-    let applied = match connection.list_applied_migrations(&MIGRATOR.table_name).await {
-        Ok(applied) => applied,
-        Err(MigrateError::Execute(sqlx::Error::Database(error)))
-            if error.code() == Some(Cow::from("42P01")) =>
-        {
-            Vec::new() // no table: no migration was ever applied
-        }
-        Err(MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _)) => return Err(error),
-        Err(error) => return Err(sqlx::Error::Migrate(Box::new(error))),
-    };
-    let mut behind = Vec::new();
-    for migration in MIGRATOR.iter() {
-        match applied.iter().find(|applied| applied.version == migration.version) {
-            None => behind.push(migration.version),
-            Some(applied) if applied.checksum != migration.checksum => {
-                return Ok(Schema::Differs(migration.version));
-            }
-            Some(_) => {}
-        }
-    }
-    Ok(if behind.is_empty() { Schema::Current } else { Schema::Behind(behind) })
+    schema::compare(&mut *pool.acquire().await?).await
 }
 
 /// Begins a transaction that rolls back when it is dropped, also while it begins: a separate task waits for the

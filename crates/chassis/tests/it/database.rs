@@ -39,7 +39,7 @@ async fn missing_role_is_skipped(_: PgPoolOptions, connect: PgConnectOptions) {
 async fn service_refuses_a_database_that_is_behind(_: PgPoolOptions, connect: PgConnectOptions) {
     let refused =
         service::database(&testkit::database(&connect, "greenroom_token"), &Runtime::default()).await;
-    assert!(matches!(refused, Err(StartError::Behind(versions)) if versions.contains(&1)));
+    assert!(matches!(refused, Err(StartError::Behind(missing)) if missing.to_string().starts_with("0001 ")));
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]

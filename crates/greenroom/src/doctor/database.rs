@@ -53,9 +53,7 @@ async fn connect(pool: &PgPool) -> Result<String, Failure> {
 async fn migrations(pool: &PgPool) -> Result<&'static str, Failure> {
     match db::schema(pool).await.map_err(|error| failed(&error))? {
         Schema::Current => Ok("The schema is current"),
-        Schema::Behind(versions) => {
-            Err(Failure::new(format!("migrations are missing: {versions:?}"), MIGRATE))
-        }
+        Schema::Behind(missing) => Err(Failure::new(format!("the schema lacks {missing}"), MIGRATE)),
         Schema::Differs(version) => Err(Failure::new(
             format!("migration {version} was applied with other content"),
             "this is not a database of this version; see DATABASE_URL",

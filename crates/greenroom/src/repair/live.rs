@@ -1,4 +1,4 @@
-//! `greenroom repair live-rooms`: repeats the clean-up of the migration, with the same function of the database.
+//! `greenroom repair live-rooms`: calls the function of the database that corrects stuck live rooms.
 
 use std::process::ExitCode;
 

@@ -52,7 +52,7 @@ const EXCEPTIONS: [(&str, &str); 11] = [
     ("with attended as ( select s.id from sessions", "a pass: reads the bookings whose window is open"),
     ("with due as ( select a.session_id, a.user_id, a.held_until", "a pass: reads the seats that are held"),
     (
-        "select id as \"id!\" from unsettled_live_rooms limit $1",
+        "select id as \"id!\" from stale_live_rooms limit $1",
         "a pass: compares all live rooms that are not idle",
     ),
     (
@@ -82,10 +82,7 @@ const HISTORY: [&str; 10] = [
 /// Statements that read all open rows: how each begins, and why.
 const READ_ALL: [(&str, &str); 25] = [
     ("with due as ( select a.session_id, a.user_id, a.held_until", "a pass: the seats that are held"),
-    (
-        "select id as \"id!\" from unsettled_live_rooms limit $1",
-        "a pass: live rooms that settling would change",
-    ),
+    ("select id as \"id!\" from stale_live_rooms limit $1", "a pass: live rooms that settling would change"),
     (
         "select r.id, r.host_user_id, r.status as \"status\", r.current_session_id as \"current_session_id\",",
         "admin: stuck live rooms",
@@ -288,7 +285,7 @@ async fn only_passes_read_all_that_is_open(_: PgPoolOptions, connect: PgConnectO
     let partial = sqlx::query!(
         r#"select relname::text as "name!", pg_get_indexdef(indexrelid, 1, true) as "first!"
            from pg_index join pg_class c on c.oid = indexrelid
-           where indpred is not null and relnamespace = 'public'::regnamespace"#
+           where indpred is not null and relnamespace = 'greenroom'::regnamespace"#
     );
     let partial = partial.fetch_all(&mut owner).await.unwrap();
     let partial: Partial = partial.into_iter().map(|index| (index.name, index.first)).collect();

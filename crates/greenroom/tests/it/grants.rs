@@ -40,12 +40,12 @@ async fn reset_grants(pool: &PgPool) {
     sqlx::raw_sql(
         "do $$ declare role text; begin
              for role in select rolname from pg_roles where rolname like 'greenroom\\_%' loop
-                 execute format('revoke all on all tables in schema public from %I', role);
-                 execute format('revoke all on all sequences in schema public from %I', role);
-                 execute format('revoke all on all functions in schema public from %I', role);
+                 execute format('revoke all on all tables in schema greenroom from %I', role);
+                 execute format('revoke all on all sequences in schema greenroom from %I', role);
+                 execute format('revoke all on all functions in schema greenroom from %I', role);
              end loop;
          end $$;
-         select greenroom_grants()",
+         select grant_service_rights()",
     )
     .execute(pool)
     .await
@@ -64,7 +64,7 @@ async fn each_service_may_write_its_own_tables_and_read_all(pool: PgPool) {
                                  case when has_table_privilege(r.oid, c.oid, 'truncate') then 'truncate' end
                   ) as "writes!"
            from pg_class c, pg_roles r
-           where c.relnamespace = 'public'::regnamespace and c.relkind = 'r' and c.relname <> '_sqlx_migrations'
+           where c.relnamespace = 'greenroom'::regnamespace and c.relkind = 'r' and c.relname <> '_sqlx_migrations'
              and r.rolname like 'greenroom\_%' and r.rolname <> 'greenroom_legacy'"#
     )
     .fetch_all(&pool)
@@ -101,7 +101,7 @@ async fn old_clients_write_only_their_columns_of_the_listing(pool: PgPool) {
                           and has_column_privilege(r.oid, c.oid, a.attnum, 'insert, update, references')
                         order by 1) as "writes!: Vec<String>"
            from pg_class c join pg_roles r on r.rolname = 'greenroom_legacy'
-           where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'v')
+           where c.relnamespace = 'greenroom'::regnamespace and c.relkind in ('r', 'v')
              and (has_table_privilege(r.oid, c.oid, 'delete, truncate, trigger')
                   or has_any_column_privilege(r.oid, c.oid, 'select, insert, update, references'))"#
     )
@@ -123,7 +123,7 @@ async fn each_service_may_use_what_its_statements_call(pool: PgPool) {
     let may = sqlx::query_scalar!(
         r#"select concat_ws(' ', r.rolname,
                       case when has_sequence_privilege(r.oid, 'live_stream_version', 'usage') then 'counts' end,
-                      case when has_function_privilege(r.oid, 'remember_person(text, text, text, text)', 'execute')
+                      case when has_function_privilege(r.oid, 'upsert_user(text, text, text, text, boolean)', 'execute')
                            then 'remembers' end) as "may!"
            from pg_roles r where r.rolname like 'greenroom\_%' order by r.rolname"#
     )
@@ -146,15 +146,15 @@ async fn rights_of_public(pool: &PgPool) -> Vec<String> {
         r#"select what || ' ' || privilege as "right!" from (
                select c.relname::text as what, acl.privilege_type as privilege
                from pg_class c cross join lateral aclexplode(c.relacl) acl
-               where c.relnamespace = 'public'::regnamespace and acl.grantee = 0
+               where c.relnamespace = 'greenroom'::regnamespace and acl.grantee = 0
                union all
                select c.relname || '.' || a.attname, acl.privilege_type
                from pg_class c join pg_attribute a on a.attrelid = c.oid cross join lateral aclexplode(a.attacl) acl
-               where c.relnamespace = 'public'::regnamespace and acl.grantee = 0
+               where c.relnamespace = 'greenroom'::regnamespace and acl.grantee = 0
                union all
                select p.oid::regprocedure::text, acl.privilege_type
                from pg_proc p cross join lateral aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) acl
-               where p.pronamespace = 'public'::regnamespace and acl.grantee = 0
+               where p.pronamespace = 'greenroom'::regnamespace and acl.grantee = 0
                  and not exists (select from pg_depend d where d.objid = p.oid and d.deptype = 'e')) as found
            order by 1"#
     )
@@ -166,7 +166,7 @@ async fn rights_of_public(pool: &PgPool) -> Vec<String> {
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn public_has_no_rights(pool: PgPool) {
     assert_eq!(rights_of_public(&pool).await, Vec::<String>::new());
-    // Nor on objects that later migrations create.
+    // Nor on what is created later, once `migrate` has run.
     sqlx::raw_sql(
         "create table later (id bigint generated always as identity);
          create view later_still as select * from later;
@@ -176,15 +176,16 @@ async fn public_has_no_rights(pool: PgPool) {
     .execute(&pool)
     .await
     .unwrap();
+    grant_anew(&pool).await;
     assert_eq!(rights_of_public(&pool).await, Vec::<String>::new());
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn migrate_revokes_rights_of_public(pool: PgPool) {
     sqlx::raw_sql(
-        "grant select on all tables in schema public to public; grant update (title) on sessions to public;
-         grant usage on all sequences in schema public to public;
-         grant execute on all functions in schema public to public",
+        "grant select on all tables in schema greenroom to public; grant update (title) on sessions to public;
+         grant usage on all sequences in schema greenroom to public;
+         grant execute on all functions in schema greenroom to public",
     )
     .execute(&pool)
     .await
@@ -192,6 +193,29 @@ async fn migrate_revokes_rights_of_public(pool: PgPool) {
     assert!(rights_of_public(&pool).await.len() > 20);
     reset_grants(&pool).await;
     assert_eq!(rights_of_public(&pool).await, Vec::<String>::new());
+}
+
+/// `service_grants` lists all rights: `migrate` revokes any other one.
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn right_that_is_not_listed_is_revoked(pool: PgPool) {
+    let has_it = async || {
+        let has = sqlx::query_scalar!(
+            r#"select has_table_privilege('greenroom_token', 'settings', 'delete')
+                   or has_column_privilege('greenroom_token', 'sessions', 'title', 'update')
+                   or has_function_privilege('greenroom_token', 'repair_live_rooms()', 'execute') as "has!""#
+        );
+        has.fetch_one(&pool).await.unwrap()
+    };
+    sqlx::raw_sql(
+        "grant delete on settings to greenroom_token; grant update (title) on sessions to greenroom_token;
+         grant execute on function repair_live_rooms() to greenroom_token",
+    )
+    .execute(&pool)
+    .await
+    .unwrap();
+    assert!(has_it().await);
+    sqlx::raw_sql("select grant_service_rights()").execute(&pool).await.unwrap();
+    assert!(!has_it().await);
 }
 
 /// Runs a statement with the rights of a role.
@@ -213,12 +237,14 @@ async fn roles_may_call_what_their_statements_need(pool: PgPool) {
     for service in ["booking", "room_lifecycle", "token", "sync"] {
         let reads = "select count(*) from room_owners where open;
                      select count(*) from live_stream_projection; select count(*) from unaligned_live_streams;
-                     select count(*) from unsettled_live_rooms;
+                     select count(*) from stale_live_rooms;
                      select count(*) from sessions s, booking_window(s.scheduled_at, s.duration_minutes) w";
         act_as(&pool, &format!("greenroom_{service}"), reads).await.unwrap();
-        for forbidden in
-            ["select greenroom_grants()", "select repair_live_rooms()", "update settings set value = '1 h'"]
-        {
+        for forbidden in [
+            "select grant_service_rights()",
+            "select repair_live_rooms()",
+            "update settings set value = '1 h'",
+        ] {
             assert!(act_as(&pool, &format!("greenroom_{service}"), forbidden).await.is_err(), "{forbidden}");
         }
     }

@@ -1,9 +1,7 @@
 //! `greenroom migrate`. Each test has its own empty database.
 
-use chassis::db::MIGRATOR;
 use sqlx::{
     AssertSqlSafe, ConnectOptions, PgExecutor, PgPool,
-    migrate::Migrator,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
@@ -117,64 +115,33 @@ async fn window_is_inlined_and_its_settings_are_read_once(pool: PgPool) {
         assert!(!plan.contains("booking_"), "{plan}");
     }
     let plan = explain(&pool, "select opens_at, closes_at, open, ended_reason from room_owners").await;
-    let scan = plan.split_once("on public.sessions").unwrap_or_else(|| panic!("{plan}")).1;
+    let scan = plan.split_once("on greenroom.sessions").unwrap_or_else(|| panic!("{plan}")).1;
     assert!(plan.contains("InitPlan") && !scan.contains("join_setting"), "{plan}");
 }
 
-/// Applies the migrations up to this version, as an earlier version of the program did.
-async fn migrate_up_to(connect: &PgConnectOptions, version: i64) -> PgPool {
-    let earlier = MIGRATOR.iter().filter(|migration| migration.version <= version).cloned().collect();
+/// Databases of before the first release have our tables in `public`.
+#[sqlx::test(migrations = false)]
+async fn unreleased_database_is_refused_with_one_sentence(_: PgPoolOptions, connect: PgConnectOptions) {
     let pool = PgPool::connect_with(connect.clone()).await.unwrap();
-    Migrator::with_migrations(earlier).run(&pool).await.unwrap();
-    pool
-}
-
-#[sqlx::test(migrations = false)]
-async fn windows_of_earlier_versions_are_kept(_: PgPoolOptions, connect: PgConnectOptions) {
-    let pool = migrate_up_to(&connect, 7).await;
     sqlx::raw_sql(
-        "do $$ begin
-             execute format('alter database %I set greenroom.join_opens_before = %L', current_database(), '1200 s');
-             execute format('alter database %I set greenroom.join_closes_after = %L', current_database(), '5400 s');
-         end $$",
+        "create table public._sqlx_migrations (version bigint primary key, description text);
+         insert into public._sqlx_migrations values (1, 'bookings and rooms')",
     )
     .execute(&pool)
     .await
     .unwrap();
-    add_booking(&pool).await;
     let result = migrate(&connect, &[]).await;
-    assert_eq!(result.code, 0, "{}", result.err);
-    assert_eq!(window(&pool).await, ["00:20:00", "01:30:00"]);
-    let left = sqlx::query_scalar!(
-        r#"select count(*) as "left!" from pg_db_role_setting s join pg_database d on d.oid = s.setdatabase
-           where d.datname = current_database() and array_to_string(s.setconfig, ' ') like '%join%'"#
-    );
-    assert_eq!(left.fetch_one(&pool).await.unwrap(), 0);
+    assert_eq!(result.code, 1, "{}", result.out);
+    assert!(said.err.contains("before the first release") && said.err.contains("--fresh"), "{}", said.err);
 }
 
+/// Documented SQL has no schema names.
 #[sqlx::test(migrations = false)]
-async fn missing_room_names_are_filled(_: PgPoolOptions, connect: PgConnectOptions) {
-    let pool = migrate_up_to(&connect, 7).await;
-    sqlx::raw_sql(
-        "with session as (
-             insert into sessions (host_id, guest_id, created_by, title, scheduled_at, duration_minutes, meeting_url)
-             select 'host' || n, 'guest' || n, 'ada', 't', app_now(), 30, '' from generate_series(1, 3) n
-             returning id, host_id)
-         insert into livekit_rooms (session_id, room_name, generation, max_participants)
-         select id, host_id, 2, 7 from session;
-         insert into livekit_room_names (room_name, room_id, generation)
-         select room_name, id, generation from livekit_rooms where room_name = 'host1';
-         insert into livekit_room_names (room_name, room_id, generation) values ('host2', gen_random_uuid(), 7)",
-    )
-    .execute(&pool)
-    .await
-    .unwrap();
+async fn psql_of_the_owner_finds_the_tables(_: PgPoolOptions, connect: PgConnectOptions) {
     assert_eq!(migrate(&connect, &[]).await.code, 0);
-    let known = sqlx::query_scalar!(
-        r#"select count(*) as "known!" from livekit_rooms r
-           join livekit_room_names n on (n.room_name, n.room_id, n.generation) = (r.room_name, r.id, r.generation)"#
-    );
-    assert_eq!(known.fetch_one(&pool).await.unwrap(), 3);
+    let pool = PgPool::connect_with(connect.clone()).await.unwrap();
+    let path = sqlx::query_scalar!(r#"select current_setting('search_path') as "path!""#);
+    assert_eq!(path.fetch_one(&pool).await.unwrap(), "greenroom, public");
 }
 
 #[tokio::test]

@@ -41,10 +41,7 @@ async fn repair_what(pool: &PgPool, what: &[&str]) -> CommandResult {
 }
 
 async fn count_unsettled(pool: &PgPool) -> i64 {
-    sqlx::query_scalar!(r#"select count(*) as "count!" from unsettled_live_rooms"#)
-        .fetch_one(pool)
-        .await
-        .unwrap()
+    sqlx::query_scalar!(r#"select count(*) as "count!" from stale_live_rooms"#).fetch_one(pool).await.unwrap()
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]

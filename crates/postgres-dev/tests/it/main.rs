@@ -14,11 +14,10 @@ use secrecy::ExposeSecret;
 use sqlx::{Connection, PgConnection, Row};
 use tempfile::TempDir;
 
-const CHECKOUT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 
 fn with_postgres(script: &str, database_url: Option<&str>) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_with-postgres"));
-    command.args(["--checkout", CHECKOUT, "--", "sh", "-c", script]).env_remove("DATABASE_URL");
+    command.args(["--", "sh", "-c", script]).env_remove("DATABASE_URL");
     if let Some(url) = database_url {
         command.env("DATABASE_URL", url);
     }

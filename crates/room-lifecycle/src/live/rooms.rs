@@ -18,7 +18,7 @@ const ROOM_NAME: &str = "Live room";
 impl Rooms {
     /// The caller's own room. The first request creates it.
     pub async fn my_room(&self, caller: &Caller) -> Result<Live, Error> {
-        live::remember_person(&self.pool, caller).await?;
+        live::upsert_user(&self.pool, caller).await?;
         if let Some(live) = rooms::find_room_of(&self.pool, &caller.user_id).await? {
             return Ok(live);
         }

@@ -52,7 +52,7 @@ impl Rooms {
             let outdated = sessions::list_unsettled(&self.pool, BATCH).await?;
             let full = is_full(&outdated);
             let steps =
-                outdated.into_iter().map(|room| async move { (room, self.settle_live_room(room).await) });
+                outdated.into_iter().map(|room| async move { (room, self.refresh_live_room(room).await) });
             if !run_all("refresh of a live room's projection failed", steps).await || !full {
                 break;
             }
@@ -62,7 +62,7 @@ impl Rooms {
         Ok(())
     }
 
-    async fn settle_live_room(&self, room: LiveRoomId) -> Result<(), Error> {
+    async fn refresh_live_room(&self, room: LiveRoomId) -> Result<(), Error> {
         if sessions::refresh_projection(&self.pool, room).await? {
             count_healed("pass");
         }

@@ -23,7 +23,7 @@ pub async fn list_stuck(db: impl PgExecutor<'_>, limit: i64) -> Result<Vec<Stuck
         r#"select r.id, r.host_user_id, r.status as "status: LiveRoomStatus",
                   r.current_session_id as "current_session_id: LiveSessionId",
                   s.id as "open_session_id?: LiveSessionId"
-           from (select id from unsettled_live_rooms limit $1) u
+           from (select id from stale_live_rooms limit $1) u
            join live_rooms r on r.id = u.id
            left join live_room_sessions s on s.open_room = r.id
            order by r.id"#,

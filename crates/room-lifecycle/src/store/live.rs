@@ -94,9 +94,9 @@ impl<'a> From<&'a Caller> for RoomReader<'a> {
 }
 
 /// Saves the name and the other user data of a caller's token.
-pub async fn remember_person(db: impl PgExecutor<'_>, caller: &Caller) -> Result<()> {
+pub async fn upsert_user(db: impl PgExecutor<'_>, caller: &Caller) -> Result<()> {
     sqlx::query!(
-        "select remember_person($1, $2, $3, $4, $5)",
+        "select upsert_user($1, $2, $3, $4, $5)",
         caller.user_id,
         caller.name,
         caller.email,
@@ -104,7 +104,7 @@ pub async fn remember_person(db: impl PgExecutor<'_>, caller: &Caller) -> Result
         caller.email_verified
     )
     .execute(db)
-    .statement("SELECT remember_person")
+    .statement("SELECT upsert_user")
     .await
     .map(drop)
 }

@@ -51,7 +51,7 @@ async fn join_gets_no_seat_when_the_session_ends(_: PgPoolOptions, connect: PgCo
     let mut end = world
         .hold(&format!(
             "update live_room_sessions set status = 'ended', ended_at = app_now() where id = '{}';
-             select settle_live_room('{}')",
+             select refresh_live_room('{}')",
             open.session, open.room.id
         ))
         .await;

@@ -67,7 +67,7 @@ async fn leave_stuck(world: &World, how: &str) -> Host {
 }
 
 async fn unsettled(world: &World) -> usize {
-    let rooms = sqlx::query_scalar!("select id from unsettled_live_rooms");
+    let rooms = sqlx::query_scalar!("select id from stale_live_rooms");
     rooms.fetch_all(&world.pool).await.unwrap().len()
 }
 

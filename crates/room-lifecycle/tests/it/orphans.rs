@@ -190,9 +190,9 @@ async fn database_clone_deletes_nothing_until_adopted(_: PgPoolOptions, connect:
     .await;
 
     {
-        let clone =
-            World::with_livekit(original.connect.clone().database(&name), Arc::clone(&original.livekit))
-                .await;
+        // A copy has no settings of logins.
+        let connect = original.connect.clone().database(&name).options([("search_path", "greenroom,public")]);
+        let clone = World::with_livekit(connect, Arc::clone(&original.livekit)).await;
         let rooms = clone.rooms().await;
         clone.complete(&booking).await;
         rooms.pass().await.unwrap();

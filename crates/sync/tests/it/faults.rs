@@ -184,7 +184,7 @@ async fn cycle(pool: &PgPool, host: &str) -> sqlx::Result<()> {
         "with session as (
              insert into live_room_sessions (room_id, status, created_by, started_at)
              select id, 'live', host_user_id, app_now() from live_rooms where host_user_id = $1 returning room_id)
-         select settle_live_room(room_id) from session",
+         select refresh_live_room(room_id) from session",
         host
     )
     .fetch_all(pool)
@@ -196,7 +196,7 @@ async fn cycle(pool: &PgPool, host: &str) -> sqlx::Result<()> {
     )
     .execute(pool)
     .await?;
-    sqlx::query!("select settle_live_room(id) from live_rooms where host_user_id = $1", host)
+    sqlx::query!("select refresh_live_room(id) from live_rooms where host_user_id = $1", host)
         .fetch_all(pool)
         .await?;
     Ok(())

@@ -56,7 +56,7 @@ pub async fn live_session(pool: &PgPool, room: &LiveRoom, status: LiveStatus) ->
     .fetch_one(pool)
     .await
     .expect("a live session");
-    sqlx::query_scalar!("select settle_live_room($1)", room.id)
+    sqlx::query_scalar!("select refresh_live_room($1)", room.id)
         .fetch_one(pool)
         .await
         .expect("the projection is refreshed");

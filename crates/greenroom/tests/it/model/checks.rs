@@ -81,7 +81,7 @@ async fn rooms(pool: &PgPool) -> Vec<String> {
                   or not exists (select from live_room_sessions s
                                  where s.id = r.current_session_id and s.room_id = r.id
                                    and s.status not in ('ended', 'cancelled')))
-           union all select 'I3 unsettled: ' || id from unsettled_live_rooms
+           union all select 'I3 unsettled: ' || id from stale_live_rooms
            union all select 'I3 no room points to ' || s.id from live_room_sessions s
            where s.status in ('scheduled', 'lobby', 'live')
              and not exists (select from live_rooms r where r.current_session_id = s.id and r.status = s.status)

@@ -170,7 +170,7 @@ pub async fn insert_seat(db: impl PgExecutor<'_>, taking: Taking, caller: &Calle
                select k.id, $2, case $3 when 'guest' then 'viewer' else $3 end, nullif($7, '')
                from seat join livekit_rooms k on k.live_session_id = $1
                on conflict do nothing),
-           remembered as (select remember_person($2, $7, $8, $9, $10) is not null from seat)
+           remembered as (select upsert_user($2, $7, $8, $9, $10) is not null from seat)
            select seat.role as "role!: SeatRole", seat.lobby_status as "lobby_status!: LobbyStatus"
            from seat cross join remembered"#,
         taking.session.0,

@@ -12,7 +12,7 @@ use crate::live::request::NewSession;
 /// wrong. `None`: the user is not the host of the room.
 pub async fn project_as_host(db: impl PgExecutor<'_>, room: LiveRoomId, host: &str) -> Result<Option<bool>> {
     sqlx::query_scalar!(
-        r#"select settle_live_room(id) as "healed!" from live_rooms where id = $1 and host_user_id = $2"#,
+        r#"select refresh_live_room(id) as "healed!" from live_rooms where id = $1 and host_user_id = $2"#,
         room.0,
         host
     )
@@ -24,7 +24,7 @@ pub async fn project_as_host(db: impl PgExecutor<'_>, room: LiveRoomId, host: &s
 /// Locks a room until the transaction ends, and makes its projection equal to its open session. `true`: the projection
 /// changed.
 pub async fn refresh_projection(db: impl PgExecutor<'_>, room: LiveRoomId) -> Result<bool> {
-    sqlx::query_scalar!(r#"select settle_live_room($1) as "changed!""#, room.0)
+    sqlx::query_scalar!(r#"select refresh_live_room($1) as "changed!""#, room.0)
         .fetch_one(db)
         .statement("SELECT refresh_projection")
         .await
@@ -146,7 +146,7 @@ pub async fn set_host_present(
 
 /// Lists rooms whose projection differs from their open session.
 pub async fn list_unsettled(db: impl PgExecutor<'_>, limit: i64) -> Result<Vec<LiveRoomId>> {
-    sqlx::query_scalar!(r#"select id as "id!: LiveRoomId" from unsettled_live_rooms limit $1"#, limit)
+    sqlx::query_scalar!(r#"select id as "id!: LiveRoomId" from stale_live_rooms limit $1"#, limit)
         .fetch_all(db)
         .statement("SELECT list_unsettled")
         .await

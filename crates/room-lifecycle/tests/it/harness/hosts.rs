@@ -115,7 +115,7 @@ impl World {
     /// Asserts I3, I5 and I6, as far as the database shows them.
     pub async fn assert_live_rooms_whole(&self) {
         assert_eq!(self.stuck().await, 0);
-        let unsettled = sqlx::query_scalar!(r#"select id as "id!" from unsettled_live_rooms"#);
+        let unsettled = sqlx::query_scalar!(r#"select id as "id!" from stale_live_rooms"#);
         assert_eq!(unsettled.fetch_all(&self.pool).await.unwrap(), Vec::<Uuid>::new());
         let twice = sqlx::query_scalar!(
             "select room_id from live_room_sessions where status in ('scheduled', 'lobby', 'live')

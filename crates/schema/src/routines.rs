@@ -1,0 +1,75 @@
+//! The texts of `routines/`, in the order in which they can be applied: each after what it uses.
+
+use std::fmt::Write as _;
+
+use sha2::{Digest, Sha256};
+
+/// A function or a view, with the triggers and overloads that belong to it.
+#[derive(Clone, Copy, Debug)]
+pub struct Routine {
+    /// Its file is `routines/<name>.sql`.
+    pub name: &'static str,
+    /// `create or replace …`: applied again whenever it changed.
+    pub sql: &'static str,
+}
+
+macro_rules! routines {
+    ($($name:literal),+ $(,)?) => {
+        &[$(Routine { name: $name, sql: include_str!(concat!("../routines/", $name, ".sql")) }),+]
+    };
+}
+
+#[rustfmt::skip]
+pub const ROUTINES: &[Routine] = routines![
+    // users and bookings
+    "upsert_user",
+    "join_setting", "booking_window", "is_booking_open",
+    "lock_users", "booking_limits", "is_slot_taken", "admit_booking",
+    // notifications and their deliveries
+    "notifications_notify", "mail_address", "unverified_address", "wake_deliveries", "await_address",
+    "app_users_wake_deliveries", "sessions_wake_deliveries",
+    // live rooms
+    "may_read_live_room", "live_rooms_link_host", "live_room_sessions_end_reason", "live_session_due",
+    "live_seats", "seat_counts", "seat_role", "current_bans", "refresh_live_room", "stale_live_rooms",
+    // rooms on LiveKit
+    "room_owners", "room_owner", "kicked_participants", "database_identity", "mark_room", "sessions_mark_room",
+    "live_room_sessions_mark_room", "nests_mark_room", "recordings_mark_nest", "livekit_rooms_write_name",
+    "livekit_participants_notify",
+    // the listing
+    "live_stream_projection", "unaligned_live_streams", "mark_streams", "mark_stream", "repair_live_rooms",
+    // rights
+    "service_grants", "grant_service_rights", "set_search_paths",
+];
+
+impl Routine {
+    /// Of its text, in hexadecimal.
+    #[must_use]
+    pub fn checksum(&self) -> String {
+        hex::encode(Sha256::digest(self.sql))
+    }
+
+    /// Applies it, and records that it is in effect. The names and the checksum need no quoting.
+    pub(crate) fn script(&self) -> String {
+        let (name, checksum) = (self.name, self.checksum());
+        format!(
+            "{}
+             insert into greenroom.applied_routines (name, checksum) values ('{name}', '\\x{checksum}')
+             on conflict (name, checksum) do update set applied_at = excluded.applied_at;",
+            self.sql
+        )
+    }
+}
+
+/// What follows the routines each time: rights for roles that were created since, and the logins' search path.
+pub(crate) const FINISH: &str =
+    "select greenroom.grant_service_rights(); select greenroom.set_search_paths();";
+
+/// All of them for an empty database. `set local`: in the transaction of the migration before them.
+pub(crate) fn script() -> String {
+    let mut script = String::from("set local search_path = greenroom;\n");
+    for routine in ROUTINES {
+        let _ = writeln!(script, "{}", routine.script()); // a String takes all that is written
+    }
+    script.push_str(FINISH);
+    script
+}

@@ -1,0 +1,4 @@
+//! The schema against a real Postgres.
+
+mod apply;
+mod expand;
