@@ -6,6 +6,8 @@ mod email;
 mod ids;
 mod live;
 mod notification;
+mod parties;
+mod reader;
 mod recording;
 mod role;
 mod room;
@@ -20,6 +22,8 @@ pub use email::{EmailAddress, InvalidEmail};
 pub use ids::{InvalidId, LiveRoomId, LiveSessionId, NestId, Pubkey, RecordingId, RoomId, SessionId, UserId};
 pub use live::{AccessLevel, EndReason, LiveRoomStatus, LiveStatus, LobbyStatus, Readiness};
 pub use notification::{DeliveryChannel, DeliveryState, NotificationKind};
+pub use parties::Parties;
+pub use reader::Reader;
 pub use recording::{RecordingKind, RecordingStatus};
 pub use role::{Grants, NestRole, Role, SeatRole, Source};
 pub use room::{
