@@ -10,6 +10,7 @@ mod email_message;
 mod guard;
 mod reply;
 mod retry;
+mod sent;
 mod smtp;
 mod template_data;
 mod webhook;

@@ -4,13 +4,13 @@ use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use sqlx::PgPool;
-use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 
 use super::{
     circuit::Circuit,
     email::Mailer,
     retry::{CLAIM_TERMS, backoff},
+    sent::Sent,
     webhook::Hook,
 };
 use crate::store::{self, Claimed, Outcome};
@@ -22,26 +22,6 @@ const MAX_CONCURRENT: usize = 16;
 const SEND_TIMEOUT: Duration = Duration::from_secs(10);
 /// A pass starts no further batch after this time, because a process that stops waits for its passes.
 const PASS_LIMIT: Duration = Duration::from_secs(5);
-
-/// The result of one attempt to send.
-#[derive(Debug, PartialEq)]
-pub enum Sent {
-    Delivered,
-    /// It is out of date, or has no recipient.
-    Dropped(String),
-    /// The user's address is not known; the delivery waits for it until then.
-    Addressless(OffsetDateTime, String),
-    /// No attempt can succeed; the receiver was not called.
-    Hopeless(String),
-    /// The receiver refused this recipient permanently.
-    Rejected(String),
-    /// The receiver refused this delivery; a later attempt may succeed.
-    Refused(String),
-    /// The receiver as a whole does not work.
-    Unreachable(String),
-    /// The receiver did not answer; this recipient may be the cause.
-    Unanswered(String),
-}
 
 /// The receiver of a channel's deliveries.
 pub enum Receiver {
