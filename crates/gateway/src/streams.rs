@@ -21,14 +21,15 @@ use crate::{
     wire,
 };
 
+pub(crate) mod catch_up;
 mod events;
 mod feed;
-pub(crate) mod hub;
 mod listeners;
 mod reader;
 mod row;
+pub(crate) mod state;
 mod ticket;
-mod tickets;
+mod ticket_signer;
 
 pub(crate) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(list)).routes(routes!(events::watch)).routes(routes!(ticket::create))

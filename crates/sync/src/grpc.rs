@@ -13,11 +13,12 @@ use proto::sync::v1::{
 use tonic::{Request, Response, Status};
 
 use crate::{
-    Listing, convert,
+    Listing,
+    catch_up::watch,
+    convert,
     error::Error,
     store::{self, Filter, Search},
     viewer::Viewer,
-    watch::watch,
 };
 
 #[tonic::async_trait]
