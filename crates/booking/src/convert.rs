@@ -1,7 +1,7 @@
 //! Converts rows to protobuf.
 
-use chassis::{field::non_empty, grpc::timestamp};
-use domain::{DeliveryState, NotificationKind, Owner, RoomStatus};
+use chassis::grpc::timestamp;
+use domain::{DeliveryState, NotificationKind, Owner, RoomStatus, field::non_empty};
 use proto::{booking::v1 as pb, room::v1::Room};
 
 use crate::store::{Booking, Delivery, Notification};

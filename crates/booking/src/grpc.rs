@@ -3,12 +3,13 @@
 use std::{future::Future, pin::Pin, time::Duration};
 
 use chassis::{
-    field::{Fields, moment},
-    grpc::{caller, uuid},
-    page::{self, Cursor, fetch_limit, page},
-    status::Refusal,
+    grpc::{caller, moment, page_request, uuid},
+    status::{Fields, Refusal},
 };
-use domain::SessionId;
+use domain::{
+    SessionId,
+    page::{Cursor, fetch_limit, page},
+};
 use prost_types::Timestamp;
 use proto::{
     booking::v1::{self as pb, booking_service_server::BookingService},
@@ -158,7 +159,7 @@ impl BookingService for Bookings {
     ) -> Result<Response<pb::ListNotificationsResponse>, Status> {
         let request = request.into_inner();
         let caller = caller(request.caller)?;
-        let (limit, after) = page::page_request(request.limit, request.cursor.as_deref())?;
+        let (limit, after) = page_request(request.limit, request.cursor.as_deref())?;
         let rows = store::list_notifications(&self.pool, &caller.user_id, after, fetch_limit(limit)).await;
         let (rows, next_cursor) =
             page(rows.map_err(Error::from)?, limit, |row| Cursor { at: row.created_at, id: row.id });

@@ -4,13 +4,15 @@
 //! here.
 
 use chassis::{
-    field::{Fields, id, idempotency_key, line, maybe_line, maybe_one_of, moment, non_empty, prose},
-    grpc::{caller, timestamp, uuid},
+    grpc::{caller, moment, timestamp, uuid},
+    status::{Fields, Refusal},
+};
+use domain::{
+    DeliveryState, EmailAddress, Parties, SessionId,
+    field::{FieldError, id, idempotency_key, line, maybe_line, maybe_one_of, non_empty, prose},
     idempotency::request_hash,
     page::{self, Cursor},
-    status::Refusal,
 };
-use domain::{DeliveryState, EmailAddress, Parties, SessionId};
 use proto::{
     booking::v1::{
         CancelBookingRequest, CreateBookingRequest, GuestContact, ListBookingsRequest, ListDeliveriesRequest,
@@ -144,11 +146,11 @@ fn may_book(creator: &Caller, parties: Parties<'_>, policy: Policy) -> Result<()
     }
 }
 
-fn title(value: &str) -> Result<String, Refusal> {
+fn title(value: &str) -> Result<String, FieldError> {
     line("title", value, 200)
 }
 
-fn description(value: &str) -> Result<String, Refusal> {
+fn description(value: &str) -> Result<String, FieldError> {
     prose("description", value, 5_000)
 }
 

@@ -4,9 +4,8 @@
 //! all clients.
 
 use axum::{Json, extract::State};
-use chassis::field;
 use chassis::status::Reason::InvalidRequest;
-use domain::StreamStatus;
+use domain::{StreamStatus, field};
 use proto::sync::v1 as pb;
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use utoipa::{IntoParams, ToSchema};

@@ -1,9 +1,12 @@
 //! The gRPC interface: the listing in pages, the change feed, and the status of the alignment.
 
 use chassis::{
-    field::{Fields, maybe_line, maybe_one_of},
-    grpc::timestamp,
-    page::{self, fetch_limit},
+    grpc::{page_request, timestamp},
+    status::Fields,
+};
+use domain::{
+    field::{maybe_line, maybe_one_of},
+    page::fetch_limit,
 };
 use futures::{StreamExt, TryStreamExt, stream::BoxStream};
 use proto::sync::v1::{
@@ -30,7 +33,7 @@ impl SyncService for Listing {
         let request = request.into_inner();
         let viewer = Viewer::of(request.caller)?;
         let mut wrong = Fields::default();
-        let (limit, after) = wrong.check(page::page_request(request.limit, request.cursor.as_deref()));
+        let (limit, after) = wrong.check(page_request(request.limit, request.cursor.as_deref()));
         let filter = Filter {
             status: wrong.check(maybe_one_of("status", request.status)),
             search: Search::of(&wrong.check(maybe_line(

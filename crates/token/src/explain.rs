@@ -2,11 +2,10 @@
 //! service.
 
 use chassis::{
-    field::one_of,
     grpc::{caller, uuid},
     status::{Reason, Refusal},
 };
-use domain::TargetKind;
+use domain::{TargetKind, field::one_of};
 use proto::token::v1::{ExplainRequest, ExplainResponse};
 use uuid::Uuid;
 
@@ -20,7 +19,7 @@ impl Issuer {
     pub async fn explain(&self, request: ExplainRequest) -> Result<ExplainResponse, Error> {
         let caller = request.caller.map(|given| caller(Some(given))).transpose().map_err(Error::Request)?;
         let id: Uuid = uuid("id", &request.id).map_err(Error::Request)?;
-        let kind = one_of("kind", request.kind).map_err(Error::Request)?;
+        let kind = one_of("kind", request.kind).map_err(|wrong| Error::Request(wrong.into()))?;
         let permit = match (kind, caller) {
             (TargetKind::Nest, caller) => {
                 let row = self.nest_join(id.into(), caller.as_ref()).await;

@@ -2,11 +2,10 @@
 //! a token, then answers with the last row.
 
 use chassis::{
-    field::non_empty,
     grpc::{caller, timestamp, uuid},
     status::Refusal,
 };
-use domain::{OwnerKind, Role};
+use domain::{OwnerKind, Role, field::non_empty};
 use proto::{
     token::v1::{
         ExplainRequest, ExplainResponse, IssueForLiveRoomRequest, IssueForLiveRoomResponse,

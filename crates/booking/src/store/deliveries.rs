@@ -3,12 +3,10 @@
 //! Partial indexes contain only pending deliveries, so delivered ones cost nothing.
 
 use chassis::db::Statement;
-use domain::{DeliveryChannel, DeliveryState, SessionId};
+use domain::{DeliveryChannel, DeliveryState, SessionId, page::Cursor};
 use sqlx::{PgConnection, PgExecutor};
 use time::OffsetDateTime;
 use uuid::Uuid;
-
-use chassis::page::Cursor;
 
 /// The most mails within an hour to addresses that no user has proved to be theirs.
 #[derive(Clone, Copy, Debug)]

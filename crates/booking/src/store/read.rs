@@ -1,8 +1,7 @@
 //! Reads bookings, with the names of both parties and the current state of the room.
 
 use chassis::db::Statement;
-use chassis::page::Cursor;
-use domain::{Parties, Role, RoomStatus, SessionId, SessionStatus};
+use domain::{Parties, Role, RoomStatus, SessionId, SessionStatus, page::Cursor};
 use proto::types::v1::Caller;
 use sqlx::PgExecutor;
 use time::OffsetDateTime;
