@@ -7,11 +7,11 @@
 mod circuit;
 mod email;
 mod email_message;
-mod guard;
+pub mod guard;
 mod reply;
 mod retry;
 mod sent;
-mod smtp;
+pub mod smtp;
 mod template_data;
 mod webhook;
 mod worker;
@@ -33,7 +33,6 @@ use crate::{
 };
 
 use self::{email::Mailer, webhook::Hook, worker::Worker};
-pub use self::{guard::Guard, smtp::MailServer};
 
 /// The period of polling for notifications and deliveries without a NOTIFY.
 const POLL: Duration = Duration::from_secs(1);

@@ -12,7 +12,7 @@ use lettre::{Address, message::Mailbox};
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
-use crate::outbox::{Guard, MailServer};
+use crate::outbox::{guard::Guard, smtp::MailServer};
 
 const DAY: Duration = Duration::from_hours(24);
 const REMINDERS: &str = "24h,15min";
