@@ -1,10 +1,12 @@
 //! The RPCs for operators: stuck rooms, orphans on LiveKit, and stored events.
 
 use chassis::{
-    field::{Fields, maybe_key, non_empty},
-    grpc::{caller, timestamp},
+    grpc::{caller, page_request, timestamp},
+    status::{Fields, Reason, Refusal},
+};
+use domain::{
+    field::{maybe_key, non_empty},
     page::{self, Cursor},
-    status::{Reason, Refusal},
 };
 use proto::{
     room::v1::{self as pb, admin_service_server::AdminService},
@@ -25,7 +27,7 @@ impl AdminService for Rooms {
     ) -> RpcResult<pb::ListStuckRoomsResponse> {
         let request = request.into_inner();
         as_admin(request.caller)?;
-        let limit = i64::try_from(page::limit(request.limit)?).unwrap_or(i64::MAX);
+        let limit = i64::try_from(page::limit(request.limit).map_err(Refusal::from)?).unwrap_or(i64::MAX);
         let (stuck, unmade) =
             tokio::try_join!(admin::list_stuck(&self.pool, limit), admin::list_unmade(&self.pool, limit))
                 .map_err(Error::from)?;
@@ -55,7 +57,7 @@ impl AdminService for Rooms {
         let request = request.into_inner();
         as_admin(request.caller)?;
         let mut wrong = Fields::default();
-        let (limit, after) = wrong.check(page::page_request(request.limit, request.cursor.as_deref()));
+        let (limit, after) = wrong.check(page_request(request.limit, request.cursor.as_deref()));
         let room = wrong.check(maybe_key("roomName", request.room_name.unwrap_or_default(), MAX_NAME_CHARS));
         wrong.finish()?;
         let room = non_empty(room);
