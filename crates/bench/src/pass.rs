@@ -15,7 +15,7 @@ use anyhow::{Context, Result, anyhow};
 use chassis::lifecycle::Lifecycle;
 use clap::Parser;
 use domain::{Owner, SessionId};
-use room_lifecycle::Rooms;
+use room_lifecycle::rooms::Rooms;
 use serde::{Deserialize, Serialize};
 use tokio::io::AsyncReadExt;
 

@@ -13,7 +13,7 @@ use chassis::{
     grpc::system_caller,
     status::Refusal,
 };
-use room_lifecycle::diagnosis::verdict::{Diagnosis, Finding, verdict};
+use room_lifecycle::diagnosis::verdict::{verdict, Diagnosis, Finding};
 use serde_json::{Value, json};
 
 use crate::{out::say, repair::open};

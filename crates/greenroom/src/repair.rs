@@ -18,7 +18,7 @@ use chassis::{
 use clap::{Args, Subcommand};
 use domain::RoomStatus;
 use indicatif::{ProgressBar, ProgressStyle};
-use room_lifecycle::{Rooms, store::Record};
+use room_lifecycle::rooms::{store::Record, Rooms};
 
 use crate::{livekit_dev::generate, out::say};
 

@@ -1,5 +1,8 @@
 //! The RPCs for operators: stuck rooms, orphans on LiveKit, and stored events.
 
+pub mod repair;
+mod store;
+
 use chassis::{
     field::{Fields, maybe_key, non_empty},
     grpc::{caller, timestamp},
@@ -12,7 +15,10 @@ use proto::{
 };
 use tonic::{Request, Response};
 
-use crate::{Rooms, RpcResult, error::Error, store::admin};
+use crate::{
+    error::{Error, RpcResult},
+    rooms::Rooms,
+};
 
 /// The longest name of a room on LiveKit, in characters.
 const MAX_NAME_CHARS: usize = 500;
@@ -27,7 +33,7 @@ impl AdminService for Rooms {
         as_admin(request.caller)?;
         let limit = i64::try_from(page::limit(request.limit)?).unwrap_or(i64::MAX);
         let (stuck, unmade) =
-            tokio::try_join!(admin::list_stuck(&self.pool, limit), admin::list_unmade(&self.pool, limit))
+            tokio::try_join!(store::list_stuck(&self.pool, limit), store::list_unmade(&self.pool, limit))
                 .map_err(Error::from)?;
         Ok(Response::new(pb::ListStuckRoomsResponse {
             live_rooms: stuck.into_iter().map(stuck_room).collect(),
@@ -59,7 +65,7 @@ impl AdminService for Rooms {
         let room = wrong.check(maybe_key("roomName", request.room_name.unwrap_or_default(), MAX_NAME_CHARS));
         wrong.finish()?;
         let room = non_empty(room);
-        let events = admin::list_events(&self.pool, room.as_deref(), after, page::fetch_limit(limit)).await;
+        let events = store::list_events(&self.pool, room.as_deref(), after, page::fetch_limit(limit)).await;
         let (events, next_cursor) = page::page(events.map_err(Error::from)?, limit, |event| Cursor {
             at: event.received_at,
             id: event.key,
@@ -79,7 +85,7 @@ fn as_admin(who: Option<Caller>) -> Result<(), Refusal> {
     Err(Refusal::new(Reason::NotAdmin, "Only administrators see this."))
 }
 
-fn stuck_room(room: admin::StuckLiveRoom) -> pb::StuckLiveRoom {
+fn stuck_room(room: store::StuckLiveRoom) -> pb::StuckLiveRoom {
     let id = |id: Option<domain::LiveSessionId>| id.map(|id| id.to_string());
     pb::StuckLiveRoom {
         id: room.id.to_string(),
@@ -90,7 +96,7 @@ fn stuck_room(room: admin::StuckLiveRoom) -> pb::StuckLiveRoom {
     }
 }
 
-fn unmade_room(room: admin::Unmade) -> pb::UnmadeRoom {
+fn unmade_room(room: store::Unmade) -> pb::UnmadeRoom {
     pb::UnmadeRoom {
         room_name: room.room_name,
         owner_kind: room.owner_kind.into(),
@@ -103,7 +109,7 @@ fn unmade_room(room: admin::Unmade) -> pb::UnmadeRoom {
     }
 }
 
-fn event(event: admin::Event) -> pb::Event {
+fn event(event: store::Event) -> pb::Event {
     pb::Event {
         id: event.event_id,
         event_type: event.event_type,

@@ -10,7 +10,7 @@ use chassis::{
 use domain::RoomCreation;
 use secrecy::SecretString;
 
-use crate::{diagnosis::Timeouts, nests::link::EventKind};
+use crate::nests::link::EventKind;
 pub use crate::{
     lanes::Pace,
     recordings::settings::{RecordingArgs, RecordingSettings},
@@ -80,6 +80,28 @@ pub struct Config {
     pub pace: Pace,
     /// For webhook tokens and timers only.
     pub clock: Clock,
+}
+
+/// Timeouts of the parts of a diagnosis (the gateway waits 2 s for all of them), and of work that continues without its
+/// caller.
+#[derive(Clone, Copy, Debug)]
+pub struct Timeouts {
+    /// How long LiveKit may take to answer a probe before it counts as silent.
+    pub probe: Duration,
+    /// How long the caller waits until a missing room is recreated.
+    pub recreate: Duration,
+    /// How long an answer waits until LiveKit has deleted a room or removed a participant.
+    pub answer: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            probe: Duration::from_millis(900),
+            recreate: Duration::from_millis(700),
+            answer: Duration::from_millis(500),
+        }
+    }
 }
 
 /// A key that webhooks may be signed with.

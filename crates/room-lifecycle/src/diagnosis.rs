@@ -9,6 +9,7 @@ mod checks;
 mod grpc;
 mod probe;
 pub mod reference;
+mod store;
 pub mod verdict;
 
 use std::time::Duration;
@@ -19,6 +20,7 @@ use proto::{room::v1::Proof, types::v1::Caller};
 
 use self::{
     access::Access,
+    store::RoomFacts,
     verdict::{Diagnosis, Findings},
 };
 pub use self::{
@@ -26,33 +28,11 @@ pub use self::{
     probe::Probe,
 };
 use crate::{
-    Rooms,
     error::Error,
-    nests::{accept, refuse_replayed},
-    store::{self, diagnosis::RoomFacts},
+    live::LiveError,
+    rooms::{Rooms, store::find_record},
+    signed,
 };
-
-/// Timeouts of the parts of a diagnosis (the gateway waits 2 s for all of them), and of work that continues without its
-/// caller.
-#[derive(Clone, Copy, Debug)]
-pub struct Timeouts {
-    /// How long LiveKit may take to answer a probe before it counts as silent.
-    pub probe: Duration,
-    /// How long the caller waits until a missing room is recreated.
-    pub recreate: Duration,
-    /// How long an answer waits until LiveKit has deleted a room or removed a participant.
-    pub answer: Duration,
-}
-
-impl Default for Timeouts {
-    fn default() -> Self {
-        Self {
-            probe: Duration::from_millis(900),
-            recreate: Duration::from_millis(700),
-            answer: Duration::from_millis(500),
-        }
-    }
-}
 
 /// How long the gateway waits for a diagnosis, and the part of it that is kept for the way back.
 const DIAGNOSIS_BUDGET: Duration = Duration::from_secs(2);
@@ -124,14 +104,13 @@ impl Rooms {
     ) -> Result<(), Error> {
         self.may_repair(caller, target).await?;
         match proof {
-            Some(proof) => refuse_replayed(&self.pool, proof).await,
+            Some(proof) => signed::refuse_replayed(&self.pool, proof).await,
             None => Ok(()),
         }
     }
 
     async fn may_repair(&self, caller: &Caller, target: Target) -> Result<Access, Error> {
-        let access =
-            self.access(Some(caller), target).await?.ok_or(Error::Live(crate::live::LiveError::NoRoom))?;
+        let access = self.access(Some(caller), target).await?.ok_or(LiveError::NoRoom)?;
         if access.is_host || access.is_admin { Ok(access) } else { Err(Error::NotHost) }
     }
 
@@ -145,10 +124,10 @@ impl Rooms {
     ) -> Result<bool, Error> {
         let access = self.may_repair(caller, target).await?;
         if let Some(proof) = proof {
-            accept(&mut *self.pool.acquire().await?, proof).await?;
+            signed::accept(&mut *self.pool.acquire().await?, proof).await?;
         }
-        let owner = access.owner.ok_or(Error::Live(crate::live::LiveError::NotActive))?;
-        let record = match store::find_record(&self.pool, owner.id()).await? {
+        let owner = access.owner.ok_or(LiveError::NotActive)?;
+        let record = match find_record(&self.pool, owner.id()).await? {
             Some(record) => Some(record),
             None => self.intend(owner).await?,
         };
@@ -165,7 +144,7 @@ impl Rooms {
         join_status: JoinStatus,
     ) -> Result<Findings, Error> {
         let room_facts = match access.owner {
-            Some(owner) => store::diagnosis::find_room_facts(&self.pool, owner).await?,
+            Some(owner) => store::find_room_facts(&self.pool, owner).await?,
             None => None,
         };
         let mut findings = Findings::new(target);

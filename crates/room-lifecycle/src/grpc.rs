@@ -13,10 +13,12 @@ use proto::{
 use tonic::{Request, Response};
 
 use crate::{
-    Rooms, RpcResult,
-    ensure::session_owner,
-    error::Error,
-    store::{self, Record, owners::Session, participants},
+    error::{Error, RpcResult},
+    rooms::{
+        Rooms,
+        ensure::session_owner,
+        store::{self, Record, owners::Session, participants},
+    },
 };
 
 #[tonic::async_trait]

@@ -17,6 +17,7 @@ pub mod request;
 mod rooms;
 mod seats;
 mod sessions;
+pub mod store;
 mod transitions;
 
 pub use error::LiveError;

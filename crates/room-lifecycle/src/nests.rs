@@ -12,18 +12,15 @@ mod grpc;
 pub mod link;
 mod permissions;
 pub(crate) mod request;
+pub(crate) mod store;
 
 use time::Duration;
 
 pub use error::NestError;
-pub(crate) use {
-    commands::{accept, refuse_replayed},
-    request::proof,
-};
 
 /// How long a room is watched after rights were taken away: the lifetime of a nest's token and ten minutes. Until
 /// then a token with the old rights can still open it.
 pub(crate) const WATCHED: Duration =
-    Duration::minutes(10).saturating_add(crate::moderation::WATCH_BEYOND_TTL);
+    Duration::minutes(10).saturating_add(crate::rooms::moderation::WATCH_BEYOND_TTL);
 /// `empty_timeout` of a nest's room on LiveKit, in seconds (nests.md). A later request recreates the room.
 pub(crate) const LIVEKIT_TIMEOUT: u32 = 180;

@@ -16,6 +16,7 @@ mod remove;
 pub mod settings;
 mod start;
 mod stop;
+pub mod store;
 mod streams;
 pub(crate) mod watch;
 
@@ -29,18 +30,17 @@ use proto::{
 };
 use sqlx::{Postgres, Transaction};
 
+pub use self::store::{Recording, RecordingScope};
 pub use self::{error::RecordingError, start::StartRequest};
-pub use crate::store::recordings::{Recording, RecordingScope};
 use crate::{
-    Rooms,
     error::Error,
-    live::LiveError,
-    nests::accept,
-    store::{
-        self,
-        live::{RoomReader, rooms},
-        nests::participants,
+    live::{
+        LiveError,
+        store::{RoomReader, rooms},
     },
+    nests::store::participants,
+    rooms::{Rooms, store::owners},
+    signed,
 };
 
 /// The scope of a request.
@@ -60,7 +60,7 @@ impl Rooms {
     async fn may_record(&self, caller: &Caller, scope: RecordingScope) -> Result<Owner, Error> {
         match scope {
             RecordingScope::Session(id) => {
-                let session = store::owners::find_session(&self.pool, id).await?.ok_or(Error::NoSession)?;
+                let session = owners::find_session(&self.pool, id).await?.ok_or(Error::NoSession)?;
                 if caller.user_id == session.host_id {
                     Ok(Owner::Session(id))
                 } else if caller.user_id == session.guest_id {
@@ -95,7 +95,7 @@ impl Rooms {
         let RecordingScope::Session(id) = scope else {
             return self.may_record(caller, scope).await.map(drop);
         };
-        let session = store::owners::find_session(&self.pool, id).await?.ok_or(Error::NoSession)?;
+        let session = owners::find_session(&self.pool, id).await?.ok_or(Error::NoSession)?;
         let is_party = [&session.host_id, &session.guest_id].contains(&&caller.user_id);
         if is_party || caller.is_admin { Ok(()) } else { Err(Error::NotParticipant) }
     }
@@ -104,14 +104,14 @@ impl Rooms {
     async fn begin_change(&self, proof: Option<&Proof>) -> Result<Transaction<'static, Postgres>, Error> {
         let mut transaction = chassis::db::begin(&self.pool).await?;
         if let Some(proof) = proof {
-            accept(&mut transaction, proof).await?;
+            signed::accept(&mut transaction, proof).await?;
         }
         Ok(transaction)
     }
 
     /// One of the scope's recordings that are not deleted.
     async fn recording_of(&self, scope: RecordingScope, id: RecordingId) -> Result<Recording, Error> {
-        let found = store::recordings::list_recordings(&self.pool, scope, Some(id), None, 1).await?.pop();
+        let found = store::list_recordings(&self.pool, scope, Some(id), None, 1).await?.pop();
         Ok(found.ok_or(RecordingError::NoRecording)?)
     }
 }

@@ -3,6 +3,8 @@
 //! One path for all bodies: we verify the signature ourselves and read the few fields we store from the JSON, so
 //! that a newer server's unknown enum values lose nothing (livekit-api's receiver refuses such a body).
 
+pub(crate) mod store;
+
 use base64::{Engine, prelude::BASE64_STANDARD};
 use chassis::{
     clock::Clock,
@@ -15,12 +17,8 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use crate::{
-    Rooms,
-    config::WebhookKey,
-    error::Error,
-    store::events::{self, Event},
-};
+use self::store::Event;
+use crate::{config::WebhookKey, error::Error, rooms::Rooms};
 
 /// The largest body taken, in bytes.
 pub const BODY_LIMIT: usize = 256 * 1024;
@@ -58,6 +56,12 @@ impl From<Untrusted> for Refusal {
     }
 }
 
+impl From<Untrusted> for Error {
+    fn from(error: Untrusted) -> Self {
+        Self::refused(error)
+    }
+}
+
 #[derive(Deserialize)]
 struct Claims {
     exp: i64,
@@ -82,7 +86,7 @@ impl Rooms {
             metrics::counter!("greenroom_webhooks_total", "result" => "ignored").increment(1);
             return Ok(()); // from a room that was created to test LiveKit
         }
-        let new = events::insert_event(&self.pool, &event).await?;
+        let new = store::insert_event(&self.pool, &event).await?;
         let result = if new { "stored" } else { "repeated" };
         metrics::counter!("greenroom_webhooks_total", "result" => result).increment(1);
         self.marks_nudge.now();

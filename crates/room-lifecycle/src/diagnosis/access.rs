@@ -1,10 +1,7 @@
 //! Finds what a reference names, and checks who may know of it: the parties of a booking, the readers of a live room,
 //! and every caller for a nest. Admins and operators may know of all rooms.
 
-use chassis::{
-    diagnosis::Cause,
-    status::{Reason, Refusal},
-};
+use chassis::{diagnosis::Cause, status::Reason};
 use domain::{LiveRoomId, LiveStatus, NestId, Owner, SessionId, TargetKind};
 use proto::types::v1::Caller;
 use uuid::Uuid;
@@ -12,16 +9,15 @@ use uuid::Uuid;
 use super::{
     Decision, JoinStatus,
     reference::{self, Reference},
+    store::{self, Named},
 };
 use crate::{
-    Rooms,
     error::Error,
-    live::{LiveError, predict_join},
-    store::{
-        self,
-        diagnosis::{self as sql, Named},
-        live::{RoomReader, seats},
+    live::{
+        predict_join,
+        store::{RoomReader, seats},
     },
+    rooms::{Rooms, store::owners},
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,13 +56,13 @@ impl Rooms {
     ) -> Result<Option<FoundTarget>, Error> {
         let named = match reference::parse(reference) {
             None => return Ok(None),
-            Some(Reference::Id(id)) => sql::find_named(&self.pool, id).await?,
-            Some(Reference::RoomName(name)) => sql::find_named_room(&self.pool, &name).await?,
+            Some(Reference::Id(id)) => store::find_named(&self.pool, id).await?,
+            Some(Reference::RoomName(name)) => store::find_named_room(&self.pool, &name).await?,
             Some(Reference::Meeting(id)) => {
-                sql::find_named(&self.pool, id.0).await?.filter(|named| named.is("session"))
+                store::find_named(&self.pool, id.0).await?.filter(|named| named.is("session"))
             }
             Some(Reference::Nest(id)) => {
-                sql::find_named(&self.pool, id.0).await?.filter(|named| named.is("nest"))
+                store::find_named(&self.pool, id.0).await?.filter(|named| named.is("nest"))
             }
         };
         let Some((named, target)) = named.and_then(|named| Some((named.clone(), named.target()?))) else {
@@ -93,8 +89,7 @@ impl Rooms {
         let is_admin = super::is_admin(caller);
         Ok(match target.kind {
             TargetKind::Session => {
-                let Some(session) = store::owners::find_session(&self.pool, SessionId(target.id)).await?
-                else {
+                let Some(session) = owners::find_session(&self.pool, SessionId(target.id)).await? else {
                     return Ok(None);
                 };
                 let is = |party: &str| caller.is_some_and(|caller| caller.user_id == party);
@@ -112,7 +107,7 @@ impl Rooms {
                 })
             }
             TargetKind::Nest => {
-                sql::find_nest_host(&self.pool, NestId(target.id)).await?.map(|host| Access {
+                store::find_nest_host(&self.pool, NestId(target.id)).await?.map(|host| Access {
                     is_host: caller.is_some_and(|caller| caller.user_id == host),
                     is_admin,
                     owner: Some(Owner::Nest(NestId(target.id))),
@@ -139,7 +134,7 @@ impl Rooms {
             }
             (Some(Reason::NotParticipant), TargetKind::Session) if access.is_admin => JoinStatus::Observer,
             (Some(Reason::RoomNotFound), TargetKind::Nest) => {
-                let nest = store::owners::find_status(&self.pool, Owner::Nest(NestId(target.id))).await?;
+                let nest = owners::find_status(&self.pool, Owner::Nest(NestId(target.id))).await?;
                 let open = nest.is_some_and(|nest| nest.open);
                 // The nest is open, but not for guests.
                 JoinStatus::Refused(if open { Cause::Unauthenticated } else { Cause::RoomNotActive })
@@ -154,14 +149,10 @@ impl Rooms {
         match predict_join(&self.pool, caller, room).await {
             Ok(true) => Ok(JoinStatus::Admitted),
             Ok(false) => Ok(JoinStatus::Refused(Cause::WaitingInLobby)),
-            Err(Error::Live(why)) => Ok(JoinStatus::Refused(Cause::of(refused_by(why)))),
+            Err(Error::Refused { refusal, .. }) => Ok(JoinStatus::Refused(Cause::of(refusal.reason))),
             Err(error) => Err(error),
         }
     }
-}
-
-fn refused_by(why: LiveError) -> Reason {
-    Refusal::from(why).reason
 }
 
 impl Named {

@@ -17,7 +17,7 @@ use super::{
     Decision, FoundTarget, Target,
     verdict::{self, Diagnosis},
 };
-use crate::{Rooms, RpcResult, nests};
+use crate::{error::RpcResult, rooms::Rooms, signed};
 
 #[tonic::async_trait]
 impl DiagnosisService for Rooms {
@@ -55,7 +55,7 @@ impl DiagnosisService for Rooms {
         let request = request.into_inner();
         let caller = caller(request.caller)?;
         let target = target(request.kind, &request.id)?;
-        let proof = request.proof.map(|given| nests::proof(Some(given))).transpose()?;
+        let proof = request.proof.map(|given| signed::proof(Some(given))).transpose()?;
         Rooms::check_repair(self, &caller, proof.as_ref(), target).await?;
         Ok(Response::new(pb::CheckRepairResponse {}))
     }
@@ -64,7 +64,7 @@ impl DiagnosisService for Rooms {
         let request = request.into_inner();
         let caller = caller(request.caller)?;
         let target = target(request.kind, &request.id)?;
-        let proof = request.proof.map(|given| nests::proof(Some(given))).transpose()?;
+        let proof = request.proof.map(|given| signed::proof(Some(given))).transpose()?;
         let rooms = self.clone();
         let flow = async move { rooms.repair_target(&caller, proof.as_ref(), target).await };
         let repaired = self.run("repair", flow).await?;

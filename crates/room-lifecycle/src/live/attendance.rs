@@ -5,14 +5,11 @@ use chassis::db::retry_on_contention;
 use domain::{LiveSessionId, RoomId};
 use sqlx::PgConnection;
 
-use crate::{
-    Rooms,
-    error::Error,
-    store::live::{
-        attendance::{self, Locked},
-        lobby, seats, sessions,
-    },
+use super::store::{
+    attendance::{self, Locked},
+    lobby, seats, sessions,
 };
+use crate::{error::Error, rooms::Rooms};
 
 /// How many seats one pass releases at most.
 const RELEASE_LIMIT: i64 = 5_000;

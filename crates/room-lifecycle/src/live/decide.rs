@@ -4,8 +4,7 @@
 use domain::{EndReason, LiveStatus};
 use time::{Duration, OffsetDateTime};
 
-use super::{LiveError, request::NewSession};
-use crate::store::live::LiveSession;
+use super::{LiveError, request::NewSession, store::LiveSession};
 
 /// How late a session may go live. After that it is missed.
 const MISSED_AFTER: Duration = Duration::hours(2);

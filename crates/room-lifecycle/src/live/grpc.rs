@@ -19,14 +19,11 @@ use super::{
     LiveError, convert,
     decide::Verb,
     request::{NewSession, RoomFields},
+    store::{Live, RoomReader, rooms},
 };
 use crate::{
-    Rooms, RpcResult,
-    error::Error,
-    store::{
-        events,
-        live::{Live, RoomReader, rooms},
-    },
+    error::{Error, RpcResult},
+    rooms::{Rooms, store::events},
 };
 
 #[tonic::async_trait]
@@ -67,7 +64,7 @@ impl LiveRoomService for Rooms {
         let (caller, room) = parse(request)?;
         let found =
             rooms::find_readable(&self.pool, room, RoomReader::from(&caller)).await.map_err(Error::from)?;
-        let found = found.ok_or(Error::Live(LiveError::NoRoom))?;
+        let found = found.ok_or(Error::from(LiveError::NoRoom))?;
         Ok(Response::new(convert::live(found)))
     }
 
@@ -78,7 +75,7 @@ impl LiveRoomService for Rooms {
         let (caller, room) = parse(request)?;
         let state =
             rooms::find_state(&self.pool, room, RoomReader::from(&caller)).await.map_err(Error::from)?;
-        let state = state.ok_or(Error::Live(LiveError::NoRoom))?;
+        let state = state.ok_or(Error::from(LiveError::NoRoom))?;
         Ok(Response::new(convert::state(state, &caller.user_id)))
     }
 
@@ -95,7 +92,7 @@ impl LiveRoomService for Rooms {
         let rows =
             rooms::list_sessions(&self.pool, room, RoomReader::from(&caller), after, fetch_limit(limit))
                 .await;
-        let rows = rows.map_err(Error::from)?.ok_or(Error::Live(LiveError::NoRoom))?;
+        let rows = rows.map_err(Error::from)?.ok_or(Error::from(LiveError::NoRoom))?;
         let (rows, next_cursor) =
             page(rows, limit, |row| Cursor { at: row.started_at.unwrap_or(row.starts_at), id: row.id.0 });
         let sessions = rows.into_iter().map(convert::session).collect();

@@ -18,8 +18,12 @@ use super::{
     LiveError, convert,
     grpc_seats::{require_user, seat},
     moderation::Summary,
+    store::moderation::Seated,
 };
-use crate::{Rooms, RpcResult, error::Error, store::live::moderation::Seated};
+use crate::{
+    error::{Error, RpcResult},
+    rooms::Rooms,
+};
 
 #[tonic::async_trait]
 impl ModerationService for Rooms {

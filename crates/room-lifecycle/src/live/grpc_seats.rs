@@ -13,10 +13,8 @@ use proto::{
 };
 use tonic::{Request, Response};
 
-use crate::{
-    Rooms, RpcResult,
-    store::live::{lobby::Waiting, seats::Seat},
-};
+use super::store::{lobby::Waiting, seats::Seat};
+use crate::{error::RpcResult, rooms::Rooms};
 
 #[tonic::async_trait]
 impl SeatService for Rooms {

@@ -9,15 +9,12 @@ use sqlx::{Postgres, Transaction};
 use super::{
     LiveError,
     seats::{readable, session_with_room},
-};
-use crate::{
-    Rooms,
-    error::Error,
-    store::live::{
+    store::{
         lobby::{self, Waiting},
         seats::{self, Seat, SeatView},
     },
 };
+use crate::{error::Error, rooms::Rooms};
 
 impl Rooms {
     /// Lists the waiting users, longest wait first. The list is empty while no session is open.

@@ -6,20 +6,23 @@ use domain::{LiveRoomId, LiveSessionId, Owner, SeatRole, Source};
 use proto::types::v1::Caller;
 use time::OffsetDateTime;
 
-use super::seats::readable;
-use crate::{
-    Rooms,
-    error::Error,
-    live::{LiveError, sessions::not_host},
-    opening::Work,
+use super::{
+    LiveError,
+    seats::readable,
+    sessions::not_host,
     store::{
-        self, events,
-        live::{
-            Live, RoomReader,
-            moderation::{self, Seated, Tally},
-            rooms,
-            seats::{self, Seat},
-        },
+        Live, RoomReader,
+        moderation::{self, Seated, Tally},
+        rooms,
+        seats::{self, Seat},
+    },
+};
+use crate::{
+    error::Error,
+    rooms::{
+        Rooms,
+        opening::Work,
+        store::{events, find_record},
     },
 };
 
@@ -124,7 +127,7 @@ impl Rooms {
 
     /// Removes a banned user from LiveKit. If that fails, the check that the ban has marked repeats it.
     async fn remove_from(&self, session: LiveSessionId, user: &str) -> Result<(), Error> {
-        let Some(record) = store::find_record(&self.pool, session.0).await? else { return Ok(()) };
+        let Some(record) = find_record(&self.pool, session.0).await? else { return Ok(()) };
         self.remove(&record, user).await;
         self.marks_nudge.now();
         Ok(())

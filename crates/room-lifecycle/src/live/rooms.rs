@@ -4,12 +4,13 @@ use domain::LiveRoomId;
 use proto::types::v1::Caller;
 use uuid::Uuid;
 
-use super::{LiveError, request::RoomFields, sessions::not_host};
-use crate::{
-    Rooms,
-    error::Error,
-    store::live::{self, Live, RoomReader, rooms},
+use super::{
+    LiveError,
+    request::RoomFields,
+    sessions::not_host,
+    store::{self, Live, RoomReader, rooms},
 };
+use crate::{error::Error, rooms::Rooms};
 
 /// How many characters of the host's name are used in the address of a room.
 const SLUG_LENGTH: usize = 60;
@@ -18,7 +19,7 @@ const ROOM_NAME: &str = "Live room";
 impl Rooms {
     /// The caller's own room. The first request creates it.
     pub async fn my_room(&self, caller: &Caller) -> Result<Live, Error> {
-        live::remember_person(&self.pool, caller).await?;
+        store::remember_person(&self.pool, caller).await?;
         if let Some(live) = rooms::find_room_of(&self.pool, &caller.user_id).await? {
             return Ok(live);
         }

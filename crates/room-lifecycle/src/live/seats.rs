@@ -7,18 +7,14 @@ use proto::types::v1::Caller;
 use sqlx::{PgExecutor, PgPool};
 use time::Duration;
 
-use super::LiveError;
-use crate::{
-    Rooms,
-    error::Error,
+use super::{
+    LiveError,
     store::{
-        diagnosis::has_free_seat,
-        live::{
-            RoomReader, lobby,
-            seats::{self, Seat, SeatView, Taking},
-        },
+        RoomReader, lobby,
+        seats::{self, Seat, SeatView, Taking},
     },
 };
+use crate::{error::Error, rooms::Rooms};
 
 /// A join renews a hold that expires within this time, so that the caller has time to connect.
 const RENEWED_BELOW: Duration = Duration::seconds(30);
@@ -131,7 +127,7 @@ pub(crate) async fn predict_join(pool: &PgPool, caller: &Caller, room: LiveRoomI
         JoinStep::Keep(seat) => (seat, true),
         JoinStep::Take { seat, reserved } => (seat, reserved),
     };
-    if !reserved && !has_free_seat(pool, session, &caller.user_id).await? {
+    if !reserved && !seats::has_free_seat(pool, session, &caller.user_id).await? {
         return Err(LiveError::Full.into());
     }
     Ok(seat.lobby_status == LobbyStatus::Admitted)

@@ -1,6 +1,6 @@
 //! Going live, and what a host does with the open session. Each verb is one transaction: lock the room and refresh its
 //! projection, read the open session, decide, write, refresh the projection, commit. LiveKit is called after the commit
-//! ([`crate::opening`]). The database holds the truth, whatever LiveKit answers.
+//! ([`crate::rooms::opening`]). The database holds the truth, whatever LiveKit answers.
 
 use chassis::db::retry_on_contention;
 use domain::{EndReason, LiveRoomId, LiveSessionId, LiveStatus, Owner};
@@ -11,15 +11,15 @@ use super::{
     LiveError,
     decide::{self, GoLiveDecision, SessionDecision, Verb},
     request::NewSession,
+    store::{Live, LiveSession, RoomReader, rooms, seats, sessions},
     transitions::count_healed,
 };
 use crate::{
-    Rooms,
     error::Error,
-    opening::Work,
-    store::{
-        self, Record,
-        live::{Live, LiveSession, RoomReader, rooms, seats, sessions},
+    rooms::{
+        Rooms,
+        opening::Work,
+        store::{Record, insert_intents},
     },
 };
 
@@ -289,7 +289,7 @@ async fn project_and_intend(
     if !status.has_room() {
         return Ok(None);
     }
-    Ok(store::insert_intents(connection, &[Owner::LiveSession(session)]).await?.pop().map(Box::new))
+    Ok(insert_intents(connection, &[Owner::LiveSession(session)]).await?.pop().map(Box::new))
 }
 
 fn done(session: LiveSessionId, created: bool, work: Work) -> Outcome {

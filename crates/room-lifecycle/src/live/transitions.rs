@@ -8,14 +8,11 @@ use futures::{StreamExt, stream};
 use super::{
     decide,
     sessions::{apply_transition, count_ended, end},
+    store::{rooms, sessions},
 };
 use crate::{
-    Rooms,
     error::Error,
-    store::{
-        live::{rooms, sessions},
-        marks,
-    },
+    rooms::{Rooms, store::marks},
 };
 
 /// Rooms of one batch. A pass reads batches until one is not full.

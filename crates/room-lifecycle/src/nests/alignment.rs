@@ -1,15 +1,18 @@
-//! Aligns LiveKit with the record of a nest: the permissions of its participants ([`crate::roles`]), and the metadata
+//! Aligns LiveKit with the record of a nest: the permissions of its participants ([`crate::rooms::roles`]), and the metadata
 //! of its room. This runs after every check of a nest. So the next check corrects a change that did not reach LiveKit,
 //! or a reconnect with an old token.
 
 use domain::NestId;
 use livekit_protocol::ParticipantInfo;
 
+use super::store::participants;
 use crate::{
-    Rooms,
     error::Error,
-    presence::{is_active, is_standard, one_failure},
-    store::{Record, nests::participants},
+    rooms::{
+        Rooms,
+        presence::{is_active, is_standard, one_failure},
+        store::Record,
+    },
 };
 
 /// How often one check updates the metadata. They may change during an update; the next check does the rest.

@@ -5,12 +5,11 @@ use proto::room::v1 as pb;
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::{NestError, link};
-use crate::{
-    Rooms,
-    error::Error,
-    store::nests::{self, Nest},
+use super::{
+    NestError, link,
+    store::{self, Nest},
 };
+use crate::{error::Error, rooms::Rooms};
 
 /// The metadata of an open nest, without the fields that mark its room as ours.
 #[derive(Serialize)]
@@ -48,7 +47,7 @@ impl Rooms {
 
     /// The metadata of a nest's room. Clients read it instead of our API.
     pub(crate) async fn nest_metadata(&self, nest: NestId) -> Result<String, Error> {
-        let info = match nests::find_nest(&self.pool, nest).await? {
+        let info = match store::find_nest(&self.pool, nest).await? {
             Some(found) => Some(Info {
                 link: link::encode(nest, &found.host, self.nest_kind).map_err(NestError::from)?,
                 host: found.host,

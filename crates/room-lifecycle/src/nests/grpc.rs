@@ -5,7 +5,11 @@ use proto::room::v1::{self as pb, nest_service_server::NestService};
 use tonic::{Request, Response};
 
 use super::{permissions::PermissionChange, request};
-use crate::{Rooms, RpcResult, error::Error};
+use crate::{
+    error::{Error, RpcResult},
+    rooms::Rooms,
+    signed,
+};
 
 #[tonic::async_trait]
 impl NestService for Rooms {
@@ -13,7 +17,7 @@ impl NestService for Rooms {
         let request = request.into_inner();
         let host = request::signer(request.caller)?;
         let mut wrong = Fields::default();
-        let proof = wrong.check(request::proof(request.proof));
+        let proof = wrong.check(signed::proof(request.proof));
         let relays = wrong.check(request::relays(request.relays));
         wrong.finish()?;
         let (rooms, hls_stream) = (self.clone(), request.hls_stream);
@@ -43,7 +47,7 @@ impl NestService for Rooms {
         let request = request.into_inner();
         let caller = request::signer(request.caller)?;
         let mut wrong = Fields::default();
-        let proof = wrong.check(request::proof(request.proof));
+        let proof = wrong.check(signed::proof(request.proof));
         let participant = wrong.check(request::participant(&request.participant));
         wrong.finish()?;
         let nest = request::nest_id(&request.nest_id).map_err(Error::from)?;
@@ -62,7 +66,7 @@ impl NestService for Rooms {
     async fn end_nest(&self, request: Request<pb::EndNestRequest>) -> RpcResult<pb::EndNestResponse> {
         let request = request.into_inner();
         let host = request::signer(request.caller)?;
-        let proof = request::proof(request.proof)?;
+        let proof = signed::proof(request.proof)?;
         let nest = request::nest_id(&request.nest_id).map_err(Error::from)?;
         let rooms = self.clone();
         self.run("end nest", async move { rooms.end_nest(&host, &proof, nest).await }).await?;

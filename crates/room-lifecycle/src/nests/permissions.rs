@@ -6,12 +6,14 @@ use chassis::db::retry_on_contention;
 use domain::{NestId, NestRole, Owner, Source};
 use proto::room::v1::Proof;
 
-use super::{NestError, WATCHED, accept};
+use super::{
+    NestError, WATCHED,
+    store::{self, participants},
+};
 use crate::{
-    Rooms,
     error::Error,
-    opening::Work,
-    store::nests::{self, participants},
+    rooms::{Rooms, opening::Work},
+    signed,
 };
 
 /// The requested change of a participant.
@@ -73,8 +75,8 @@ impl Rooms {
         change: &PermissionChange,
     ) -> Result<bool, Error> {
         let mut transaction = chassis::db::begin(&self.pool).await?;
-        accept(&mut transaction, proof).await?;
-        let host = nests::lock_nest(&mut *transaction, nest).await?.ok_or(NestError::NoNest)?;
+        signed::accept(&mut transaction, proof).await?;
+        let host = store::lock_nest(&mut *transaction, nest).await?.ok_or(NestError::NoNest)?;
         let keys = [caller.to_owned(), change.participant.clone()];
         let found = participants::list_participants(&mut *transaction, nest, &keys).await?;
         let role =

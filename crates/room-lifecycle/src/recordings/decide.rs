@@ -7,7 +7,7 @@ use livekit_protocol::{
 };
 use time::{Duration, OffsetDateTime};
 
-use crate::store::recordings::watch::{End, Open};
+use super::store::watch::{End, Open};
 
 /// After this time LiveKit lists a start whose answer was lost, or it never will. It is longer than the call and its
 /// flow may take.

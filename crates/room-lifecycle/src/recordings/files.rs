@@ -5,15 +5,15 @@ use domain::{RecordingKind, RecordingStatus};
 use futures::{StreamExt, stream};
 use time::Duration;
 
-use super::{Recording, decide, output::Output};
-use crate::{
-    Rooms,
-    error::Error,
-    store::recordings::{
+use super::{
+    Recording, decide,
+    output::Output,
+    store::{
         self,
         watch::{self, Awaiting, End},
     },
 };
+use crate::{error::Error, rooms::Rooms};
 
 /// How long after LiveKit reported the recording complete its file may appear in the output.
 const FILE_TIMEOUT: Duration = Duration::seconds(60);
@@ -51,7 +51,7 @@ impl Rooms {
         if let Some(noted) = noted {
             return Ok(noted);
         }
-        let now = recordings::find_recording(&self.pool, recording.id).await?;
+        let now = store::find_recording(&self.pool, recording.id).await?;
         Ok(now.unwrap_or_else(|| recording.clone()))
     }
 

@@ -20,8 +20,14 @@ use super::{
     read::{Parts, has_file},
     scope,
     start::STOP_TIMEOUT,
+    store,
 };
-use crate::{Rooms, RpcResult, error::Error, nests::request, store::recordings};
+use crate::{
+    error::{Error, RpcResult},
+    nests::request,
+    rooms::Rooms,
+    signed,
+};
 
 #[tonic::async_trait]
 impl RecordingService for Rooms {
@@ -69,7 +75,7 @@ impl RecordingService for Rooms {
         let (limit, after) = wrong.check(page::page_request(request.limit, request.cursor.as_deref()));
         wrong.finish()?;
         self.may_read(&caller, scope).await?;
-        let rows = recordings::list_recordings(&self.pool, scope, None, after, fetch_limit(limit)).await;
+        let rows = store::list_recordings(&self.pool, scope, None, after, fetch_limit(limit)).await;
         let (rows, next_cursor) =
             page(rows.map_err(Error::from)?, limit, |row| Cursor { at: row.created_at, id: row.id.0 });
         let mut recordings = Vec::with_capacity(rows.len());
@@ -99,7 +105,7 @@ impl RecordingService for Rooms {
         let (rooms, proof) = (self.clone(), proof(scope, request.proof)?);
         let flow = Box::pin(async move { rooms.delete_recording(&caller, scope, id, proof.as_ref()).await });
         if self.run_within("delete recording", STOP_TIMEOUT, flow).await?.is_none()
-            && recordings::find_readable(&self.pool, id).await.map_err(Error::from)?.is_some()
+            && store::find_readable(&self.pool, id).await.map_err(Error::from)?.is_some()
         {
             return Err(Error::Unsettled.into());
         }
@@ -145,7 +151,7 @@ fn parse(request: &mut pb::RecordingRequest) -> Result<(Caller, RecordingScope, 
 
 /// The proof of a request that changes a nest's recordings: such requests are signed.
 fn proof(scope: RecordingScope, proof: Option<Proof>) -> Result<Option<Proof>, Error> {
-    if matches!(scope, RecordingScope::Nest(_)) { Ok(Some(request::proof(proof)?)) } else { Ok(None) }
+    if matches!(scope, RecordingScope::Nest(_)) { Ok(Some(signed::proof(proof)?)) } else { Ok(None) }
 }
 
 impl Rooms {

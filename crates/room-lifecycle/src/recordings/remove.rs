@@ -6,8 +6,8 @@ use domain::RecordingId;
 use futures::{StreamExt, stream};
 use proto::{room::v1::Proof, types::v1::Caller};
 
-use super::{Recording, RecordingScope, output::Output};
-use crate::{Rooms, error::Error, store::recordings};
+use super::{Recording, RecordingScope, output::Output, store};
+use crate::{error::Error, rooms::Rooms};
 
 /// How many recordings one pass removes.
 const BATCH: i64 = 200;
@@ -35,7 +35,7 @@ impl Rooms {
 
     async fn set_deleted(&self, id: RecordingId, proof: Option<&Proof>) -> Result<Option<Recording>, Error> {
         let mut transaction = self.begin_change(proof).await?;
-        let deleted = recordings::set_deleted(&mut *transaction, id).await?;
+        let deleted = store::set_deleted(&mut *transaction, id).await?;
         transaction.commit().await?;
         Ok(deleted)
     }
@@ -44,11 +44,11 @@ impl Rooms {
     /// database removes nothing: the files belong to the original.
     pub async fn remove_recordings(&self) -> Result<(), Error> {
         let Some(output) = self.output.as_ref().filter(|_| self.livekit.may_delete()) else { return Ok(()) };
-        recordings::streams::set_streams_deleted(&self.pool, BATCH).await?;
+        store::streams::set_streams_deleted(&self.pool, BATCH).await?;
         if let Some(keep) = self.recordings_keep {
-            recordings::set_expired(&self.pool, keep, BATCH).await?;
+            store::set_expired(&self.pool, keep, BATCH).await?;
         }
-        let deleted = recordings::claim_deleted(&self.pool, BATCH).await?;
+        let deleted = store::claim_deleted(&self.pool, BATCH).await?;
         let remove = |recording: Recording| async move {
             match self.remove_recording(output, &recording).await {
                 Ok(()) => tracing::info!(recording.id = %recording.id, "recording removed"),
@@ -63,6 +63,6 @@ impl Rooms {
 
     async fn remove_recording(&self, output: &Output, recording: &Recording) -> Result<(), Error> {
         output.remove(recording.kind, &recording.file).await?;
-        Ok(recordings::delete_recording(&self.pool, recording.id).await?)
+        Ok(store::delete_recording(&self.pool, recording.id).await?)
     }
 }

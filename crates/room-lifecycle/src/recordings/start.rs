@@ -16,14 +16,20 @@ use proto::{
 };
 use uuid::Uuid;
 
-use super::{Recording, RecordingError, RecordingScope, decide, output::file_name};
+use super::{
+    Recording, RecordingError, RecordingScope, decide,
+    output::file_name,
+    store::{
+        self, NewRecording,
+        watch::{self, End},
+    },
+};
 use crate::{
-    Rooms,
     error::Error,
     livekit::LiveKitError,
-    store::{
-        self, Record, marks,
-        recordings::{self, NewRecording, watch, watch::End},
+    rooms::{
+        Rooms,
+        store::{Record, find_record, marks},
     },
 };
 
@@ -92,10 +98,10 @@ impl Rooms {
 
     /// Answers a start whose outcome is not known yet.
     async fn answer_starting(&self, id: RecordingId) -> Result<Recording, Error> {
-        if let Some(open) = recordings::set_answered(&self.pool, id).await? {
+        if let Some(open) = store::set_answered(&self.pool, id).await? {
             return Ok(open);
         }
-        match recordings::find_recording(&self.pool, id).await? {
+        match store::find_recording(&self.pool, id).await? {
             Some(over) if over.status == RecordingStatus::Failed => Err(RecordingError::Unavailable.into()),
             Some(over) => Ok(over),
             None => Err(Error::Unsettled),
@@ -145,7 +151,7 @@ impl Rooms {
             return Ok(repeated);
         }
         let output = self.output.as_ref().ok_or_else(not_set_up)?;
-        let record = store::find_record(&self.pool, owner.id()).await?.ok_or(RecordingError::NotActive)?;
+        let record = find_record(&self.pool, owner.id()).await?.ok_or(RecordingError::NotActive)?;
         match record.kind {
             OwnerKind::Session if !record.open => {
                 return Err(Error::Closed(record.kind, record.ended_reason));
@@ -192,7 +198,7 @@ impl Rooms {
         if let Some(repeated) = self.find_repeated(started_by, start).await? {
             return Ok(repeated);
         }
-        let is_recorded = recordings::is_recorded(&self.pool, record.id, start.kind).await?;
+        let is_recorded = store::is_recorded(&self.pool, record.id, start.kind).await?;
         Err(if is_recorded { RecordingError::AlreadyRecording } else { RecordingError::NotActive }.into())
     }
 
@@ -204,8 +210,7 @@ impl Rooms {
         proof: Option<&Proof>,
     ) -> Result<Option<Recording>, Error> {
         let mut transaction = self.begin_change(proof).await?;
-        let inserted =
-            recordings::insert_recording(&mut *transaction, record.id, record.generation, new).await?;
+        let inserted = store::insert_recording(&mut *transaction, record.id, record.generation, new).await?;
         if inserted.is_some() {
             transaction.commit().await?;
         }
@@ -219,12 +224,12 @@ impl Rooms {
         start: &StartRequest,
     ) -> Result<Option<Recording>, Error> {
         let Some(key) = &start.idempotency_key else { return Ok(None) };
-        match recordings::find_by_key(&self.pool, started_by, key).await? {
+        match store::find_by_key(&self.pool, started_by, key).await? {
             None => Ok(None),
             Some((id, Some(hash))) if hash == start.hash() => {
                 // The first request may still wait, and be refused later. This one is answered `starting`.
-                match recordings::set_answered(&self.pool, id).await? {
-                    None => Ok(recordings::find_recording(&self.pool, id).await?),
+                match store::set_answered(&self.pool, id).await? {
+                    None => Ok(store::find_recording(&self.pool, id).await?),
                     open => Ok(open),
                 }
             }
@@ -262,7 +267,7 @@ impl Rooms {
             }
             Err(error @ (LiveKitError::Unreadable(_) | LiveKitError::Unknown(_) | LiveKitError::NotOurs)) => {
                 tracing::warn!(%error, recording.id = %recording.id, "outcome of a recording's start was unknown");
-                Ok(recordings::find_recording(&self.pool, recording.id).await?.unwrap_or(recording))
+                Ok(store::find_recording(&self.pool, recording.id).await?.unwrap_or(recording))
             }
         }
     }
@@ -282,7 +287,7 @@ impl Rooms {
                 if let Err(error) = self.livekit.stop_recording(&info.egress_id).await {
                     tracing::warn!(%error, "stop of a closed recording failed; the next pass retries");
                 }
-                let now = recordings::find_recording(&self.pool, recording.id).await?;
+                let now = store::find_recording(&self.pool, recording.id).await?;
                 Ok(now.ok_or(RecordingError::NoRecording)?)
             }
         }

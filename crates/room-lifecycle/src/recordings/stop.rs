@@ -4,16 +4,14 @@ use chassis::db::retry_on_contention;
 use domain::{RecordingId, RecordingStatus};
 use proto::{room::v1::Proof, types::v1::Caller};
 
-use super::{Recording, RecordingError, RecordingScope, decide};
-use crate::{
-    Rooms,
-    error::Error,
-    livekit::LiveKitError,
-    store::recordings::{
+use super::{
+    Recording, RecordingError, RecordingScope, decide,
+    store::{
         self,
         watch::{self, End},
     },
 };
+use crate::{error::Error, livekit::LiveKitError, rooms::Rooms};
 
 impl Rooms {
     /// Stops a recording. One that is over is returned as it is. The request to stop is committed before LiveKit is
@@ -29,7 +27,7 @@ impl Rooms {
         let recording = self.recording_of(scope, id).await?;
         match retry_on_contention(|| self.set_stop_asked(&recording, proof)).await? {
             Some(asked) => self.stop_on_livekit(asked).await,
-            None => Ok(recordings::find_recording(&self.pool, id).await?.unwrap_or(recording)),
+            None => Ok(store::find_recording(&self.pool, id).await?.unwrap_or(recording)),
         }
     }
 
@@ -43,7 +41,7 @@ impl Rooms {
         if proof.is_some() && (recording.stop_asked_at.is_some() || !recording.status.is_open()) {
             return Err(RecordingError::Stopped.into());
         }
-        let asked = recordings::set_stop_asked(&mut *transaction, recording.id).await?;
+        let asked = store::set_stop_asked(&mut *transaction, recording.id).await?;
         transaction.commit().await?;
         Ok(asked)
     }
@@ -97,7 +95,7 @@ impl Rooms {
         by: &'static str,
     ) -> Result<Recording, Error> {
         let Some(closed) = watch::set_closed(&self.pool, recording.id, end).await? else {
-            let now = recordings::find_recording(&self.pool, recording.id).await?;
+            let now = store::find_recording(&self.pool, recording.id).await?;
             return Ok(now.unwrap_or_else(|| recording.clone()));
         };
         let status = closed.status.as_str();

@@ -4,10 +4,11 @@
 
 use std::sync::Weak;
 
+use chassis::status::Reason;
 use domain::{NestId, Owner, RecordingKind};
 
-use super::{RecordingError, RecordingScope, StartRequest};
-use crate::{Rooms, error::Error, store::recordings::streams};
+use super::{RecordingScope, StartRequest, store::streams};
+use crate::{error::Error, rooms::Rooms};
 
 /// How many streams one pass starts.
 const START_LIMIT: i64 = 100;
@@ -33,7 +34,8 @@ impl Rooms {
         match self.begin_recording(STARTED_BY, Owner::Nest(nest), &start, &Weak::new()).await {
             Ok(_) => tracing::info!(nest.id = %nest, "stream of a nest started"),
             // Another replica was faster, or the nest has just ended.
-            Err(Error::Recording(RecordingError::AlreadyRecording | RecordingError::NoNest)) => {}
+            Err(Error::Refused { refusal, .. })
+                if matches!(refusal.reason, Reason::AlreadyRecording | Reason::InvalidRequest) => {}
             Err(error) => {
                 tracing::warn!(%error, nest.id = %nest, "start of a nest's stream failed; a later pass retries");
             }

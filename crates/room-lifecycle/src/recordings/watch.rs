@@ -14,19 +14,15 @@ use time::{Duration, OffsetDateTime};
 use super::{
     Recording,
     decide::{Observation, RecordingStep, Then, decide, observed, recording_of},
+    store::{
+        self,
+        watch::{self, End, Open},
+    },
 };
 use crate::{
-    Rooms,
     error::Error,
     livekit::{LiveKitError, probe::ProbeAnswer},
-    reconcile::WIDTH,
-    store::{
-        events,
-        recordings::{
-            self,
-            watch::{self, End, Open},
-        },
-    },
+    rooms::{Rooms, reconcile::WIDTH, store::events},
 };
 
 /// LiveKit's list can lack a participant who is in the room. A recorder is dead after this many checks without it, over
@@ -200,7 +196,7 @@ impl Rooms {
     }
 
     async fn stop_by_watch(&self, recording: &Recording, egress_id: &str, then: &Then) -> Result<(), Error> {
-        recordings::set_stop_asked(&self.pool, recording.id).await?;
+        store::set_stop_asked(&self.pool, recording.id).await?;
         let why = match (self.livekit.stop_recording(egress_id).await, then) {
             (Err(error @ LiveKitError::NotOurs), _) => return Err(error.into()),
             // The next check decides whether it still runs.

@@ -9,8 +9,8 @@ use proto::{
     types::v1::{Caller, LiveRoomStatus},
 };
 use room_lifecycle::{
-    Rooms,
-    store::{Record, admin::list_events},
+    admin::store::list_events,
+    rooms::{Rooms, store::Record},
 };
 use sqlx::{
     AssertSqlSafe, PgConnection, PgPool, Row,

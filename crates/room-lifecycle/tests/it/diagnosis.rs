@@ -11,8 +11,9 @@ use domain::{LiveRoomId, LiveSessionId, LiveStatus, TargetKind};
 use livekit_dev::{ClockHandle, Fault};
 use proto::types::v1::Caller;
 use room_lifecycle::{
-    Rooms,
-    diagnosis::{Decision, Target, Timeouts, verdict::Diagnosis},
+    config::Timeouts,
+    diagnosis::{Decision, Target, verdict::Diagnosis},
+    rooms::Rooms,
 };
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use time::Duration;

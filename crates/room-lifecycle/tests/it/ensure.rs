@@ -2,7 +2,7 @@
 
 use futures::future::join_all;
 use livekit_dev::Fault;
-use room_lifecycle::Rooms;
+use room_lifecycle::rooms::Rooms;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use time::{Duration, OffsetDateTime};
 

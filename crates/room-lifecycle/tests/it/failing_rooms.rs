@@ -1,7 +1,7 @@
 //! Rooms and removals for which LiveKit fails: the back-off grows, and connected participants stay.
 
 use livekit_dev::{Code, Fault};
-use room_lifecycle::store::marks;
+use room_lifecycle::rooms::store::marks;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use time::Duration;
 

@@ -17,7 +17,7 @@ use proto::{
     },
     types::v1::{Caller, ParticipantStatus, Role, SessionStatus},
 };
-use room_lifecycle::Rooms;
+use room_lifecycle::rooms::Rooms;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use testkit::TestRuntime;
 use tonic::{Response, Status, service::Routes};
@@ -231,7 +231,7 @@ async fn running_service_creates_and_removes_rooms_by_itself(_: PgPoolOptions, c
 
     let booking = world.booking(State::OpenNow).await; // CreateRoom is not called
     let active = testkit::eventually("the room is created", async || {
-        let record = room_lifecycle::store::find_record(&world.pool, booking.id).await.unwrap();
+        let record = room_lifecycle::rooms::store::find_record(&world.pool, booking.id).await.unwrap();
         record.filter(|record| record.status == RoomStatus::Active)
     })
     .await;

@@ -3,7 +3,7 @@
 use domain::RoomStatus;
 use livekit_api::services::room::CreateRoomOptions;
 use livekit_dev::{Fault, Store};
-use room_lifecycle::store::{self, Record};
+use room_lifecycle::rooms::store::{self, Record};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use time::Duration;
 

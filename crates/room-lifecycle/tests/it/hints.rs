@@ -2,7 +2,7 @@
 
 use axum::{Router, body::Bytes, extract::State as Shared, http::HeaderMap, routing::post};
 use livekit_dev::{Order, WebhookFault};
-use room_lifecycle::Rooms;
+use room_lifecycle::rooms::Rooms;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use time::Duration;
 use tokio::net::TcpListener;

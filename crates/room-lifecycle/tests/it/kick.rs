@@ -3,7 +3,7 @@
 use chassis::status::Reason;
 use domain::{Owner, SessionId};
 use livekit_dev::{Code, Fault};
-use room_lifecycle::store::{Record, participants};
+use room_lifecycle::rooms::store::{Record, participants};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use time::Duration;
 use uuid::Uuid;

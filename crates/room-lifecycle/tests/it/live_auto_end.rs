@@ -1,7 +1,7 @@
 //! A live session that stays empty ends by itself. A session does not end while it is, or may be, in use.
 
 use domain::{LiveRoomId, LiveStatus, RoomStatus};
-use room_lifecycle::Rooms;
+use room_lifecycle::rooms::Rooms;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use time::Duration;
 

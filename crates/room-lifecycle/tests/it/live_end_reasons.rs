@@ -5,7 +5,7 @@ use proto::{
     room::v1::{LiveRoomRequest, LiveSession, live_room_service_server::LiveRoomService},
     types::v1::{EndReason as Reason, LiveStatus as Status, Readiness},
 };
-use room_lifecycle::{Rooms, live::decide::Verb};
+use room_lifecycle::{live::decide::Verb, rooms::Rooms};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use time::Duration;
 use tonic::Request;

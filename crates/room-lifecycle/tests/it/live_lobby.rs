@@ -6,7 +6,7 @@ use proto::{
     room::v1::{AdmitRequest, ListLobbyRequest, SeatRequest, seat_service_client::SeatServiceClient},
     types::v1::{Caller, LobbyStatus as Lobby},
 };
-use room_lifecycle::{Error, Rooms, store::live::seats::Seat};
+use room_lifecycle::{Error, live::store::seats::Seat, rooms::Rooms};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use testkit::seed::{self, live};
 use time::Duration;

@@ -5,7 +5,10 @@ use domain::{LiveRoomId, LiveSessionId, LiveStatus, LobbyStatus, Owner, SeatRole
 use livekit_dev::{Fault, PublishError};
 use livekit_protocol::TrackSource;
 use proto::types::v1::Caller;
-use room_lifecycle::{Rooms, live::moderation::Summary, store::live::seats::Seat};
+use room_lifecycle::{
+    live::{moderation::Summary, store::seats::Seat},
+    rooms::Rooms,
+};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use time::Duration;
 

@@ -8,7 +8,7 @@ use proto::{
     },
     types::v1::{Caller, LiveRoomStatus},
 };
-use room_lifecycle::Rooms;
+use room_lifecycle::rooms::Rooms;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use testkit::seed::live::{live_session, seat};
 use tonic::Request;

@@ -12,7 +12,7 @@ use proto::{
     },
     types::v1::{AccessLevel, Caller, LiveRoomStatus},
 };
-use room_lifecycle::Rooms;
+use room_lifecycle::rooms::Rooms;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use tonic::Request;
 use uuid::Uuid;

@@ -2,7 +2,7 @@
 
 use chassis::status::Reason;
 use domain::{LiveRoomId, SeatRole};
-use room_lifecycle::Rooms;
+use room_lifecycle::rooms::Rooms;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
 use crate::{

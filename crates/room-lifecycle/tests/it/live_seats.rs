@@ -3,7 +3,7 @@
 use chassis::status::Reason;
 use domain::{LiveRoomId, LiveSessionId, LobbyStatus, Owner, SeatRole};
 use livekit_dev::Fault;
-use room_lifecycle::{Rooms, store::live::seats::Seat};
+use room_lifecycle::{live::store::seats::Seat, rooms::Rooms};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use testkit::seed::live;
 use time::Duration;

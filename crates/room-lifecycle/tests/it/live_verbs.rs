@@ -17,7 +17,7 @@ const ALL: [Verb; 6] =
     [Verb::Start, Verb::OpenLobby, Verb::End, Verb::Cancel, Verb::Reset, Verb::HostPresent(true)];
 
 async fn reset_as(
-    rooms: &room_lifecycle::Rooms,
+    rooms: &room_lifecycle::rooms::Rooms,
     host: &Host,
     caller: proto::types::v1::Caller,
 ) -> Option<Reason> {
@@ -187,7 +187,7 @@ async fn stranger_is_refused_without_waiting_for_the_room(_: PgPoolOptions, conn
     let mut busy =
         world.hold(&format!("select from live_rooms where id = '{}' for update", host.room.id)).await;
     let end = tokio::spawn({
-        let (rooms, host) = (room_lifecycle::Rooms::clone(&rooms), host.clone());
+        let (rooms, host) = (room_lifecycle::rooms::Rooms::clone(&rooms), host.clone());
         async move { host.change(&rooms, Verb::End).await }
     });
     testkit::eventually("the host's end waits for the room", async || world.waiting(1).await).await;

@@ -7,7 +7,7 @@ use proto::room::v1::{
     CreateNestRequest, GetNestRequest, JoinNestRequest, Nest, SetPermissionsRequest,
     nest_service_server::NestService,
 };
-use room_lifecycle::{Rooms, nests::link};
+use room_lifecycle::{nests::link, rooms::Rooms};
 use serde_json::json;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use tonic::Request;

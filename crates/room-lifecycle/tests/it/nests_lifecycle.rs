@@ -3,7 +3,7 @@
 
 use domain::{NestId, NestRole, Owner, RoomStatus};
 use livekit_dev::{Fault, WebhookFault};
-use room_lifecycle::Rooms;
+use room_lifecycle::rooms::Rooms;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use time::Duration;
 

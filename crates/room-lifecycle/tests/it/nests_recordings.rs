@@ -5,7 +5,7 @@ use domain::{NestId, NestRole, RecordingStatus};
 use livekit_dev::Worker;
 use livekit_protocol::EgressStatus;
 use proto::types::v1::RecordingStatus as Status;
-use room_lifecycle::Rooms;
+use room_lifecycle::rooms::Rooms;
 use serde_json::json;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use time::Duration;

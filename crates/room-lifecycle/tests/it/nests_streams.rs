@@ -5,7 +5,7 @@ use chassis::status::Reason;
 use domain::{NestId, NestRole, RecordingStatus};
 use livekit_dev::Worker;
 use livekit_protocol::EgressStatus;
-use room_lifecycle::store::recordings::streams::list_due;
+use room_lifecycle::recordings::store::streams::list_due;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use time::Duration;
 

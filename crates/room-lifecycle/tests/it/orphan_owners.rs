@@ -2,7 +2,7 @@
 
 use domain::{Owner, RoomStatus, SessionId};
 use livekit_api::services::room::CreateRoomOptions;
-use room_lifecycle::Rooms;
+use room_lifecycle::rooms::Rooms;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use time::Duration;
 

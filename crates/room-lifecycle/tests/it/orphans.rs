@@ -5,7 +5,7 @@ use std::sync::Arc;
 use domain::RoomStatus;
 use livekit_api::services::room::CreateRoomOptions;
 use livekit_dev::{Fault, Stop, Store};
-use room_lifecycle::{Rooms, store::deployment};
+use room_lifecycle::rooms::{Rooms, store::deployment};
 use sqlx::{
     AssertSqlSafe, Connection, PgConnection,
     postgres::{PgConnectOptions, PgPoolOptions},

@@ -2,7 +2,7 @@
 
 use domain::RoomStatus;
 use livekit_dev::Fault;
-use room_lifecycle::{Rooms, store::marks};
+use room_lifecycle::rooms::{Rooms, store::marks};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use time::Duration;
 

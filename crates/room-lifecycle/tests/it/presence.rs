@@ -1,7 +1,7 @@
 //! Recorded presence: no absent participant counts as joined, and no connected one as left (I6).
 
 use livekit_dev::Fault;
-use room_lifecycle::{Rooms, store::Record};
+use room_lifecycle::rooms::{Rooms, store::Record};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use time::Duration;
 

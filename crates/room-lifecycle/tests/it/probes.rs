@@ -1,7 +1,7 @@
 //! How often participants are probed, by which replica, and which rooms a probe leaves.
 
 use livekit_dev::Fault;
-use room_lifecycle::Rooms;
+use room_lifecycle::rooms::Rooms;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use time::Duration;
 

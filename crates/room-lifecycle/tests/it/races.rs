@@ -8,8 +8,11 @@ use domain::RoomStatus;
 use futures::future::join_all;
 use livekit_dev::Fault;
 use room_lifecycle::{
-    Error, Rooms,
-    store::{self, Record},
+    Error,
+    rooms::{
+        Rooms,
+        store::{self, Record},
+    },
 };
 use sqlx::{
     Connection,

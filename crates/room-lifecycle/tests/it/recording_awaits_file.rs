@@ -11,12 +11,12 @@ use proto::room::v1::{
 };
 use proto::types::v1::RecordingStatus as Status;
 use room_lifecycle::{
-    Rooms,
     recordings::{
         Recording,
         files::{FILE_MISSING, FILE_UNREACHABLE},
         settings::OutputSettings,
     },
+    rooms::Rooms,
 };
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use time::Duration;

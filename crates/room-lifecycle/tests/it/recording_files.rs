@@ -16,7 +16,7 @@ use crate::harness::{
 };
 
 pub async fn read(
-    rooms: &room_lifecycle::Rooms,
+    rooms: &room_lifecycle::rooms::Rooms,
     id: uuid::Uuid,
     first: Option<u64>,
     last: Option<u64>,

@@ -10,8 +10,9 @@ use domain::{LiveStatus, Owner, RecordingKind, RecordingStatus};
 use livekit_dev::{Code, Fault, Worker};
 use livekit_protocol::EgressStatus::{EgressAborted, EgressFailed};
 use room_lifecycle::{
-    Error, Rooms,
+    Error,
     recordings::{Recording, RecordingScope, StartRequest, settings::OutputSettings},
+    rooms::Rooms,
 };
 use serde_json::{Value, json};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};

@@ -281,7 +281,7 @@ async fn recording_fails_when_lists_and_room_lack_the_recorder(_: PgPoolOptions,
 async fn passes_and_drains_do_not_wait_for_recorders(_: PgPoolOptions, connect: PgConnectOptions) {
     let (world, rooms, _, recording) = recorded(connect).await;
     let asked = world.server().calls("ListEgress");
-    room_lifecycle::store::marks::insert_mark(&world.pool, recording.room_id).await.unwrap();
+    room_lifecycle::rooms::store::marks::insert_mark(&world.pool, recording.room_id).await.unwrap();
     assert_eq!(rooms.drain().await.unwrap(), 1);
     rooms.pass().await.unwrap();
     assert_eq!(world.server().calls("ListEgress"), asked);

@@ -7,7 +7,7 @@ use chassis::status::Reason;
 use domain::{LiveRoomId, RoomId, RoomStatus, SeatRole, Source};
 use livekit_dev::{About, Code, Fault};
 use livekit_protocol::TrackSource;
-use room_lifecycle::store::{Record, marks};
+use room_lifecycle::rooms::store::{Record, marks};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use testkit::eventually;
 use time::Duration;

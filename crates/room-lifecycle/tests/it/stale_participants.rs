@@ -2,7 +2,7 @@
 
 use domain::{LiveStatus, RoomStatus};
 use livekit_dev::{Code, Fault};
-use room_lifecycle::Rooms;
+use room_lifecycle::rooms::Rooms;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use time::Duration;
 

@@ -17,7 +17,7 @@ use crate::{
     },
     live_seats::join_and_connect,
 };
-use room_lifecycle::store::Record;
+use room_lifecycle::rooms::store::Record;
 
 /// A meeting that LiveKit's store has lost.
 async fn flushed(connect: PgConnectOptions) -> (World, Replica, Booking, Record) {

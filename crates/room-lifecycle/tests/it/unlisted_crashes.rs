@@ -3,7 +3,7 @@
 
 use domain::{LiveSessionId, RoomStatus};
 use livekit_dev::Store;
-use room_lifecycle::{
+use room_lifecycle::rooms::{
     Rooms,
     store::{self, participants},
 };

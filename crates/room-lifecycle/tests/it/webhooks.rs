@@ -3,7 +3,7 @@
 use base64::{Engine, prelude::BASE64_STANDARD};
 use chassis::{clock::Clock, status::Reason};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
-use room_lifecycle::{config::WebhookKey, store::Record};
+use room_lifecycle::{config::WebhookKey, rooms::store::Record};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};

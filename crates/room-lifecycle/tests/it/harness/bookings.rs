@@ -1,7 +1,7 @@
 //! Bookings and the records of their rooms.
 
 use domain::{Owner, SessionId};
-use room_lifecycle::{
+use room_lifecycle::rooms::{
     Rooms,
     store::{self, Record},
 };

@@ -6,7 +6,10 @@ use proto::{
     room::v1::{GoLiveRequest, GoLiveResponse, live_room_service_server::LiveRoomService},
     types::v1::Caller,
 };
-use room_lifecycle::{Rooms, live::decide::Verb, store::live::Live};
+use room_lifecycle::{
+    live::{decide::Verb, store::Live},
+    rooms::Rooms,
+};
 use testkit::seed::live::{LiveRoom, live_room, live_session};
 use tonic::Request;
 use uuid::Uuid;

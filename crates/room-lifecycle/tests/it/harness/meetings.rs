@@ -1,7 +1,7 @@
 //! Meetings on a LiveKit with Redis, whose participants are probed every second.
 
 use livekit_dev::Store;
-use room_lifecycle::{Rooms, store::Record};
+use room_lifecycle::rooms::{Rooms, store::Record};
 use sqlx::postgres::PgConnectOptions;
 use time::Duration;
 

@@ -8,7 +8,7 @@ use proto::room::v1::{
     RecordingPlace, RecordingRequest, StartRecordingRequest, read_recording_response::Part,
     recording_place::Place, recording_service_server::RecordingService,
 };
-use room_lifecycle::{Rooms, recordings::Recording};
+use room_lifecycle::{recordings::Recording, rooms::Rooms};
 use tonic::Request;
 
 use super::{

@@ -7,7 +7,7 @@ use proto::room::v1::{
     CreateNestRequest, EndNestRequest, JoinNestRequest, Nest, Proof, SetPermissionsRequest,
     nest_service_server::NestService,
 };
-use room_lifecycle::{
+use room_lifecycle::rooms::{
     Rooms,
     store::{self, Record},
 };

@@ -8,10 +8,10 @@ use livekit_dev::{Store, Worker};
 use livekit_protocol::{EgressInfo, EgressStatus, EncodedFileOutput};
 use proto::types::v1::Caller;
 use room_lifecycle::{
-    Error, Rooms,
+    Error,
     config::RecordingSettings,
     recordings::{Recording, RecordingScope, StartRequest, settings::OutputSettings},
-    store,
+    rooms::{Rooms, store},
 };
 use sqlx::postgres::PgConnectOptions;
 

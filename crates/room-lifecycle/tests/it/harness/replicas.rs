@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use chassis::{clock::Clock, lifecycle::Lifecycle};
 use room_lifecycle::{
-    Config, Rooms,
-    config::{Pace, Policy, ROLE, WebhookKey},
-    diagnosis::Timeouts,
+    Config,
+    config::{Pace, Policy, ROLE, Timeouts, WebhookKey},
     nests::link::EventKind,
+    rooms::Rooms,
 };
 use tokio::{
     net::{TcpListener, TcpStream},

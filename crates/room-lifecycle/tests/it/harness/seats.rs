@@ -4,8 +4,11 @@ use chassis::status::Reason;
 use domain::{LiveRoomId, LiveSessionId, LiveStatus, LobbyStatus, Owner, SeatRole};
 use proto::types::v1::Caller;
 use room_lifecycle::{
-    Rooms,
-    store::{self, Record, live::seats::Seat},
+    live::store::seats::Seat,
+    rooms::{
+        Rooms,
+        store::{self, Record},
+    },
 };
 use testkit::seed::live::{self, LiveRoom};
 use time::Duration;
