@@ -1,7 +1,7 @@
 //! The RPCs for operators: stuck rooms, orphans on LiveKit, and stored events.
 
 pub mod repair;
-mod store;
+pub mod store;
 
 use chassis::{
     field::{Fields, maybe_key, non_empty},
@@ -23,8 +23,20 @@ use crate::{
 /// The longest name of a room on LiveKit, in characters.
 const MAX_NAME_CHARS: usize = 500;
 
+/// Questions and commands of operators.
+#[derive(Clone, Debug)]
+pub struct Admin {
+    rooms: Rooms,
+}
+
+impl Admin {
+    pub fn new(rooms: Rooms) -> Self {
+        Self { rooms }
+    }
+}
+
 #[tonic::async_trait]
-impl AdminService for Rooms {
+impl AdminService for Admin {
     async fn list_stuck_rooms(
         &self,
         request: Request<pb::ListStuckRoomsRequest>,
@@ -32,9 +44,11 @@ impl AdminService for Rooms {
         let request = request.into_inner();
         as_admin(request.caller)?;
         let limit = i64::try_from(page::limit(request.limit)?).unwrap_or(i64::MAX);
-        let (stuck, unmade) =
-            tokio::try_join!(store::list_stuck(&self.pool, limit), store::list_unmade(&self.pool, limit))
-                .map_err(Error::from)?;
+        let (stuck, unmade) = tokio::try_join!(
+            store::list_stuck(&self.rooms.pool, limit),
+            store::list_unmade(&self.rooms.pool, limit)
+        )
+        .map_err(Error::from)?;
         Ok(Response::new(pb::ListStuckRoomsResponse {
             live_rooms: stuck.into_iter().map(stuck_room).collect(),
             rooms: unmade.into_iter().map(unmade_room).collect(),
@@ -65,7 +79,8 @@ impl AdminService for Rooms {
         let room = wrong.check(maybe_key("roomName", request.room_name.unwrap_or_default(), MAX_NAME_CHARS));
         wrong.finish()?;
         let room = non_empty(room);
-        let events = store::list_events(&self.pool, room.as_deref(), after, page::fetch_limit(limit)).await;
+        let events =
+            store::list_events(&self.rooms.pool, room.as_deref(), after, page::fetch_limit(limit)).await;
         let (events, next_cursor) = page::page(events.map_err(Error::from)?, limit, |event| Cursor {
             at: event.received_at,
             id: event.key,

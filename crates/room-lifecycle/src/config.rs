@@ -8,12 +8,13 @@ use chassis::{
     db, grpc,
 };
 use domain::RoomCreation;
-use secrecy::SecretString;
 
-use crate::nests::link::EventKind;
+use crate::{kinds, nests::link::EventKind, rooms};
 pub use crate::{
     lanes::Pace,
     recordings::settings::{RecordingArgs, RecordingSettings},
+    rooms::policy::Policy,
+    webhook::WebhookKey,
 };
 
 /// The database role of this service.
@@ -104,19 +105,17 @@ impl Default for Timeouts {
     }
 }
 
-/// A key that webhooks may be signed with.
-#[derive(Clone, Debug)]
-pub struct WebhookKey {
-    pub key: String,
-    pub secret: SecretString,
-}
-
-/// The settings that decide when a room is needed and how long a room is watched after a kick.
-#[derive(Clone, Copy, Debug)]
-pub struct Policy {
-    /// Rooms of bookings are created when they are booked, not when their window opens.
-    pub at_booking: bool,
-    pub token_ttl: Duration,
+impl Config {
+    /// What the core needs of it.
+    pub(crate) fn rooms(&self) -> rooms::Settings {
+        rooms::Settings {
+            livekit: self.livekit.clone(),
+            policy: self.policy,
+            kinds: kinds::Settings { nest_link: self.nest_kind },
+            answer_timeout: self.timeouts.answer,
+            pace: self.pace,
+        }
+    }
 }
 
 impl Args {

@@ -35,8 +35,8 @@ pub enum Error {
     Request(#[from] Refusal),
     #[error("there is no such session")]
     NoSession,
-    #[error("the {0:?} is not open: {1:?}")]
-    Closed(OwnerKind, Option<EndedReason>),
+    #[error("the {kind:?} is not open: {reason:?}")]
+    Closed { kind: OwnerKind, reason: Option<EndedReason>, refusal: Refusal },
     #[error("the caller is not a party")]
     NotParticipant,
     #[error("the caller is not the host")]
@@ -86,20 +86,14 @@ impl From<Error> for Refusal {
                 Self::unavailable(Reason::LivekitUnavailable, 1)
             }
             Error::Task(TaskError::Stopping) => Self::unavailable(Reason::ServiceUnavailable, 1),
-            Error::Refused { refusal, .. } | Error::Request(refusal) => refusal,
+            Error::Closed { refusal, .. } | Error::Refused { refusal, .. } | Error::Request(refusal) => {
+                refusal
+            }
             Error::Output(error) => {
                 tracing::warn!(%error, "the output of recordings failed");
                 Self::unavailable(Reason::RecordingUnavailable, 5)
             }
             Error::NoSession => Self::new(Reason::SessionNotFound, "There is no such session."),
-            Error::Closed(OwnerKind::LiveSession, _) => {
-                Self::new(Reason::RoomNotActive, "The live session is over, or has not begun.")
-            }
-            Error::Closed(OwnerKind::Nest, _) => Self::new(Reason::RoomNotFound, "Room not found"),
-            Error::Closed(OwnerKind::Session, Some(EndedReason::Cancelled)) => {
-                Self::new(Reason::SessionCancelled, "The session was cancelled.")
-            }
-            Error::Closed(OwnerKind::Session, _) => Self::new(Reason::MeetingEnded, "The meeting is over."),
             Error::NotParticipant => Self::new(Reason::NotParticipant, "Only the two parties may do this."),
             Error::NotHost => Self::new(Reason::NotHost, "Only the host may do this."),
         }
@@ -110,4 +104,19 @@ impl From<Error> for Status {
     fn from(error: Error) -> Self {
         Refusal::from(error).into()
     }
+}
+
+/// The outcome of a statement whose result is not needed.
+pub(crate) fn done<T>(outcome: sqlx::Result<T>) -> Result<(), Error> {
+    Ok(outcome.map(drop)?)
+}
+
+/// Returns the first failure of independent steps, and logs the others.
+pub(crate) fn first_failure(outcomes: impl IntoIterator<Item = Result<(), Error>>) -> Result<(), Error> {
+    let mut failures = outcomes.into_iter().filter_map(Result::err);
+    let first = failures.next();
+    for error in failures {
+        tracing::warn!(%error, "another step of the pass failed");
+    }
+    first.map_or(Ok(()), Err)
 }

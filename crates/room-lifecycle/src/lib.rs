@@ -1,30 +1,29 @@
-//! Rooms: the only service that changes anything on LiveKit.
-//!
-//! Every flow is committed intent → idempotent step on LiveKit → conditional result ([`ensure`]). Every change ends in
-//! [`reconcile`], which can finish any flow from any point. Requests, webhooks, kicks and the periodic [`pass`] only
-//! leave marks. [`plan`] makes the decisions; [`livekit`] says which answers of LiveKit are reliable.
+//! The only service that changes anything on LiveKit. [`rooms`] is the core; each other folder is a feature on top of
+//! it, with its own struct, RPCs, decisions, limits (`policy.rs`) and SQL (`store`). What one kind of owner needs of the
+//! core is in [`kinds`]. This file only connects them.
 
-mod admin;
+pub mod admin;
 pub mod config;
 pub mod diagnosis;
 mod error;
 mod grpc;
+pub mod kinds;
 mod lanes;
 pub mod live;
 pub mod livekit;
+mod loops;
 pub mod meters;
 pub mod nests;
+mod pass;
 pub mod recordings;
 pub mod rooms;
 mod signed;
-pub mod stale;
+pub mod stale_participants;
 pub mod webhook;
-
-use std::time::Duration;
 
 use chassis::{
     grpc::MESSAGE_LIMIT,
-    reconcile::Nudge,
+    lifecycle::Lifecycle,
     service::{self, Runtime, StartError},
 };
 use proto::room::v1::{
@@ -33,98 +32,81 @@ use proto::room::v1::{
     nest_service_server::NestServiceServer, recording_service_server::RecordingServiceServer,
     room_service_server::RoomServiceServer, seat_service_server::SeatServiceServer,
 };
+use sqlx::PgPool;
 use tokio::net::TcpListener;
 use tonic::service::Routes;
 
-pub use config::{Args, Config};
-pub use error::Error;
-pub use rooms::Rooms;
+use self::{
+    admin::Admin, diagnosis::Diagnoses, live::LiveRooms, nests::Nests, recordings::Recordings, rooms::Rooms,
+    stale_participants::StaleParticipants, webhook::Webhooks,
+};
+pub use self::{
+    config::{Args, Config},
+    error::Error,
+    grpc::RoomRpcs,
+};
 
-/// Between two checks of the rooms with a recent kick.
-const WATCH_PERIOD: Duration = Duration::from_secs(1);
-/// Between two checks for lobbies that have to open and scheduled live sessions that have to start.
-const DUE_PERIOD: Duration = Duration::from_secs(1);
-/// Between two searches for the files of recordings that LiveKit has completed.
-const FILES_PERIOD: Duration = Duration::from_secs(5);
-/// Between two turns of probing participants.
-const PROBE_PERIOD: Duration = Duration::from_secs(1);
-/// Between two polls of the marks when no NOTIFY arrives, and of the rooms that are to be closed.
-const POLL_PERIOD: Duration = Duration::from_secs(1);
+/// The service: the core and the features on top of it.
+#[derive(Clone, Debug)]
+pub struct RoomLifecycle {
+    pub rooms: Rooms,
+    pub live: LiveRooms,
+    pub nests: Nests,
+    pub recordings: Recordings,
+    pub diagnoses: Diagnoses,
+    pub webhooks: Webhooks,
+    pub stale_participants: StaleParticipants,
+    pub admin: Admin,
+}
 
-impl Rooms {
-    fn spawn_loops(&self, config: &Config) {
-        use chassis::reconcile::{listen, spawn_periodic};
-        let rooms = self.clone();
-        spawn_periodic(&self.lifecycle, "rooms", config.pass_period, self.pass_nudge.clone(), move || {
-            let rooms = rooms.clone();
-            async move { rooms.pass().await }
-        });
-        let rooms = self.clone();
-        spawn_periodic(&self.lifecycle, "room_marks", POLL_PERIOD, self.marks_nudge.clone(), move || {
-            let rooms = rooms.clone();
-            async move { rooms.drain().await.map(drop) }
-        });
-        let rooms = self.clone();
-        spawn_periodic(&self.lifecycle, "rooms_to_close", POLL_PERIOD, Nudge::default(), move || {
-            let rooms = rooms.clone();
-            async move { rooms.close_due().await }
-        });
-        let rooms = self.clone();
-        spawn_periodic(&self.lifecycle, "live_rooms", DUE_PERIOD, Nudge::default(), move || {
-            let rooms = rooms.clone();
-            async move { rooms.start_due().await }
-        });
-        let rooms = self.clone();
-        spawn_periodic(&self.lifecycle, "room_watch", WATCH_PERIOD, Nudge::default(), move || {
-            let rooms = rooms.clone();
-            async move { rooms.watch().await }
-        });
-        let rooms = self.clone();
-        // A loop of its own: LiveKit waits 3 s before it answers that no node has a participant.
-        spawn_periodic(&self.lifecycle, "ghosts", PROBE_PERIOD, Nudge::default(), move || {
-            let rooms = rooms.clone();
-            async move { rooms.probe_participants().await }
-        });
-        let rooms = self.clone();
-        // A loop of its own: recorders may take 25 s to answer, and nothing else has to wait for that.
-        spawn_periodic(
-            &self.lifecycle,
-            "recordings",
-            config.pass_period,
-            self.recordings_nudge.clone(),
-            move || {
-                let rooms = rooms.clone();
-                async move {
-                    let watched = rooms.watch_recordings().await;
-                    rooms.removals_nudge.now();
-                    watched
-                }
-            },
-        );
-        let rooms = self.clone();
-        // Loops of their own: a slow bucket must not delay the watch of recordings.
-        spawn_periodic(
-            &self.lifecycle,
-            "recording_files",
-            FILES_PERIOD,
-            self.files_nudge.clone(),
-            move || {
-                let rooms = rooms.clone();
-                async move { rooms.check_files().await }
-            },
-        );
-        let rooms = self.clone();
-        spawn_periodic(
-            &self.lifecycle,
-            "removals",
-            config.pass_period,
-            self.removals_nudge.clone(),
-            move || {
-                let rooms = rooms.clone();
-                async move { rooms.remove_recordings().await }
-            },
-        );
-        listen(&self.lifecycle, config.database.url.clone(), "room_marks", self.marks_nudge.clone());
+impl RoomLifecycle {
+    /// Creates the service on a migrated database. Sets up the deployment if the database is new.
+    pub async fn new(config: &Config, pool: PgPool, lifecycle: &Lifecycle) -> Result<Self, Error> {
+        let rooms = Rooms::new(&config.rooms(), pool, lifecycle).await?;
+        let events_keep = time::Duration::try_from(config.events_keep).unwrap_or(time::Duration::MAX);
+        let diagnosis = diagnosis::Settings {
+            livekit: &config.livekit,
+            app_url: config.app_url.as_deref(),
+            probe_timeout: config.timeouts.probe,
+            recreate_timeout: config.timeouts.recreate,
+            events_keep,
+        };
+        Ok(Self {
+            live: LiveRooms::new(rooms.clone()),
+            nests: Nests::new(rooms.clone(), config.recordings.has_streams()),
+            recordings: Recordings::new(rooms.clone(), &config.recordings)?,
+            diagnoses: Diagnoses::new(rooms.clone(), &diagnosis)?,
+            webhooks: Webhooks::new(rooms.clone(), &config.webhook_keys, config.clock, events_keep),
+            stale_participants: StaleParticipants::new(rooms.clone()),
+            admin: Admin::new(rooms.clone()),
+            rooms,
+        })
+    }
+
+    /// The RPCs that need the core and webhooks.
+    #[must_use]
+    pub fn room_rpcs(&self) -> RoomRpcs {
+        RoomRpcs::new(self.rooms.clone(), self.webhooks.clone())
+    }
+
+    fn routes(self) -> Routes {
+        let rooms = RoomServiceServer::new(self.room_rpcs()).max_decoding_message_size(MESSAGE_LIMIT);
+        let live = LiveRoomServiceServer::new(self.live.clone()).max_decoding_message_size(MESSAGE_LIMIT);
+        let seats = SeatServiceServer::new(self.live.clone()).max_decoding_message_size(MESSAGE_LIMIT);
+        let moderation = ModerationServiceServer::new(self.live).max_decoding_message_size(MESSAGE_LIMIT);
+        let nests = NestServiceServer::new(self.nests).max_decoding_message_size(MESSAGE_LIMIT);
+        let diagnosis = DiagnosisServiceServer::new(self.diagnoses).max_decoding_message_size(MESSAGE_LIMIT);
+        let admin = AdminServiceServer::new(self.admin).max_decoding_message_size(MESSAGE_LIMIT);
+        let recordings =
+            RecordingServiceServer::new(self.recordings).max_decoding_message_size(MESSAGE_LIMIT);
+        Routes::new(rooms)
+            .add_service(live)
+            .add_service(seats)
+            .add_service(moderation)
+            .add_service(nests)
+            .add_service(diagnosis)
+            .add_service(admin)
+            .add_service(recordings)
     }
 }
 
@@ -132,33 +114,18 @@ impl Rooms {
 pub async fn start(config: &Config, runtime: &Runtime) -> Result<Routes, StartError> {
     chassis::telemetry::meters::describe(meters::METERS, meters::TASKS);
     let pool = service::database(&config.database, runtime).await?;
-    let rooms =
-        service::retry_until_available(runtime, || Rooms::new(config, pool.clone(), &runtime.lifecycle))
-            .await?;
-    let probed = rooms.livekit.clone();
+    let service = service::retry_until_available(runtime, || {
+        RoomLifecycle::new(config, pool.clone(), &runtime.lifecycle)
+    })
+    .await?;
+    let probed = service.rooms.livekit.clone();
     runtime.readiness.watch(&runtime.lifecycle, "livekit", false, move || {
         let livekit = probed.clone();
         async move { livekit.check().await }
     });
-    runtime.expiry(&config.database.dependency()).enter(|| rooms.spawn_loops(config));
-    let live = LiveRoomServiceServer::new(rooms.clone()).max_decoding_message_size(MESSAGE_LIMIT);
-    let seats = SeatServiceServer::new(rooms.clone()).max_decoding_message_size(MESSAGE_LIMIT);
-    let moderation = ModerationServiceServer::new(rooms.clone()).max_decoding_message_size(MESSAGE_LIMIT);
-    let admin = AdminServiceServer::new(rooms.clone()).max_decoding_message_size(MESSAGE_LIMIT);
-    let nests = NestServiceServer::new(rooms.clone()).max_decoding_message_size(MESSAGE_LIMIT);
-    let diagnosis = DiagnosisServiceServer::new(rooms.clone()).max_decoding_message_size(MESSAGE_LIMIT);
-    let recordings = RecordingServiceServer::new(rooms.clone()).max_decoding_message_size(MESSAGE_LIMIT);
-    let server = RoomServiceServer::new(rooms).max_decoding_message_size(MESSAGE_LIMIT);
-    let routes = Routes::new(server)
-        .add_service(live)
-        .add_service(seats)
-        .add_service(moderation)
-        .add_service(nests)
-        .add_service(diagnosis)
-        .add_service(admin)
-        .add_service(recordings);
-    Ok(chassis::grpc::with_health::<RoomServiceServer<Rooms>>(
-        routes,
+    runtime.expiry(&config.database.dependency()).enter(|| service.spawn_loops(config));
+    Ok(chassis::grpc::with_health::<RoomServiceServer<RoomRpcs>>(
+        service.routes(),
         &config.grpc,
         runtime,
         config.database.dependency(),

@@ -1,112 +1,104 @@
-//! The core: rooms on LiveKit, their records, and the participants in them.
+//! The core: rooms on LiveKit, their records, and the participants in them. Everything here holds for all kinds of
+//! owners. What one kind needs is in [`crate::kinds`]. Nothing here imports a feature.
+//!
+//! Every flow is committed intent → idempotent step on LiveKit → conditional result ([`ensure`]). Every change ends in
+//! [`reconcile`], which can finish any flow from any point. Requests, webhooks, kicks and the periodic [`sweep`] only
+//! leave marks. [`plan`] makes the decisions.
 
 pub(crate) mod auto_end;
 pub(crate) mod closing;
 pub(crate) mod drain;
 pub mod ensure;
-pub(crate) mod keyed_lock;
+mod keyed_lock;
 pub(crate) mod lanes;
 pub(crate) mod missing;
 pub(crate) mod moderation;
 pub(crate) mod opening;
 pub mod orphans;
 pub(crate) mod participant_calls;
-pub mod pass;
 pub mod plan;
+pub mod policy;
 pub(crate) mod presence;
+pub(crate) mod probe_rooms;
 pub(crate) mod reconcile;
 pub(crate) mod roles;
+mod run;
 pub mod store;
+pub(crate) mod sweep;
 
 use std::{
     sync::{Arc, Mutex},
     time::Duration,
 };
 
-use chassis::{clock::Clock, lifecycle::Lifecycle, reconcile::Nudge};
+use chassis::{lifecycle::Lifecycle, reconcile::Nudge};
 use domain::Owner;
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use crate::{
-    config::{self, Config},
-    diagnosis,
-    error::Error,
-    livekit, nests, recordings,
-};
+use self::policy::Policy;
+use crate::{error::Error, kinds, lanes::Pace, livekit::LiveKit};
 
-/// Bounds a flow that calls LiveKit, also after its caller has disconnected.
-const FLOW_TIMEOUT: Duration = Duration::from_secs(10);
+/// What the core needs from the settings.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub livekit: chassis::config::LiveKit,
+    pub policy: Policy,
+    pub kinds: kinds::Settings,
+    /// How long an answer waits until LiveKit has deleted a room or removed a participant.
+    pub answer_timeout: Duration,
+    pub pace: Pace,
+}
 
-/// The service: the state that its requests and its loops share.
+/// What wakes the loops before their period is over.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Nudges {
+    pub marks: Nudge,
+    pub pass: Nudge,
+    /// The watch over recordings: a recorded room was checked, or LiveKit sent an event about a recording.
+    pub recordings: Nudge,
+}
+
+/// Rooms of all kinds: the state that every feature shares.
 #[derive(Clone, Debug)]
 pub struct Rooms {
     pub(crate) pool: PgPool,
-    pub(crate) livekit: livekit::LiveKit,
-    pub(crate) probe: diagnosis::Probe,
-    /// The address of the web pages, if it is known.
-    pub(crate) app_url: Option<Arc<str>>,
-    pub(crate) address: Arc<chassis::config::LiveKit>,
-    pub(crate) deployment: Uuid,
-    /// The id of this process: one replica at a time searches for ghosts.
-    pub(crate) replica: Uuid,
-    pub(crate) policy: config::Policy,
-    pub(crate) nest_kind: nests::link::EventKind,
-    pub(crate) webhook_keys: Arc<[config::WebhookKey]>,
-    pub(crate) events_keep: time::Duration,
-    /// None: recording is off.
-    pub(crate) output: Option<recordings::output::Output>,
-    pub(crate) recordings_keep: Option<time::Duration>,
-    /// Whether nests that request it are streamed.
-    pub(crate) streams: bool,
-    pub(crate) timeouts: config::Timeouts,
-    pub(crate) clock: Clock,
+    pub(crate) livekit: LiveKit,
     pub(crate) lifecycle: Lifecycle,
+    pub(crate) nudges: Nudges,
+    pub(crate) deployment: Uuid,
+    pub(crate) policy: Policy,
+    pub(crate) kinds: kinds::Settings,
+    /// One flow at a time for each owner within this process.
     pub(crate) flow_locks: keyed_lock::KeyedLocks,
-    pub(crate) closings: closing::Closings,
-    pub(crate) lanes: Arc<lanes::ServiceLanes>,
-    pub(crate) memory: Arc<Mutex<pass::Memory>>,
-    pub(crate) marks_nudge: Nudge,
-    pub(crate) pass_nudge: Nudge,
-    pub(crate) recordings_nudge: Nudge,
-    pub(crate) files_nudge: Nudge,
-    pub(crate) removals_nudge: Nudge,
+    address: Arc<chassis::config::LiveKit>,
+    answer_timeout: Duration,
+    closings: closing::Closings,
+    lanes: Arc<lanes::ServiceLanes>,
+    memory: Arc<Mutex<sweep::Memory>>,
 }
 
 impl Rooms {
-    /// Creates the service on a migrated database. Sets up the deployment if the database is new.
-    pub async fn new(config: &Config, pool: PgPool, lifecycle: &Lifecycle) -> Result<Self, Error> {
-        let found =
-            store::deployment::find_deployment(&pool, &config.livekit.url, &config.livekit.api_key).await?;
-        let livekit = livekit::LiveKit::new(&config.livekit)?;
+    /// Creates the core on a migrated database. Sets up the deployment if the database is new.
+    pub async fn new(settings: &Settings, pool: PgPool, lifecycle: &Lifecycle) -> Result<Self, Error> {
+        let address = &settings.livekit;
+        let found = store::deployment::find_deployment(&pool, &address.url, &address.api_key).await?;
+        let livekit = LiveKit::new(address)?;
         livekit.allow_deletion(found.ours);
         Ok(Self {
             pool,
             livekit,
-            probe: diagnosis::Probe::new(&config.livekit, config.timeouts.probe)?,
-            app_url: config.app_url.as_deref().map(Arc::from),
-            address: Arc::new(config.livekit.clone()),
-            deployment: found.id,
-            replica: Uuid::new_v4(),
-            policy: config.policy,
-            nest_kind: config.nest_kind,
-            webhook_keys: config.webhook_keys.clone().into(),
-            events_keep: time::Duration::try_from(config.events_keep).unwrap_or(time::Duration::MAX),
-            output: config.recordings.output.as_ref().map(recordings::output::Output::new).transpose()?,
-            recordings_keep: config.recordings.keep,
-            streams: config.recordings.hls && config.recordings.output.is_some(),
-            timeouts: config.timeouts,
-            clock: config.clock,
             lifecycle: lifecycle.clone(),
+            nudges: Nudges::default(),
+            deployment: found.id,
+            policy: settings.policy,
+            kinds: settings.kinds,
             flow_locks: keyed_lock::KeyedLocks::default(),
+            address: Arc::new(address.clone()),
+            answer_timeout: settings.answer_timeout,
             closings: closing::Closings::default(),
-            lanes: Arc::new(lanes::ServiceLanes::new(config.pace)),
+            lanes: Arc::new(lanes::ServiceLanes::new(settings.pace)),
             memory: Arc::default(),
-            marks_nudge: Nudge::default(),
-            pass_nudge: Nudge::default(),
-            recordings_nudge: Nudge::default(),
-            files_nudge: Nudge::default(),
-            removals_nudge: Nudge::default(),
         })
     }
 
@@ -121,6 +113,12 @@ impl Rooms {
         }
         self.livekit.allow_deletion(found.ours);
         Ok(())
+    }
+
+    /// Records that this database belongs to the configured LiveKit, and allows deletion.
+    pub(crate) async fn adopt_deployment(&self) -> Result<(), Error> {
+        store::deployment::set_adopted(&self.pool, &self.address.url, &self.address.api_key).await?;
+        self.check_deployment().await
     }
 
     /// Reconciles the room of an owner that has changed.

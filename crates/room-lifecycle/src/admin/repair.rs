@@ -2,12 +2,12 @@
 
 use domain::{RoomId, RoomStatus};
 
+use super::Admin;
 use crate::{
     error::Error,
     rooms::{
-        Rooms,
         orphans::Strays,
-        store::{self, Record, deployment, events, marks},
+        store::{self, Record, events, marks},
     },
 };
 
@@ -20,42 +20,41 @@ pub struct Findings {
     pub missing: Vec<Record>,
 }
 
-impl Rooms {
+impl Admin {
     /// Finds the rooms that should be on LiveKit and are not.
     pub async fn find_broken(&self) -> Result<Findings, Error> {
-        let at = events::find_now(&self.pool).await?;
-        let overview = self.list_all(at).await?;
-        let missing: Vec<RoomId> = marks::list_missing(&self.pool, &overview.listing)
+        let at = events::find_now(&self.rooms.pool).await?;
+        let overview = self.rooms.list_all(at).await?;
+        let missing: Vec<RoomId> = marks::list_missing(&self.rooms.pool, &overview.listing)
             .await?
             .into_iter()
             .map(|room| room.id)
             .collect();
-        let pending = marks::list_pending(&self.pool).await?;
+        let pending = marks::list_pending(&self.rooms.pool).await?;
         Ok(Findings {
-            pending: store::list_records(&self.pool, &pending, &[]).await?,
-            missing: store::list_records(&self.pool, &missing, &[]).await?,
+            pending: store::list_records(&self.rooms.pool, &pending, &[]).await?,
+            missing: store::list_records(&self.rooms.pool, &missing, &[]).await?,
         })
     }
 
     /// Creates one broken room. Returns its record afterwards.
     pub async fn repair(&self, record: &Record) -> Result<Record, Error> {
-        self.ensure(record.owner(), record.status == RoomStatus::Active).await
+        self.rooms.ensure(record.owner(), record.status == RoomStatus::Active).await
     }
 
     /// Finds the rooms on LiveKit that no open owner needs.
     pub async fn find_orphans(&self) -> Result<Strays, Error> {
-        let at = events::find_now(&self.pool).await?;
-        self.find_strays(&self.list_all(at).await?).await
+        let at = events::find_now(&self.rooms.pool).await?;
+        self.rooms.find_strays(&self.rooms.list_all(at).await?).await
     }
 
     /// Deletes an orphan that an operator has named.
     pub async fn delete_orphan(&self, name: &str) -> Result<(), Error> {
-        Ok(self.livekit.delete_room(name).await?)
+        Ok(self.rooms.livekit.delete_room(name).await?)
     }
 
     /// Records that this database belongs to the configured LiveKit, and allows deletion.
     pub async fn adopt_deployment(&self) -> Result<(), Error> {
-        deployment::set_adopted(&self.pool, &self.address.url, &self.address.api_key).await?;
-        self.check_deployment().await
+        self.rooms.adopt_deployment().await
     }
 }

@@ -12,7 +12,7 @@ use super::{
     store::{RecordedRoom, RoomFacts},
     verdict::Findings,
 };
-use crate::config::Policy;
+use crate::rooms::policy::Policy;
 
 /// Clocks further apart than this are a finding. LiveKit allows a minute; beyond that it refuses tokens.
 const MOST_SKEW: time::Duration = time::Duration::seconds(30);

@@ -14,13 +14,13 @@ use tonic::{Request, Response};
 use uuid::Uuid;
 
 use super::{
-    Decision, FoundTarget, Target,
+    Decision, Diagnoses, FoundTarget, Target,
     verdict::{self, Diagnosis},
 };
-use crate::{error::RpcResult, rooms::Rooms, signed};
+use crate::{error::RpcResult, signed};
 
 #[tonic::async_trait]
-impl DiagnosisService for Rooms {
+impl DiagnosisService for Diagnoses {
     async fn find_room(&self, request: Request<pb::FindRoomRequest>) -> RpcResult<pb::FindRoomResponse> {
         let request = request.into_inner();
         let caller = maybe_caller(request.caller)?;
@@ -56,7 +56,7 @@ impl DiagnosisService for Rooms {
         let caller = caller(request.caller)?;
         let target = target(request.kind, &request.id)?;
         let proof = request.proof.map(|given| signed::proof(Some(given))).transpose()?;
-        Rooms::check_repair(self, &caller, proof.as_ref(), target).await?;
+        Diagnoses::check_repair(self, &caller, proof.as_ref(), target).await?;
         Ok(Response::new(pb::CheckRepairResponse {}))
     }
 
@@ -65,9 +65,9 @@ impl DiagnosisService for Rooms {
         let caller = caller(request.caller)?;
         let target = target(request.kind, &request.id)?;
         let proof = request.proof.map(|given| signed::proof(Some(given))).transpose()?;
-        let rooms = self.clone();
-        let flow = async move { rooms.repair_target(&caller, proof.as_ref(), target).await };
-        let repaired = self.run("repair", flow).await?;
+        let diagnoses = self.clone();
+        let flow = async move { diagnoses.repair_target(&caller, proof.as_ref(), target).await };
+        let repaired = self.rooms.run("repair", flow).await?;
         Ok(Response::new(pb::RepairResponse { repaired }))
     }
 }

@@ -13,11 +13,14 @@ use proto::{
 };
 use tonic::{Request, Response};
 
-use super::store::{lobby::Waiting, seats::Seat};
-use crate::{error::RpcResult, rooms::Rooms};
+use super::{
+    LiveRooms,
+    store::{lobby::Waiting, seats::Seat},
+};
+use crate::error::RpcResult;
 
 #[tonic::async_trait]
-impl SeatService for Rooms {
+impl SeatService for LiveRooms {
     async fn join(&self, request: Request<pb::SeatRequest>) -> RpcResult<pb::JoinResponse> {
         let (caller, room) = parse(request)?;
         let joined = self.join_live_room(&caller, room).await;

@@ -6,20 +6,19 @@ use domain::{NestId, Owner};
 use proto::room::v1::Proof;
 
 use super::{
-    NestError,
+    NestError, Nests,
     store::{self, Nest},
 };
 use crate::{
     error::Error,
     rooms::{
-        Rooms,
         opening::Work,
         store::{Record, insert_intents},
     },
     signed,
 };
 
-impl Rooms {
+impl Nests {
     /// Creates a nest of the caller.
     pub async fn create_nest(
         &self,
@@ -32,7 +31,7 @@ impl Rooms {
             retry_on_contention(|| self.insert_nest(host, proof, relays, hls_stream)).await?;
         metrics::counter!("greenroom_nests_created_total").increment(1);
         tracing::info!(nest.id = %nest.id, "nest created");
-        self.apply_to_livekit(Owner::Nest(NestId(nest.id.0)), Work::Open(intent)).await;
+        self.rooms.apply_to_livekit(Owner::Nest(NestId(nest.id.0)), Work::Open(intent)).await;
         Ok(nest)
     }
 
@@ -44,7 +43,7 @@ impl Rooms {
         relays: &[String],
         hls_stream: bool,
     ) -> Result<(Nest, Option<Box<Record>>), Error> {
-        let mut transaction = chassis::db::begin(&self.pool).await?;
+        let mut transaction = chassis::db::begin(&self.rooms.pool).await?;
         signed::accept(&mut transaction, proof).await?;
         let id = store::insert_nest(&mut *transaction, host, relays, hls_stream).await?;
         let intent = insert_intents(&mut *transaction, &[Owner::Nest(NestId(id.0))]).await?.pop();
@@ -55,24 +54,24 @@ impl Rooms {
 
     /// An open nest.
     pub async fn nest(&self, nest: NestId) -> Result<Nest, Error> {
-        Ok(store::find_nest(&self.pool, nest).await?.ok_or(NestError::NoNest)?)
+        Ok(store::find_nest(&self.rooms.pool, nest).await?.ok_or(NestError::NoNest)?)
     }
 
     /// Makes the caller a participant. Idempotent.
     pub async fn join_nest(&self, pubkey: &str, nest: NestId) -> Result<(), Error> {
-        let is_in = retry_on_contention(|| store::insert_participant(&self.pool, nest, pubkey)).await?;
+        let is_in = retry_on_contention(|| store::insert_participant(&self.rooms.pool, nest, pubkey)).await?;
         if is_in.ok_or(NestError::NoNest)? { Ok(()) } else { Err(NestError::Full.into()) }
     }
 
     /// Ends the caller's nest and its room.
     pub async fn end_nest(&self, host: &str, proof: &Proof, nest: NestId) -> Result<(), Error> {
         retry_on_contention(|| self.set_nest_ended(host, proof, nest)).await?;
-        self.apply_to_livekit(Owner::Nest(nest), Work::Reconcile).await;
+        self.rooms.apply_to_livekit(Owner::Nest(nest), Work::Reconcile).await;
         Ok(())
     }
 
     async fn set_nest_ended(&self, host: &str, proof: &Proof, nest: NestId) -> Result<(), Error> {
-        let mut transaction = chassis::db::begin(&self.pool).await?;
+        let mut transaction = chassis::db::begin(&self.rooms.pool).await?;
         signed::accept(&mut transaction, proof).await?;
         // Locks the nest until the transaction ends.
         let owner = store::lock_nest(&mut *transaction, nest).await?.ok_or(NestError::NoNest)?;

@@ -5,11 +5,11 @@ use domain::{NestId, Pubkey};
 use proto::types::v1::Caller;
 use url::Url;
 
-use super::NestError;
+use super::{
+    NestError,
+    policy::{LONGEST_RELAY, MOST_RELAYS},
+};
 use crate::error::Error;
-
-const MOST_RELAYS: usize = 20;
-const LONGEST_RELAY: usize = 512;
 
 /// The caller's public key.
 pub(super) fn signer(sent: Option<Caller>) -> Result<String, Error> {

@@ -5,14 +5,8 @@ pub mod participants;
 use chassis::db::Statement;
 use domain::NestId;
 use sqlx::{PgExecutor, Result};
-use time::Duration;
 
-/// How long a new participant has to connect before the nest may end because it is empty.
-pub const CONNECT_TIMEOUT: Duration = Duration::minutes(1);
-/// How many speakers, and how many admins, are listed. The room's metadata on LiveKit has a limited size.
-const LISTED: i64 = 1_000;
-/// How many participants a nest has at most, present or not. New keys cost their owner nothing, and us a row each.
-const MOST_PARTICIPANTS: i64 = 5_000;
+use super::policy::{LISTED, MOST_PARTICIPANTS};
 
 /// An open nest as `/info` and the room's metadata show it. Keys are hex.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -16,11 +16,9 @@ use object_store::{
 };
 use secrecy::ExposeSecret;
 
-use super::settings::OutputSettings;
+use super::{policy::LINK_LIFETIME, settings::OutputSettings};
 use crate::livekit::egress::Target;
 
-/// How long a link to a file is valid.
-pub const LINK_LIFETIME: Duration = Duration::from_hours(1);
 /// How long a bucket may take to connect, and then be silent. There is no limit for a whole transfer: files are large.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const READ_TIMEOUT: Duration = Duration::from_secs(3);

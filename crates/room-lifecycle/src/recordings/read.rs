@@ -8,18 +8,18 @@ use proto::room::v1::{self as pb, read_recording_response::Part as Answered};
 use tonic::Status;
 
 use super::{
-    Recording, RecordingError,
+    Recording, RecordingError, Recordings,
     output::{Opened, Part},
     store::{self, streams},
 };
-use crate::{error::Error, nests::NestError, rooms::Rooms};
+use crate::{error::Error, nests::NestError};
 
 pub(super) type Parts = Pin<Box<dyn Stream<Item = Result<pb::ReadRecordingResponse, Status>> + Send>>;
 
-impl Rooms {
+impl Recordings {
     /// Opens the file of a recording. The gateway has verified the link to it.
     pub(super) async fn read(&self, id: RecordingId, part: Part) -> Result<Parts, Error> {
-        let row = store::find_readable(&self.pool, id).await?.filter(has_file);
+        let row = store::find_readable(&self.rooms.pool, id).await?.filter(has_file);
         let row = row.ok_or(RecordingError::NoRecording)?;
         let output = self.output.as_ref().ok_or(RecordingError::NoFile)?;
         Ok(sent("video/mp4", output.open(&row.file, part).await?.ok_or(RecordingError::NoFile)?))
@@ -29,7 +29,7 @@ impl Rooms {
     pub(super) async fn read_stream(&self, nest: NestId, file: &str) -> Result<Parts, Error> {
         let kind = stream_file(file).ok_or(NestError::NoNest)?;
         let output = self.output.as_ref().ok_or(NestError::NoNest)?;
-        let folder = streams::find_folder(&self.pool, nest).await?.ok_or(NestError::NoNest)?;
+        let folder = streams::find_folder(&self.rooms.pool, nest).await?.ok_or(NestError::NoNest)?;
         let opened = output.open(&format!("{folder}/{file}"), Part::Whole).await?;
         Ok(sent(kind, opened.ok_or(NestError::NoNest)?)) // `None`: not written yet
     }

@@ -7,24 +7,26 @@ use std::sync::Weak;
 use chassis::status::Reason;
 use domain::{NestId, Owner, RecordingKind};
 
-use super::{RecordingScope, StartRequest, store::streams};
-use crate::{error::Error, rooms::Rooms};
+use super::{RecordingScope, Recordings, StartRequest, store::streams};
+use crate::error::Error;
 
 /// How many streams one pass starts.
 const START_LIMIT: i64 = 100;
 /// The `started_by` of streams.
 const STARTED_BY: &str = "greenroom";
 
-impl Rooms {
+impl Recordings {
     /// Starts the due streams in the background: LiveKit needs seconds to answer that no recorder is free. A copy of
     /// the database starts no streams, because it could not stop them.
     pub(crate) async fn stream_nests(&self) -> Result<(), Error> {
-        if !self.streams || !self.livekit.may_delete() {
+        if !self.hls || !self.rooms.livekit.may_delete() {
             return Ok(());
         }
-        for nest in streams::list_due(&self.pool, START_LIMIT).await? {
-            let rooms = self.clone();
-            self.lifecycle.spawn("stream nest", async move { rooms.stream_nest(NestId(nest.0)).await });
+        for nest in streams::list_due(&self.rooms.pool, START_LIMIT).await? {
+            let recordings = self.clone();
+            self.rooms
+                .lifecycle
+                .spawn("stream nest", async move { recordings.stream_nest(NestId(nest.0)).await });
         }
         Ok(())
     }

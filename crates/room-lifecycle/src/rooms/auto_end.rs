@@ -3,20 +3,12 @@
 //! announced time. A token request, an observed participant or an event of a participant cancels the announcement.
 
 use chassis::db::retry_on_contention;
-use domain::{EndReason, LiveStatus, NestId, OwnerKind};
 
 use super::{
     Rooms,
     store::{Record, auto_end},
 };
-use crate::{
-    error::Error,
-    live::{
-        count_ended,
-        store::{attendance, seats, sessions},
-    },
-    nests,
-};
+use crate::{error::Error, kinds};
 
 /// The most ends that one pass announces.
 const MAX_ANNOUNCED: i64 = 1_000;
@@ -24,7 +16,7 @@ const MAX_ANNOUNCED: i64 = 1_000;
 impl Rooms {
     /// Announces the end of empty live sessions and nests.
     pub async fn announce_ends(&self) -> Result<(), Error> {
-        let announced = auto_end::set_closing(&self.pool, MAX_ANNOUNCED).await?;
+        let announced = auto_end::set_closing(&self.pool, &kinds::EMPTY_TIMEOUTS, MAX_ANNOUNCED).await?;
         if announced > 0 {
             tracing::info!(rooms = announced, "announced the end of empty rooms");
         }
@@ -41,10 +33,10 @@ impl Rooms {
         }
         if is_listed_empty
             && self.is_counted_empty(record).await?
-            && retry_on_contention(|| self.auto_end(record)).await?
+            && retry_on_contention(|| kinds::end_empty(self, record)).await?
         {
             tracing::info!(room.owner = %record.owner_id, "ended an owner whose room stayed empty");
-            count_auto_ended(record.kind);
+            kinds::count_ended(record.kind);
             self.close(record.id).await?;
             return Ok(true);
         }
@@ -77,54 +69,5 @@ impl Rooms {
             auto_end::set_open(&self.pool, record.id, closing_at).await?;
         }
         Ok(())
-    }
-
-    /// Ends the owner as the host would, if no participant came since the announcement.
-    async fn auto_end(&self, record: &Record) -> Result<bool, Error> {
-        match record.kind {
-            OwnerKind::Session => Ok(false), // ends with its window
-            OwnerKind::LiveSession => self.auto_end_session(record).await,
-            OwnerKind::Nest => self.auto_end_nest(record).await,
-        }
-    }
-
-    async fn auto_end_session(&self, record: &Record) -> Result<bool, Error> {
-        let mut transaction = chassis::db::begin(&self.pool).await?;
-        let Some(live) = attendance::lock_room(&mut *transaction, record.id).await? else { return Ok(false) };
-        // Locks in the order of all transactions: room, session. The announcement last: it may have been cancelled.
-        let open = seats::lock_session(&mut *transaction, live.session).await?;
-        if !open || !auto_end::lock_closing(&mut *transaction, record).await? {
-            return Ok(false);
-        }
-        let reason =
-            sessions::set_session_over(&mut *transaction, live.session, LiveStatus::Ended, EndReason::Empty)
-                .await?;
-        sessions::refresh_projection(&mut *transaction, live.room).await?;
-        transaction.commit().await?;
-        reason.into_iter().for_each(count_ended);
-        Ok(true)
-    }
-
-    async fn auto_end_nest(&self, record: &Record) -> Result<bool, Error> {
-        let nest = record.owner_id;
-        let mut transaction = chassis::db::begin(&self.pool).await?;
-        // The nest first. The announcement may have been cancelled meanwhile.
-        let open = nests::store::lock_nest(&mut *transaction, NestId(nest)).await?.is_some();
-        if !open || !auto_end::lock_closing(&mut *transaction, record).await? {
-            return Ok(false);
-        }
-        nests::store::set_ended(&mut *transaction, NestId(nest)).await?;
-        transaction.commit().await?;
-        Ok(true)
-    }
-}
-
-fn count_auto_ended(kind: OwnerKind) {
-    match kind {
-        OwnerKind::Session => {}
-        OwnerKind::LiveSession => {
-            metrics::counter!("greenroom_live_sessions_auto_ended_total").increment(1);
-        }
-        OwnerKind::Nest => metrics::counter!("greenroom_nests_auto_ended_total").increment(1),
     }
 }

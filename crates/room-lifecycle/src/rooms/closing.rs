@@ -2,7 +2,7 @@
 //!
 //! Retiring a name is one transaction: the record changes to its next generation, its participants count as left, and a
 //! row says that the room is to be closed. Then a detached task deletes the room and removes the row. No answer waits
-//! longer for it than [`crate::config::Timeouts::answer`]. Any replica continues the deletions of another one.
+//! longer for it than [`super::Settings::answer_timeout`]. Any replica continues the deletions of another one.
 
 use std::{
     collections::HashSet,
@@ -14,7 +14,6 @@ use std::{
 };
 
 use chassis::{db::retry_on_contention, lifecycle::TaskError};
-use domain::OwnerKind;
 use futures::future::join_all;
 use tokio::sync::Semaphore;
 
@@ -23,13 +22,7 @@ use super::{
     plan::Why,
     store::{self, Record, closing},
 };
-use crate::{
-    error::Error,
-    live::{
-        attendance::project,
-        store::{attendance, seats},
-    },
-};
+use crate::{error::Error, kinds};
 
 /// Rooms that one process deletes at once.
 const MAX_DELETIONS: usize = 64;
@@ -94,21 +87,11 @@ impl Rooms {
 
     async fn set_next_generation(&self, record: &Record, why: Why, to_close: bool) -> Result<bool, Error> {
         let mut transaction = chassis::db::begin(&self.pool).await?;
-        // Locks in the order of all transactions: live room, session, seats.
-        let live = match record.kind {
-            OwnerKind::LiveSession => attendance::lock_room(&mut *transaction, record.id).await?,
-            OwnerKind::Session | OwnerKind::Nest => None,
-        };
-        let seated = match live {
-            Some(live) => seats::lock_session(&mut *transaction, live.session).await?.then_some(live),
-            None => None,
-        };
+        let locked = kinds::lock(&mut transaction, record).await?;
         if !store::set_next_generation(&mut *transaction, record, why.as_str(), to_close).await? {
             return Ok(false);
         }
-        if let Some(live) = seated {
-            project(&mut transaction, live, record.id).await?;
-        }
+        kinds::after_retirement(&mut transaction, locked, record.id).await?;
         transaction.commit().await?;
         Ok(true)
     }
@@ -154,7 +137,7 @@ impl Rooms {
             }
         };
         let deleting = self.lifecycle.run_detached("close room", DELETION_TIMEOUT, flow);
-        match tokio::time::timeout(self.timeouts.answer, deleting).await {
+        match tokio::time::timeout(self.answer_timeout, deleting).await {
             Ok(Ok(()) | Err(TaskError::Stopping | TaskError::Panicked)) => {}
             Ok(Err(TaskError::Deadline)) => {
                 tracing::warn!(room.name = name, "timed out deleting a retired room; it will be retried");
@@ -190,18 +173,5 @@ impl Rooms {
         #[expect(clippy::cast_precision_loss, reason = "a gauge")]
         metrics::gauge!("greenroom_rooms_to_close").set(closing::count(&self.pool).await? as f64);
         Ok(())
-    }
-
-    /// Runs a flow detached, and waits for it at most for the answer timeout. None: it continues in the background.
-    pub(crate) async fn run_briefly<T: Send + 'static>(
-        &self,
-        name: &'static str,
-        flow: impl Future<Output = Result<T, Error>> + Send + 'static,
-    ) -> Option<Result<T, Error>> {
-        let outcome = tokio::time::timeout(self.timeouts.answer, self.run(name, flow)).await.ok();
-        if outcome.is_none() {
-            tracing::warn!(task = name, "timed out waiting for LiveKit; continuing in the background");
-        }
-        outcome
     }
 }

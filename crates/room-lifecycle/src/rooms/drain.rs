@@ -157,7 +157,9 @@ impl Rooms {
             }
         }
         if !done.is_empty() || !again.is_empty() {
-            self.nudge_recordings_of(&rooms).await?;
+            if marks::is_any_recorded(&self.pool, &rooms).await? {
+                self.nudges.recordings.now();
+            }
             marks::conclude_marks(&self.pool, &done, &again, &seconds).await?;
         }
         Ok(rooms.len())

@@ -4,24 +4,23 @@
 //! Replicas that race reach the same generation, because each change is a compare-and-swap on the row. A token is
 //! signed only for a row that was read again as active (docs/decisions/0002-generations.md).
 
-use chassis::{db, lifecycle::TaskError};
-use domain::{NestId, Owner, OwnerKind, REFRESH_AFTER, RoomStatus, is_fresh};
-use time::{Duration, OffsetDateTime};
+use chassis::db;
+use domain::{Owner, REFRESH_AFTER, RoomStatus, is_fresh};
+use time::OffsetDateTime;
 
 use super::{
     Rooms,
     keyed_lock::FlowState,
     plan::Why,
+    policy::TIMER_MARGIN,
     store::{self, Record},
 };
 use crate::{
     error::Error,
+    kinds,
     livekit::{LiveKitError, RoomOptions},
-    nests::{self, NestError},
 };
 
-/// Between the end of a room's window and the end of LiveKit's own timers.
-pub(crate) const TIMER_MARGIN: Duration = Duration::hours(1);
 /// Optimistic-locking attempts before the answer is 503.
 const MAX_ATTEMPTS: usize = 8;
 
@@ -74,7 +73,7 @@ impl Rooms {
             let record = state.with_observation(record);
             if !record.open {
                 store::marks::insert_mark(&self.pool, record.id).await?;
-                return Err(Error::Closed(record.kind, record.ended_reason));
+                return Err(kinds::closed(record.kind, record.ended_reason));
             }
             if is_servable(&record, asked_at) {
                 return Ok(record);
@@ -129,12 +128,10 @@ impl Rooms {
     pub(crate) async fn intend(&self, owner: Owner) -> Result<Option<Record>, Error> {
         let written = store::insert_intents(&self.pool, &[owner]).await?.pop();
         if written.is_none() {
-            let owner_state = store::owners::find_status(&self.pool, owner).await?.ok_or(match owner {
-                Owner::Session(_) | Owner::LiveSession(_) => Error::NoSession,
-                Owner::Nest(_) => NestError::NoNest.into(),
-            })?;
+            let found = store::owners::find_status(&self.pool, owner).await?;
+            let owner_state = found.ok_or_else(|| kinds::not_found(owner))?;
             if !owner_state.open {
-                return Err(Error::Closed(owner.kind(), owner_state.ended_reason));
+                return Err(kinds::closed(owner.kind(), owner_state.ended_reason));
             }
         }
         Ok(written)
@@ -227,7 +224,7 @@ impl Rooms {
     /// Adopts a room that exists under another SID, because LiveKit has recreated it. It may have participants already.
     pub(crate) async fn adopt(&self, record: &Record, sid: &str) -> Result<(), Error> {
         // Before the SID is recorded: the metadata of a recorded SID is never checked again.
-        self.livekit.update_metadata(&record.room_name, &self.metadata(record).await?).await?;
+        self.livekit.update_metadata(&record.room_name, &kinds::metadata(self, record).await?).await?;
         if store::set_adopted(&self.pool, record, sid, record.now).await? {
             tracing::info!(room.owner = %record.owner_id, room.sid = sid, "adopted the room under its new SID");
         }
@@ -243,36 +240,10 @@ impl Rooms {
         let left = (expires_at - record.now).whole_seconds().max(60);
         Ok(RoomOptions {
             name: record.room_name.clone(),
-            metadata: self.metadata(record).await?,
+            metadata: kinds::metadata(self, record).await?,
             max_participants: u32::try_from(record.max_participants).unwrap_or(0),
-            timeout: match record.kind {
-                OwnerKind::Session | OwnerKind::LiveSession => u32::try_from(left).unwrap_or(u32::MAX),
-                OwnerKind::Nest => nests::LIVEKIT_TIMEOUT,
-            },
+            timeout: kinds::livekit_timeout(record.kind, u32::try_from(left).unwrap_or(u32::MAX)),
         })
-    }
-
-    /// The metadata of a room on LiveKit: it marks the room as ours and, for a nest, describes the nest to its
-    /// participants.
-    async fn metadata(&self, record: &Record) -> Result<String, Error> {
-        let owner = match record.kind {
-            OwnerKind::Session => "session_id",
-            OwnerKind::LiveSession => "live_session_id",
-            OwnerKind::Nest => return self.nest_metadata(NestId(record.owner_id)).await,
-        };
-        Ok(serde_json::json!({ "deployment": self.deployment, owner: record.owner_id }).to_string())
-    }
-
-    /// Runs a flow that calls LiveKit detached, for at most 10 s: a client that disconnects does not cancel it.
-    pub async fn run<T: Send + 'static>(
-        &self,
-        name: &'static str,
-        flow: impl Future<Output = Result<T, Error>> + Send + 'static,
-    ) -> Result<T, Error> {
-        self.lifecycle
-            .run_detached(name, super::FLOW_TIMEOUT, flow)
-            .await
-            .map_err(|error: TaskError| Error::from(error))?
     }
 }
 

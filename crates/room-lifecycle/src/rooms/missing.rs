@@ -5,27 +5,20 @@
 //! lost. The SID of the record: the room exists and stays unlisted. One incomplete list never ends a meeting. Two do,
 //! 5 s apart.
 
-use domain::OwnerKind;
 use livekit_protocol::{ParticipantInfo, participant_info};
 use time::Duration;
 
 use super::{
     Rooms,
-    ensure::TIMER_MARGIN,
     plan::{Observed, Why},
+    policy::{CONFIRM_AFTER, CONFIRM_COUNT_AFTER, CONFIRM_REMOVAL_AFTER, TIMER_MARGIN},
     store::{
         Record, closing,
         participants::{self, Lacking},
     },
 };
-use crate::error::Error;
+use crate::{error::Error, kinds};
 
-/// Between the two checks that both have to lack the participants of a room that exists.
-const CONFIRM_AFTER: Duration = Duration::seconds(5);
-/// The same where LiveKit lists some participants and counts more: its number may be 5 s old.
-const CONFIRM_COUNT_AFTER: Duration = Duration::seconds(8);
-/// The same while a participant has to be removed from a room without listed participants: a removal ends within 5 s.
-const CONFIRM_REMOVAL_AFTER: Duration = Duration::seconds(2);
 /// A check that is older than this belongs to an earlier incident.
 const MAX_CHECK_AGE: Duration = Duration::MINUTE;
 
@@ -142,7 +135,7 @@ impl Rooms {
     /// Retires the room. Returns true, also when the record has changed meanwhile.
     async fn retire_missing(&self, record: &Record, why: Why, to_close: bool) -> Result<bool, Error> {
         if self.retire(record, why, to_close).await? {
-            if record.kind != OwnerKind::Nest || record.occupied {
+            if kinds::is_lost(record) {
                 metrics::counter!("greenroom_rooms_missing_total").increment(1);
             }
         } else if to_close {

@@ -3,7 +3,6 @@
 
 use domain::{Owner, Source};
 use livekit_protocol::{ParticipantInfo, TrackInfo};
-use time::Duration;
 
 use super::{
     Rooms,
@@ -11,18 +10,7 @@ use super::{
     roles::track_source,
     store::{self, Record, participants},
 };
-use crate::{config::Policy, error::Error, livekit::LiveKitError};
-
-/// A room with a kick is watched this much longer than a token lives.
-pub(crate) const WATCH_BEYOND_TTL: Duration = Duration::minutes(10);
-
-impl Policy {
-    /// How long a room is watched after a participant may do less than their token says.
-    #[must_use]
-    pub fn watch_for(&self) -> Duration {
-        Duration::try_from(self.token_ttl).unwrap_or(Duration::DAY) + WATCH_BEYOND_TTL
-    }
-}
+use crate::{error::Error, livekit::LiveKitError};
 
 impl Rooms {
     /// Removes a participant permanently from a booking or a live session. False: they are not in it. Idempotent.
@@ -38,7 +26,7 @@ impl Rooms {
             return Ok(false);
         }
         self.remove(&record, user).await;
-        self.marks_nudge.now();
+        self.nudges.marks.now();
         Ok(true)
     }
 

@@ -1,15 +1,10 @@
 //! Applies the committed change of an owner to LiveKit. The caller waits at most 3 s for a new room, and for everything
 //! else at most the answer timeout. Work that takes longer continues in the background. A pass retries what fails.
 
-use std::time::Duration;
+use domain::Owner;
 
-use domain::{LiveStatus, Owner, RoomStatus};
-
-use super::{Rooms, store::Record};
-use crate::{error::Error, live::store::LiveSession};
-
-/// How long an answer waits for a room.
-const ROOM_TIMEOUT: Duration = Duration::from_secs(3);
+use super::{Rooms, policy::ROOM_TIMEOUT, store::Record};
+use crate::error::Error;
 
 /// What LiveKit needs after a change of an owner.
 pub(crate) enum Work {
@@ -19,23 +14,6 @@ pub(crate) enum Work {
     Open(Option<Box<Record>>),
     /// The room is reconciled with its owner, and closed if the owner has ended.
     Reconcile,
-}
-
-impl Work {
-    /// For a session that has changed to this status.
-    pub fn of(status: LiveStatus, intent: Option<Box<Record>>) -> Self {
-        match status {
-            LiveStatus::Scheduled => Self::Rest,
-            LiveStatus::Lobby | LiveStatus::Live => Self::Open(intent),
-            LiveStatus::Ended | LiveStatus::Cancelled => Self::Reconcile,
-        }
-    }
-
-    /// For a session that has not changed.
-    pub fn lacking(open: &LiveSession) -> Self {
-        let lacks = open.status.has_room() && open.livekit != Some(RoomStatus::Active);
-        if lacks { Self::Open(None) } else { Self::Rest }
-    }
 }
 
 impl Rooms {
@@ -52,11 +30,11 @@ impl Rooms {
             Work::Reconcile => {
                 let flow =
                     self.run("settle room", Box::pin(async move { rooms.reconcile_owner(owner).await }));
-                tokio::time::timeout(self.timeouts.answer, flow).await
+                tokio::time::timeout(self.answer_timeout, flow).await
             }
         };
         match outcome {
-            Ok(Ok(()) | Err(Error::Closed(..))) => {} // closed: it has ended meanwhile
+            Ok(Ok(()) | Err(Error::Closed { .. })) => {} // closed: it has ended meanwhile
             Ok(Err(error)) => {
                 tracing::warn!(%error, room.owner = %owner.id(), "applying a change to LiveKit failed; it will be retried");
             }

@@ -4,7 +4,7 @@
 //! `livekit_room_names`. A room is ours if we recorded its name, or if its metadata has our deployment id. Other rooms
 //! are never changed.
 //!
-//! A room with a retired name is deleted, and so is a room that a search for ghosts created. A room with our id and an
+//! A room with a retired name is deleted, and so is a room that a search for stale participants created. A room with our id and an
 //! unknown name was created after the backup that the database was restored from. It is deleted only if it is empty and
 //! was observed twice, 30 s apart. A room with participants, or that could not be checked, is reported.
 
@@ -13,26 +13,20 @@ use std::{collections::HashMap, sync::PoisonError};
 use chassis::db::DatabaseError;
 use futures::{StreamExt, stream};
 use serde::Deserialize;
-use time::{Duration, OffsetDateTime};
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::{
     Rooms,
-    pass::Overview,
+    policy::{ALARM_ABOVE, HANDFUL, UNKNOWN_FOR},
     store::deployment::{self, Stray},
+    sweep::Overview,
 };
 use crate::{error::Error, lanes::Run};
 
 /// When each unknown room was first observed, by the database's clock.
 pub type FirstObserved = HashMap<String, OffsetDateTime>;
 
-/// Between the two observations of an unknown room that is deleted.
-const UNKNOWN_FOR: Duration = Duration::seconds(30);
-/// More unknown rooms than this are kept until an operator confirms their deletion.
-const ALARM_ABOVE: usize = 20;
-/// Fewer are kept too if they are more than one in twenty of our rooms. Up to this many are always deleted, or a small
-/// installation would keep its first orphan forever.
-const HANDFUL: usize = 3;
 /// Rooms that are checked or deleted at once: many, because LiveKit may wait 3 s for a dead node for each.
 const AT_ONCE: usize = 128;
 

@@ -1,12 +1,15 @@
 //! Decides the next step for a room from its record and from what LiveKit lists. Pure: [`crate::rooms::reconcile`] applies the
 //! step. Every step can be applied twice. After a crash the next plan continues from the current state.
 
-use domain::{OwnerKind, RoomStatus};
+use domain::RoomStatus;
 use livekit_protocol::Room;
 use time::Duration;
 
-use super::store::Record;
-use crate::config::Policy;
+use super::{
+    policy::{Policy, RECREATE_PERIOD},
+    store::Record,
+};
+use crate::kinds;
 
 /// What a successful ListRooms says about the record's name. It was called after the record was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,8 +75,8 @@ pub enum Why {
     Retimed,
     /// A kicked participant is in it, and LiveKit does not find them.
     StaleParticipant,
-    /// It contains only ghosts.
-    Ghosts,
+    /// It contains only stale participants.
+    StaleRoom,
     /// It exists, and LiveKit's lists lack its participants.
     Unlisted,
     /// It was created and could not be recorded.
@@ -88,15 +91,13 @@ impl Why {
             Self::Missing => "missing",
             Self::Retimed => "retimed",
             Self::StaleParticipant => "haunted",
-            Self::Ghosts => "ghosts",
+            Self::StaleRoom => "ghosts",
             Self::Unlisted => "unlisted",
             Self::Compensated => "compensated",
         }
     }
 }
 
-/// Before its window opens, a lost room is recreated at most once in this time.
-const RECREATE_PERIOD: Duration = Duration::minutes(10);
 /// The longest wait after a failure.
 const MAX_BACKOFF: Duration = Duration::minutes(1);
 
@@ -127,7 +128,7 @@ pub fn plan(record: &Record, observed: &Observed, policy: Policy) -> PlanStep {
             Observed::Present { .. } => PlanStep::Confirm,
             Observed::Absent => {
                 let needed = record.seated || record.occupied || record.unlisted_since.is_some();
-                if record.kind != OwnerKind::Session && !needed {
+                if !kinds::is_kept_while_empty(record.kind) && !needed {
                     return PlanStep::Rest; // not needed now; the next token request recreates it
                 }
                 let rested = record.made_at.is_none_or(|at| record.now - at >= RECREATE_PERIOD);

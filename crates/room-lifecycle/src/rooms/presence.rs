@@ -1,21 +1,21 @@
 //! The participants of a room: records who is in it, and removes kicked participants that have joined again.
 
-use domain::OwnerKind;
 use futures::future::join_all;
 use livekit_protocol::{ParticipantInfo, participant_info};
-use time::Duration;
 
 use super::{
     Rooms,
     missing::List,
     participant_calls::{Call, CallKey},
     plan::{Observed, Why},
+    policy::STALE_AFTER,
     store::{Record, events, participants},
 };
-use crate::{error::Error, livekit::LiveKitError};
-
-/// A participant that joined and that LiveKit does not find counts as stale after this time.
-const STALE_AFTER: Duration = Duration::seconds(30);
+use crate::{
+    error::{Error, done},
+    kinds,
+    livekit::LiveKitError,
+};
 
 impl Rooms {
     /// Records the participants of an active room, then corrects permissions and removes kicked participants.
@@ -30,9 +30,7 @@ impl Rooms {
         if list == List::Replaced {
             return self.create_next(record).await;
         }
-        if record.kind == OwnerKind::Nest {
-            self.note_guests(record, &participants).await?;
-        }
+        kinds::before_presence(self, record, &participants).await?;
         let active = || participants.iter().filter(|one| is_standard(one) && is_active(one));
         let check = participants::PresenceCheck {
             room: record.id,
@@ -43,22 +41,12 @@ impl Rooms {
             is_partial: list == List::Partial,
         };
         participants::set_presence(&self.pool, &check).await?;
-        if record.kind == OwnerKind::LiveSession {
-            self.project_presence(record.id).await?;
-        }
+        kinds::after_presence(self, record.kind, record.id).await?;
         if self.finish_auto_end(record, list == List::Whole && !participants.iter().any(is_standard)).await? {
             return Ok(());
         }
-        let participants = self.without_ghosts(record, participants).await?;
-        let aligned = async {
-            match record.kind {
-                OwnerKind::Nest => self.align_nest(record, &participants, observed.metadata()).await,
-                OwnerKind::LiveSession if record.watched_until.is_some() => {
-                    self.align_participants(record, &participants).await
-                }
-                OwnerKind::LiveSession | OwnerKind::Session => Ok(()),
-            }
-        };
+        let participants = self.without_stale(record, participants).await?;
+        let aligned = kinds::after_check(self, record, &participants, observed.metadata());
         let removed = async {
             if record.watched_until.is_some() {
                 self.remove_unwelcome(record, &participants).await
@@ -69,6 +57,25 @@ impl Rooms {
         // Concurrently, so that a call that LiveKit does not answer delays only its own participant.
         let (aligned, removed) = futures::join!(aligned, removed);
         one_failure([aligned, removed])
+    }
+
+    /// Records that the participants of rooms that are over have left.
+    pub(crate) async fn set_left_with_room(&self) -> Result<(), Error> {
+        done(participants::set_left_with_room(&self.pool).await)
+    }
+
+    /// Removes stale participants from LiveKit's list: a call about one fails after 3 s. Only where permissions are
+    /// corrected or participants removed.
+    async fn without_stale(
+        &self,
+        record: &Record,
+        mut listed: Vec<ParticipantInfo>,
+    ) -> Result<Vec<ParticipantInfo>, Error> {
+        if kinds::is_aligned(record) || record.watched_until.is_some() {
+            let stale = participants::list_stale_sids(&self.pool, record.id).await?;
+            listed.retain(|one| !stale.contains(&one.sid));
+        }
+        Ok(listed)
     }
 
     /// Removes kicked and banned participants that are in the room, or that joined and have not left as far as we know.

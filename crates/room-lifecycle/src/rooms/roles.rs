@@ -4,40 +4,28 @@
 
 use std::collections::HashMap;
 
-use domain::{Grants, LiveSessionId, NestId, NestRole, OwnerKind, SeatRole, Source};
+use domain::{Grants, Source};
 use futures::future::join_all;
 use livekit_protocol::{ParticipantInfo, ParticipantPermission, TrackSource};
-use time::Duration;
 
 use super::{
     Rooms,
     participant_calls::{Call, CallKey},
     presence::{is_standard, one_failure},
-    store::Record,
+    store::{Record, participants},
 };
-use crate::{
-    error::Error,
-    live::store::moderation,
-    livekit::LiveKitError,
-    nests::{
-        self,
-        store::participants::{self, Participant},
-    },
-};
+use crate::{error::Error, kinds, livekit::LiveKitError};
 
 /// Attempts to set permissions while the role keeps changing. The next check does the rest.
 const MAX_ATTEMPTS: usize = 4;
 
 impl Rooms {
-    /// Corrects the permissions of the participants of a live room or a nest. The roles of a booking never change.
+    /// Corrects the permissions of a room's participants, if roles of this kind can change.
     pub(crate) async fn align_participants(
         &self,
         record: &Record,
         participants: &[ParticipantInfo],
     ) -> Result<(), Error> {
-        if record.kind == OwnerKind::Session {
-            return Ok(());
-        }
         let standard = participants.iter().filter(|one| is_standard(one));
         let by_identity: HashMap<&str, &ParticipantInfo> =
             standard.map(|one| (one.identity.as_str(), one)).collect();
@@ -45,7 +33,7 @@ impl Rooms {
             return Ok(());
         }
         let keys: Vec<String> = by_identity.keys().map(|&identity| identity.to_owned()).collect();
-        let roles = self.find_grants(record, &keys).await?;
+        let Some(roles) = kinds::roles(self, record, &keys).await? else { return Ok(()) };
         let wrong = by_identity.into_values().filter_map(|one| {
             let (had, grants) = (one.permission.clone().unwrap_or_default(), roles.of(&one.identity));
             (!allows(&had, grants)).then(|| self.correct_in_lane(record, one, had, grants))
@@ -80,32 +68,14 @@ impl Rooms {
             let Some(set) = self.set_permission(record, identity, &had, grants).await? else {
                 break; // they left, or LiveKit does not find them now
             };
-            grants = self.find_grants(record, &[identity.to_owned()]).await?.of(identity);
+            let Some(roles) = kinds::roles(self, record, &[identity.to_owned()]).await? else { break };
+            grants = roles.of(identity);
             if allows(&set, grants) {
                 break;
             }
             had = set;
         }
         Ok(())
-    }
-
-    /// Reads what the roles of these participants allow.
-    async fn find_grants(&self, record: &Record, keys: &[String]) -> Result<Roles, Error> {
-        let (others, known) = match record.kind {
-            OwnerKind::Nest => {
-                let known =
-                    participants::list_participants(&self.pool, NestId(record.owner_id), keys).await?;
-                let known =
-                    known.into_iter().map(|one| (one.pubkey.clone(), Participant::role(&one).grants()));
-                (NestRole::Guest.grants(), known.collect())
-            }
-            OwnerKind::LiveSession | OwnerKind::Session => {
-                let known = moderation::list_roles(&self.pool, LiveSessionId(record.owner_id), keys).await?;
-                let known = known.into_iter().map(|one| (one.user_id, one.role.grants()));
-                (SeatRole::Guest.grants(), known.collect())
-            }
-        };
-        Ok(Roles { known, others })
     }
 
     /// Sets permissions on LiveKit and returns them. None: LiveKit does not find the participant.
@@ -119,7 +89,8 @@ impl Rooms {
         let wanted = permission(grants);
         if (had.can_publish && !wanted.can_publish) || (had.can_publish_data && !wanted.can_publish_data) {
             // A token still allows more: the room is watched until it expires.
-            participants::set_watched(&self.pool, record.id, self.watch_for(record.kind)).await?;
+            participants::set_watched(&self.pool, record.id, kinds::watch_for(record.kind, self.policy))
+                .await?;
         }
         match self.livekit.set_permission(&record.room_name, identity, wanted.clone()).await {
             Ok(()) => {
@@ -130,20 +101,13 @@ impl Rooms {
             Err(error) => Err(error.into()),
         }
     }
-
-    fn watch_for(&self, kind: OwnerKind) -> Duration {
-        match kind {
-            OwnerKind::Nest => nests::WATCHED,
-            OwnerKind::LiveSession | OwnerKind::Session => self.policy.watch_for(),
-        }
-    }
 }
 
 /// What each participant may do.
-struct Roles {
-    known: HashMap<String, Grants>,
+pub(crate) struct Roles {
+    pub known: HashMap<String, Grants>,
     /// The grants of participants without a role of their own: those of a guest.
-    others: Grants,
+    pub others: Grants,
 }
 
 impl Roles {

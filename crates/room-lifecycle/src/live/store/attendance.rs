@@ -5,13 +5,8 @@
 use chassis::db::Statement;
 use domain::{LiveRoomId, LiveSessionId, RoomId};
 use sqlx::{PgExecutor, Result};
-use time::Duration;
 
-use super::seats::DISCONNECT_HOLD;
-
-/// A user who gave up the seat and is still on LiveKit after this time has not left. LiveKit drops a crashed tab after
-/// about 20 s (livekit.md §6.1).
-const LEAVE_GRACE: Duration = Duration::seconds(30);
+use crate::live::policy::{DISCONNECT_HOLD, LEAVE_GRACE};
 
 /// `$rest` over two CTEs. `room` is the live session of one of our rooms on LiveKit. `changes` are those of its
 /// admitted seats that differ from what LiveKit shows, or whose users have no record that LiveKit could update.

@@ -8,7 +8,8 @@ use sqlx::{PgConnection, PgExecutor, Result};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::seats::{CONNECT_HOLD, Seat};
+use super::seats::Seat;
+use crate::live::policy::CONNECT_HOLD;
 
 /// A waiting user.
 #[derive(Clone, Debug)]

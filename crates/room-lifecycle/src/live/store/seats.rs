@@ -5,17 +5,12 @@ use chassis::db::Statement;
 use domain::{LiveRoomId, LiveSessionId, LiveStatus, LobbyStatus, SeatRole};
 use proto::types::v1::Caller;
 use sqlx::{PgExecutor, Result};
-use time::{Duration, OffsetDateTime};
+use time::OffsetDateTime;
 
 use super::RoomReader;
-pub use super::lobby::admit_waiting;
+use crate::live::policy::{CONNECT_HOLD, DISCONNECT_HOLD, LOBBY_HOLD};
 
-/// How long a new seat is held until its user is observed on LiveKit (correctness.md §5).
-pub const CONNECT_HOLD: Duration = Duration::seconds(60);
-/// How long a waiting user's place in the queue is held after the last request.
-pub const LOBBY_HOLD: Duration = Duration::minutes(2);
-/// How long a seat is held after a disconnect (correctness.md §5).
-pub const DISCONNECT_HOLD: Duration = Duration::minutes(2);
+pub use super::lobby::admit_waiting;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Seat {

@@ -5,9 +5,7 @@ use domain::{NestId, NestRole, RoomId};
 use sqlx::{PgExecutor, Result};
 use time::{Duration, OffsetDateTime};
 
-/// How long the records of guests who left are kept: as long as the time of the last departure matters to an empty
-/// nest.
-const GUEST_RETENTION: Duration = Duration::hours(1);
+use crate::nests::policy::GUEST_RETENTION;
 
 /// A participant's rights.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,21 +73,6 @@ pub async fn set_role(
     )
     .fetch_optional(db)
     .statement("UPDATE set_role")
-    .await
-    .map(drop)
-}
-
-/// Extends the watch of a room in which a participant had more rights on LiveKit than recorded: the old token may be
-/// used again.
-pub async fn set_watched(db: impl PgExecutor<'_>, room: RoomId, watch: Duration) -> Result<()> {
-    sqlx::query!(
-        "update livekit_rooms set watched_until = greatest(watched_until, app_now() + make_interval(secs => $2))
-         where id = $1",
-        room.0,
-        watch.as_seconds_f64()
-    )
-    .execute(db)
-    .statement("UPDATE set_watched")
     .await
     .map(drop)
 }

@@ -4,13 +4,8 @@
 use chassis::db::Statement;
 use domain::NestId;
 use sqlx::{PgExecutor, Result};
-use time::Duration;
 
-/// The delay of the next stream after a failure. It doubles with each further failure.
-const FIRST_BACKOFF: Duration = Duration::seconds(10);
-const LONGEST_BACKOFF: Duration = Duration::minutes(5);
-/// How long failures count, and how long segments are kept after the end of their stream.
-const RETENTION: Duration = Duration::minutes(10);
+use crate::recordings::policy::{FIRST_BACKOFF, LONGEST_BACKOFF, STREAM_RETENTION};
 
 /// Lists open nests with participants that ask for a stream. Nests are left out if their stream runs, or has failed and
 /// its delay is not over.
@@ -35,7 +30,7 @@ pub async fn list_due(db: impl PgExecutor<'_>, limit: i64) -> Result<Vec<NestId>
         limit,
         FIRST_BACKOFF.as_seconds_f64(),
         LONGEST_BACKOFF.as_seconds_f64(),
-        RETENTION.as_seconds_f64()
+        STREAM_RETENTION.as_seconds_f64()
     )
     .fetch_all(db)
     .statement("SELECT list_due")
@@ -67,7 +62,7 @@ pub async fn set_streams_deleted(db: impl PgExecutor<'_>, limit: i64) -> Result<
          where id in (select id from recordings
                       where kind = 'hls' and deleted_at is null and ended_at < app_now() - make_interval(secs => $1)
                       order by ended_at limit $2 for update skip locked)",
-        RETENTION.as_seconds_f64(),
+        STREAM_RETENTION.as_seconds_f64(),
         limit
     )
     .execute(db)

@@ -7,9 +7,7 @@ use sqlx::{PgExecutor, Result};
 use time::{Duration, OffsetDateTime};
 
 use super::Recording;
-
-/// How long a stream continues after the last participant left: participants may come back.
-const EMPTY_STREAM_TIMEOUT: Duration = Duration::seconds(30);
+use crate::recordings::policy::EMPTY_STREAM_TIMEOUT;
 
 /// An open recording, its room as it was then, and the database's now.
 #[derive(Clone, Debug, PartialEq)]
@@ -37,18 +35,6 @@ pub struct End {
     /// The request that started the recording still waits, and is refused with this end. So there is no notification,
     /// unless another request was answered `starting`.
     pub caller_waits: bool,
-}
-
-/// Whether one of these rooms has an open recording.
-pub async fn is_any_recorded(db: impl PgExecutor<'_>, rooms: &[RoomId]) -> Result<bool> {
-    sqlx::query_scalar!(
-        r#"select exists (select from recordings
-                          where open_room = any($1) and finished_at is null) as "is!""#,
-        rooms as &[RoomId]
-    )
-    .fetch_one(db)
-    .statement("SELECT is_any_recorded")
-    .await
 }
 
 /// Lists the recordings that LiveKit has not completed.

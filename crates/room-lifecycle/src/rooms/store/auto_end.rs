@@ -6,24 +6,27 @@ use sqlx::{PgExecutor, Result};
 use time::{Duration, OffsetDateTime};
 
 use super::Record;
-use crate::nests::store::CONNECT_TIMEOUT;
+use crate::rooms::policy::CLOSING;
 
-/// How long after its start a room waits for its first participant (correctness.md §5).
-pub const FIRST_JOIN_TIMEOUT: Duration = Duration::minutes(15);
-/// How long a live session waits after its last participant left (correctness.md §5).
-pub const EMPTY_TIMEOUT: Duration = Duration::minutes(5);
-/// The same for nests, whose participants come and go.
-pub const NEST_EMPTY_TIMEOUT: Duration = Duration::minutes(10);
-/// The time from the announcement to the end. A request or a join meanwhile withdraws the announcement
-/// (correctness.md §5).
-pub const CLOSING: Duration = Duration::seconds(20);
+/// How long an open owner's room may be empty before its end is announced.
+#[derive(Clone, Copy, Debug)]
+pub struct EmptyTimeouts {
+    /// After the start, until the first participant came.
+    pub first_join: Duration,
+    /// After the last participant left a live session.
+    pub live_session: Duration,
+    /// After the last participant left a nest.
+    pub nest: Duration,
+    /// After a user joined a nest, or its room was created.
+    pub nest_join: Duration,
+}
 
 /// Announces the end of empty live sessions and nests, and marks their rooms for that time.
 ///
 /// It exempts rooms that users are about to join: they hold a seat, or have just joined the nest, or its room was just
 /// created. Their browsers may wait a minute for access to the microphone. It also exempts rooms with a recent start or
 /// departure. A time in the future does not count: it was written before the clock was set back.
-pub async fn set_closing(db: impl PgExecutor<'_>, limit: i64) -> Result<u64> {
+pub async fn set_closing(db: impl PgExecutor<'_>, empty: &EmptyTimeouts, limit: i64) -> Result<u64> {
     let done = sqlx::query!(
         r#"with owners as ( -- open, and no user is about to join
                select s.id, coalesce(s.started_at, s.lobby_open_at, s.starts_at) as started_at, s.ends_at,
@@ -70,11 +73,11 @@ pub async fn set_closing(db: impl PgExecutor<'_>, limit: i64) -> Result<u64> {
                returning k.id, k.closing_at)
            select mark_room(id, closing_at) is not null as "marked!" from closing"#,
         limit,
-        FIRST_JOIN_TIMEOUT.as_seconds_f64(),
-        EMPTY_TIMEOUT.as_seconds_f64(),
+        empty.first_join.as_seconds_f64(),
+        empty.live_session.as_seconds_f64(),
         CLOSING.as_seconds_f64(),
-        NEST_EMPTY_TIMEOUT.as_seconds_f64(),
-        CONNECT_TIMEOUT.as_seconds_f64()
+        empty.nest.as_seconds_f64(),
+        empty.nest_join.as_seconds_f64()
     )
     .fetch_all(db)
     .statement("UPDATE set_closing")

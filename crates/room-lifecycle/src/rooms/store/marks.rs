@@ -231,3 +231,15 @@ pub async fn try_pass_lock(db: impl PgExecutor<'_>) -> Result<bool> {
         .statement("SELECT try_pass_lock")
         .await
 }
+
+/// Whether one of these rooms has an open recording.
+pub async fn is_any_recorded(db: impl PgExecutor<'_>, rooms: &[RoomId]) -> Result<bool> {
+    sqlx::query_scalar!(
+        r#"select exists (select from recordings
+                          where open_room = any($1) and finished_at is null) as "is!""#,
+        rooms as &[RoomId]
+    )
+    .fetch_one(db)
+    .statement("SELECT is_any_recorded")
+    .await
+}

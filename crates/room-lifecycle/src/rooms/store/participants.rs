@@ -3,7 +3,7 @@
 use chassis::db::Statement;
 use domain::{ParticipantStatus, Role, RoomId};
 use sqlx::{PgExecutor, Result};
-use time::OffsetDateTime;
+use time::{Duration, OffsetDateTime};
 
 /// One check of a room: its active participants by participant SID, and when the check began.
 #[derive(Debug)]
@@ -317,4 +317,31 @@ pub async fn was_entered(db: impl PgExecutor<'_>, room: RoomId, room_sid: &str) 
     .fetch_one(db)
     .statement("SELECT was_entered")
     .await
+}
+
+/// Lists the participant SIDs of a room's stale participants.
+pub async fn list_stale_sids(db: impl PgExecutor<'_>, room: RoomId) -> Result<Vec<String>> {
+    sqlx::query_scalar!(
+        r#"select participant_sid as "sid!" from livekit_participants
+           where room_id = $1 and ghost_since is not null and participant_sid is not null"#,
+        room.0
+    )
+    .fetch_all(db)
+    .statement("SELECT list_sids")
+    .await
+}
+
+/// Extends the watch of a room in which a participant had more rights on LiveKit than recorded: the old token may be
+/// used again.
+pub async fn set_watched(db: impl PgExecutor<'_>, room: RoomId, watch: Duration) -> Result<()> {
+    sqlx::query!(
+        "update livekit_rooms set watched_until = greatest(watched_until, app_now() + make_interval(secs => $2))
+         where id = $1",
+        room.0,
+        watch.as_seconds_f64()
+    )
+    .execute(db)
+    .statement("UPDATE set_watched")
+    .await
+    .map(drop)
 }

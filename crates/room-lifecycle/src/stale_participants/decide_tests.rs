@@ -1,8 +1,9 @@
 use std::collections::HashMap;
 use uuid::Uuid;
 
-use super::*;
 use domain::RoomId;
+
+use super::*;
 
 fn at(seconds: i64) -> OffsetDateTime {
     OffsetDateTime::UNIX_EPOCH + Duration::days(20_000) + Duration::seconds(seconds)
@@ -35,18 +36,18 @@ fn names(participants: &[Participant]) -> Vec<String> {
 #[test]
 fn probes_follow_the_time_since_the_last_turn() {
     let budget = |last: Option<i64>| Turn { last: last.map(at), ..turn(100) }.settled().budget();
-    assert_eq!(budget(Some(99)), Budget { probes: 5, ghosts: 5, rooms: 50 });
-    assert_eq!(budget(Some(96)), Budget { probes: 20, ghosts: 20, rooms: 200 });
-    assert_eq!(budget(Some(0)), Budget { probes: 25, ghosts: 25, rooms: 250 }, "no more than for 5 s");
+    assert_eq!(budget(Some(99)), Budget { probes: 5, stale: 5, rooms: 50 });
+    assert_eq!(budget(Some(96)), Budget { probes: 20, stale: 20, rooms: 200 });
+    assert_eq!(budget(Some(0)), Budget { probes: 25, stale: 25, rooms: 250 }, "no more than for 5 s");
     assert_eq!(budget(None), budget(Some(99)));
     assert_eq!(budget(Some(900)), budget(Some(99)), "the clock was set back");
     let soon = Turn { last: Some(at(100) - Duration::milliseconds(900)), ..turn(100) };
-    assert_eq!(soon.budget(), Budget { probes: 4, ghosts: 4, rooms: 45 });
+    assert_eq!(soon.budget(), Budget { probes: 4, stale: 4, rooms: 45 });
 }
 
 #[test]
 fn quiet_participants_are_probed_one_of_each_room_first() {
-    let budget = Budget { probes: 3, ghosts: 1, rooms: 0 };
+    let budget = Budget { probes: 3, stale: 1, rooms: 0 };
     let quiet = vec![
         participant(1, "a"),
         participant(1, "b"),
@@ -58,9 +59,13 @@ fn quiet_participants_are_probed_one_of_each_room_first() {
     assert_eq!(names(&due.choose(budget)), ["1a", "2a", "3a"]);
     let due = Due { quiet: quiet[..3].to_vec(), ..Due::default() };
     assert_eq!(names(&due.choose(budget)), ["1a", "1b", "1c"], "every probe is used");
-    let ghosts = vec![participant(4, "g"), participant(5, "g")];
-    let due = Due { quiet, ghosts, ..Due::default() };
-    assert_eq!(names(&due.choose(budget)), ["4g", "1a", "2a", "3a"], "ghosts have a budget of their own");
+    let stale = vec![participant(4, "g"), participant(5, "g")];
+    let due = Due { quiet, stale, ..Due::default() };
+    assert_eq!(
+        names(&due.choose(budget)),
+        ["4g", "1a", "2a", "3a"],
+        "stale participants have a budget of their own"
+    );
 }
 
 #[test]
@@ -75,9 +80,9 @@ fn suspects_come_before_others_and_rooms_are_bounded() {
             participant(3, "b"),
         ],
         quiet: vec![participant(1, "b"), participant(5, "a")],
-        ghosts: Vec::new(),
+        stale: Vec::new(),
     };
-    let chosen = due.choose(Budget { probes: 2, ghosts: 1, rooms: 3 });
+    let chosen = due.choose(Budget { probes: 2, stale: 1, rooms: 3 });
     assert_eq!(names(&chosen), ["1a", "2a", "1b", "3a", "3b", "5a"]);
 }
 
@@ -85,11 +90,11 @@ fn suspects_come_before_others_and_rooms_are_bounded() {
 fn one_turn_probes_a_bounded_number() {
     let unheard = (0..2_000).map(|number| participant(1, &number.to_string())).collect();
     let due = Due { unheard, ..Due::default() };
-    assert_eq!(due.choose(Budget { probes: 5, ghosts: 1, rooms: 50 }).len(), MOST_PROBES);
+    assert_eq!(due.choose(Budget { probes: 5, stale: 1, rooms: 50 }).len(), MOST_PROBES);
 }
 
 #[test]
-fn ghost_needs_two_silences_ten_seconds_apart() {
+fn stale_participant_needs_two_silences_ten_seconds_apart() {
     let silent = |since: Option<i64>| Participant { silent_since: since.map(at), ..participant(1, "a") };
     let is_second = |since, answer| turn(100).is_second_silence(&silent(since), answer);
     assert!(is_second(Some(90), ProbeAnswer::Silent));
@@ -98,8 +103,8 @@ fn ghost_needs_two_silences_ten_seconds_apart() {
     assert!(!is_second(Some(200), ProbeAnswer::Silent), "the clock was set back");
     assert!(!is_second(Some(90), ProbeAnswer::Unknown), "a timeout proves nothing");
     assert!(!is_second(Some(90), ProbeAnswer::Alive));
-    let ghost = Participant { is_ghost: true, ..silent(Some(90)) };
-    assert!(!turn(100).is_second_silence(&ghost, ProbeAnswer::Silent));
+    let stale = Participant { is_ghost: true, ..silent(Some(90)) };
+    assert!(!turn(100).is_second_silence(&stale, ProbeAnswer::Silent));
 }
 
 #[test]
@@ -132,8 +137,8 @@ fn first_silence_raises_the_alarm_until_all_are_heard() {
         Some(at(100)),
         "a sign of life after it: another crash"
     );
-    let ghost = vec![(Participant { is_ghost: true, ..participant(1, "a") }, ProbeAnswer::Silent)];
-    assert_eq!(turn(100).alarm(&ghost, true), None);
+    let stale = vec![(Participant { is_ghost: true, ..participant(1, "a") }, ProbeAnswer::Silent)];
+    assert_eq!(turn(100).alarm(&stale, true), None);
 }
 
 #[test]
@@ -158,7 +163,7 @@ fn livekit_answers_since_the_last_failure() {
 /// Simulates turns as the service takes them. Each silence takes 3 s. LiveKit's first probe rooms fail, because they
 /// are assigned to the killed node.
 #[test]
-fn thousand_rooms_of_ghosts_are_found_within_a_minute() {
+fn thousand_stale_rooms_are_found_within_a_minute() {
     let mut participants: Vec<Participant> = ["host", "guest"]
         .into_iter()
         .flat_map(|who| (0..1_000).map(move |room| participant(room, who)))
@@ -180,7 +185,7 @@ fn thousand_rooms_of_ghosts_are_found_within_a_minute() {
             suspects: suspects.copied().cloned().collect(),
             unheard: unheard.copied().cloned().collect(),
             quiet: due.iter().take(80).copied().cloned().collect(),
-            ghosts: Vec::new(),
+            stale: Vec::new(),
         };
         let asked: Vec<_> = lists
             .choose(turn.budget())

@@ -1,4 +1,5 @@
-//! Replaces rooms that contain only ghosts by their next generation: LiveKit never removes the ghosts from its list.
+//! Replaces rooms that contain only stale participants by their next generation: LiveKit never removes such participants
+//! from its list.
 
 use std::collections::BTreeSet;
 
@@ -7,6 +8,7 @@ use futures::{StreamExt, stream};
 use time::OffsetDateTime;
 
 use super::{
+    StaleParticipants,
     decide::Turn,
     store::{self, Answers, rooms},
 };
@@ -14,7 +16,6 @@ use crate::{
     error::Error,
     livekit::probe::ProbeAnswer,
     rooms::{
-        Rooms,
         plan::Why,
         reconcile::WIDTH,
         store::{Record, find_record_by_id},
@@ -31,11 +32,11 @@ struct Silent {
     sids: Vec<String>,
 }
 
-impl Rooms {
-    /// Probes all participants of rooms of ghosts once more, and replaces the rooms without an answer.
-    pub(super) async fn replace_rooms_of_ghosts(&self, turn: &Turn) -> Result<(), Error> {
-        let due = rooms::list_rooms_of_ghosts(&self.pool, MOST_ROOMS).await?;
-        if due.is_empty() || !self.can_create_rooms().await {
+impl StaleParticipants {
+    /// Probes all participants of stale rooms once more, and replaces the rooms without an answer.
+    pub(super) async fn replace_stale_rooms(&self, turn: &Turn) -> Result<(), Error> {
+        let due = rooms::list_stale_rooms(&self.rooms.pool, MOST_ROOMS).await?;
+        if due.is_empty() || !self.rooms.can_create_rooms().await {
             return Ok(());
         }
         let probed =
@@ -43,7 +44,7 @@ impl Rooms {
         let silent: Vec<Option<Silent>> = probed.buffer_unordered(WIDTH).collect().await;
         let silent: Vec<Silent> = silent.into_iter().flatten().collect();
         // Silence proves nothing if LiveKit has stopped working meanwhile.
-        if silent.is_empty() || !self.can_create_rooms().await {
+        if silent.is_empty() || !self.rooms.can_create_rooms().await {
             return Ok(());
         }
         let replaced = silent.into_iter().map(|silent| self.replace_if_unchanged(silent, turn.now));
@@ -56,19 +57,19 @@ impl Rooms {
         match self.try_probe_all_listed(room, at).await {
             Ok(silent) => silent,
             Err(error) => {
-                tracing::warn!(%error, room.id = %room, "checking a room of ghosts failed; it will be retried");
+                tracing::warn!(%error, room.id = %room, "checking a stale room failed; it will be retried");
                 None
             }
         }
     }
 
     async fn try_probe_all_listed(&self, room: RoomId, at: OffsetDateTime) -> Result<Option<Silent>, Error> {
-        let record = find_record_by_id(&self.pool, room).await?;
+        let record = find_record_by_id(&self.rooms.pool, room).await?;
         let Some(record) = record.filter(|record| record.open && record.status == RoomStatus::Active) else {
             return Ok(None);
         };
-        let known = rooms::list_recent(&self.pool, room).await?;
-        let listed = match self.livekit.list_participants(&record.room_name).await {
+        let known = rooms::list_recent(&self.rooms.pool, room).await?;
+        let listed = match self.rooms.livekit.list_participants(&record.room_name).await {
             Ok(listed) => listed,
             Err(error) => {
                 self.note(room, known.into_iter().map(|identity| (identity, ProbeAnswer::Unknown)), at)
@@ -77,11 +78,11 @@ impl Rooms {
             }
         };
         let sids: Vec<String> = listed.iter().map(|one| one.sid.clone()).collect();
-        rooms::forget_unlisted(&self.pool, room, &sids).await?;
+        rooms::forget_unlisted(&self.rooms.pool, room, &sids).await?;
         let identities: BTreeSet<String> = listed.into_iter().map(|one| one.identity).chain(known).collect();
         let name = record.room_name.as_str();
         let probes = stream::iter(identities.into_iter().map(|identity| async move {
-            let answer = self.livekit.probe(name, &identity).await;
+            let answer = self.rooms.livekit.probe(name, &identity).await;
             (identity, answer)
         }));
         let found: Vec<(String, ProbeAnswer)> = probes.buffer_unordered(WIDTH).collect().await;
@@ -99,29 +100,29 @@ impl Rooms {
     ) -> Result<(), Error> {
         let mut answers = Answers::default();
         found.into_iter().for_each(|(identity, answer)| answers.add(room, &identity, answer));
-        Ok(store::set_answers(&self.pool, &answers, at).await?)
+        Ok(store::set_answers(&self.rooms.pool, &answers, at).await?)
     }
 
     async fn replace_if_unchanged(&self, silent: Silent, since: OffsetDateTime) {
         if let Err(error) = self.try_replace(&silent, since).await {
-            tracing::warn!(%error, room.id = %silent.record.id, "replacing a room of ghosts failed; it will be retried");
+            tracing::warn!(%error, room.id = %silent.record.id, "replacing a stale room failed; it will be retried");
         }
     }
 
     async fn try_replace(&self, silent: &Silent, since: OffsetDateTime) -> Result<(), Error> {
         let Silent { record, sids } = silent;
         // A participant that reconnected during the probes has another SID, and its webhook may be late.
-        let listed = self.livekit.list_participants(&record.room_name).await?;
+        let listed = self.rooms.livekit.list_participants(&record.room_name).await?;
         if listed.iter().any(|one| !sids.contains(&one.sid))
-            || rooms::has_new_participant(&self.pool, record.id, since).await?
+            || rooms::has_new_participant(&self.rooms.pool, record.id, since).await?
         {
             return Ok(());
         }
-        if self.retire(record, Why::Ghosts, record.status == RoomStatus::Active).await? {
+        if self.rooms.retire(record, Why::StaleRoom, record.status == RoomStatus::Active).await? {
             metrics::counter!("greenroom_ghost_rooms_replaced_total").increment(1);
         }
-        self.create_next(record).await?;
-        rooms::forget_unlisted(&self.pool, record.id, &[]).await?;
+        self.rooms.create_next(record).await?;
+        rooms::forget_unlisted(&self.rooms.pool, record.id, &[]).await?;
         Ok(())
     }
 }

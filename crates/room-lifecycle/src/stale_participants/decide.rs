@@ -1,4 +1,4 @@
-//! Decides which participants to probe, what an answer means, and when a room of ghosts is replaced. Pure: probes and
+//! Decides which participants to probe, what an answer means, and when a stale room is replaced. Pure: probes and
 //! writes are elsewhere, and the statements that write check again what may have changed meanwhile.
 
 use std::collections::HashSet;
@@ -14,11 +14,11 @@ pub const PROBES_PER_SECOND: i64 = 5;
 pub const ROOMS_PER_SECOND: i64 = 50;
 /// The most participants that one turn probes. Each may take 3 s on LiveKit; they are probed at the same time.
 pub const MOST_PROBES: usize = 512;
-/// Between the two probes that find a ghost. A participant with a later sign of life or probe is not probed.
+/// Between the two probes that find a stale participant. A participant with a later sign of life or probe is not probed.
 pub const APART: Duration = Duration::seconds(10);
-/// Between two probes of a ghost. An answered probe shows that it is not a ghost any more.
-pub const GHOSTS_APART: Duration = Duration::seconds(15);
-/// A room of ghosts is kept for this time after LiveKit answers again. Clients reconnect 8 to 14 s after a crash, and
+/// Between two probes of a stale participant. An answered probe shows that it is not stale any more.
+pub const STALE_APART: Duration = Duration::seconds(15);
+/// A stale room is kept for this time after LiveKit answers again. Clients reconnect 8 to 14 s after a crash, and
 /// give up if their room does not exist.
 pub const REPLACED_AFTER: Duration = Duration::seconds(60);
 
@@ -34,7 +34,7 @@ pub struct Turn {
     /// When the previous turn began.
     pub last: Option<OffsetDateTime>,
     /// When a probe was silent. Kept until all participants without a sign of life since then have given one, have
-    /// left or are ghosts.
+    /// left or are stale.
     pub alarmed_at: Option<OffsetDateTime>,
     /// Since when LiveKit has answered without a failure.
     pub answering_since: Option<OffsetDateTime>,
@@ -45,13 +45,13 @@ pub struct Turn {
 pub struct Budget {
     /// How many participants with the oldest signs of life are probed.
     pub probes: usize,
-    /// How many ghosts are probed in addition.
-    pub ghosts: usize,
+    /// How many stale participants are probed in addition.
+    pub stale: usize,
     /// In how many rooms participants are probed after a silence.
     pub rooms: usize,
 }
 
-/// A participant who has joined, or a ghost.
+/// A participant who has joined, or a stale one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Participant {
     pub room: RoomId,
@@ -74,7 +74,7 @@ pub struct Due {
     /// Without a sign of life since the alarm.
     pub unheard: Vec<Participant>,
     pub quiet: Vec<Participant>,
-    pub ghosts: Vec<Participant>,
+    pub stale: Vec<Participant>,
 }
 
 /// What the silences of a turn prove.
@@ -84,7 +84,7 @@ pub enum Silence {
     Void,
     /// LiveKit creates rooms: a silence counts as the first one.
     Counts,
-    /// LiveKit created rooms before and after the probes: a second silence makes a ghost.
+    /// LiveKit created rooms before and after the probes: a second silence makes a stale participant.
     Proves,
 }
 
@@ -120,7 +120,7 @@ impl Turn {
         let milliseconds = i64::try_from(elapsed.whole_milliseconds()).unwrap_or(0);
         let share = |per_second: i64| usize::try_from(per_second * milliseconds / 1000).unwrap_or(0);
         let probes = share(PROBES_PER_SECOND);
-        Budget { probes, ghosts: probes, rooms: share(ROOMS_PER_SECOND) }
+        Budget { probes, stale: probes, rooms: share(ROOMS_PER_SECOND) }
     }
 
     /// Since when LiveKit answers, after the answers of a turn. `can_create_rooms`: whether it created a new room, if
@@ -156,13 +156,13 @@ impl Turn {
         self.alarmed_at.filter(|_| unheard)
     }
 
-    /// Whether rooms of ghosts may be replaced: not while clients may still reconnect.
+    /// Whether stale rooms may be replaced: not while clients may still reconnect.
     #[must_use]
     pub fn may_replace(&self) -> bool {
         self.answering_since.is_some_and(|since| self.now - since >= REPLACED_AFTER)
     }
 
-    /// Whether this silence is the second one, at least 10 s after the first. It makes a ghost if LiveKit created new
+    /// Whether this silence is the second one, at least 10 s after the first. It makes a stale participant if LiveKit created new
     /// rooms meanwhile and no event arrived; the caller checks both.
     #[must_use]
     pub fn is_second_silence(&self, participant: &Participant, answer: ProbeAnswer) -> bool {
@@ -185,9 +185,9 @@ impl Due {
         for participant in self.suspects.into_iter().chain(self.unheard) {
             chosen.add_of_rooms(participant, budget.rooms);
         }
-        let ghosts = self.ghosts.into_iter().take(budget.ghosts);
+        let stale = self.stale.into_iter().take(budget.stale);
         let quiet = one_of_each_room_first(self.quiet);
-        for participant in ghosts.chain(quiet.into_iter().take(budget.probes)) {
+        for participant in stale.chain(quiet.into_iter().take(budget.probes)) {
             chosen.add(participant);
         }
         chosen.participants

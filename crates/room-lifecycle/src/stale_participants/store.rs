@@ -1,4 +1,4 @@
-//! The SQL of stale participants ("ghosts"): which participants to probe, and what the answers were
+//! The SQL of stale participants: which participants to probe, and what the answers were
 //! (docs/decisions/0022).
 //!
 //! The statements that write participants never wait for a lock (`skip locked`). They write rows of many rooms, while
@@ -12,7 +12,7 @@ use sqlx::{PgExecutor, Result};
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
-use super::decide::{APART, GHOSTS_APART, Participant, Turn};
+use super::decide::{APART, Participant, STALE_APART, Turn};
 use crate::livekit::probe::ProbeAnswer;
 
 /// How long a replica keeps its turn if it stops. A turn that takes longer overlaps with the next one. This does no
@@ -160,14 +160,14 @@ pub async fn list_suspects(db: impl PgExecutor<'_>) -> Result<Vec<Participant>> 
 }
 
 /// Lists stale participants that are due for another probe.
-pub async fn list_ghosts(db: impl PgExecutor<'_>, limit: i64) -> Result<Vec<Participant>> {
+pub async fn list_stale(db: impl PgExecutor<'_>, limit: i64) -> Result<Vec<Participant>> {
     participants!(
         "",
         "p.silent_checked_at <= app_now() - make_interval(secs => $2)
            and p.ghost_since is not null and p.status <> 'joined'
          order by p.silent_checked_at limit $1",
         limit,
-        GHOSTS_APART.as_seconds_f64()
+        STALE_APART.as_seconds_f64()
     )
     .fetch_all(db)
     .statement("SELECT list_ghosts")
@@ -267,7 +267,7 @@ pub async fn clear_silences(db: impl PgExecutor<'_>) -> Result<u64> {
 
 /// A stale participant, which counts as left from now on.
 #[derive(Debug)]
-pub struct Ghost {
+pub struct Stale {
     pub room: RoomId,
     pub identity: String,
     pub sid: Option<String>,
@@ -275,17 +275,17 @@ pub struct Ghost {
 
 /// Marks participants as stale that were silent for the second time, in a probe that began at `asked_at`. Participants
 /// are left out if an event about them arrived since the first silence, or if they have another participant SID now.
-pub async fn set_ghosts(
+pub async fn set_stale(
     db: impl PgExecutor<'_>,
     participants: &[&Participant],
     asked_at: OffsetDateTime,
-) -> Result<Vec<Ghost>> {
+) -> Result<Vec<Stale>> {
     let rooms: Vec<RoomId> = participants.iter().map(|participant| participant.room).collect();
     let identities: Vec<String> =
         participants.iter().map(|participant| participant.identity.clone()).collect();
     let sids: Vec<Option<String>> = participants.iter().map(|participant| participant.sid.clone()).collect();
     sqlx::query_as!(
-        Ghost,
+        Stale,
         r#"with ghosts as (
                select p.room_id, p.user_id
                from unnest($1::uuid[], $2::text[], $3::text[]) as t(room_id, user_id, sid)

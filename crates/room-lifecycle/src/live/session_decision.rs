@@ -1,13 +1,10 @@
 //! Decides the next state of a live room's open session. The inputs are that session, the request, and the database's
-//! now. These functions are pure, and nothing else decides.
+//! now. These functions are pure, and nothing else decides about sessions. [`super::seat_decision`] decides about seats.
 
 use domain::{EndReason, LiveStatus};
 use time::{Duration, OffsetDateTime};
 
-use super::{LiveError, request::NewSession, store::LiveSession};
-
-/// How late a session may go live. After that it is missed.
-const MISSED_AFTER: Duration = Duration::hours(2);
+use super::{LiveError, policy::MISSED_AFTER, request::NewSession, store::LiveSession};
 
 /// What going live leads to.
 #[derive(Clone, Copy, Debug)]
@@ -138,5 +135,5 @@ fn buffer(minutes: i32) -> Duration {
 }
 
 #[cfg(test)]
-#[path = "decide_tests.rs"]
+#[path = "session_decision_tests.rs"]
 mod tests;

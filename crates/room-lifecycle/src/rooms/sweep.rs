@@ -1,4 +1,4 @@
-//! The periodic pass: lists all rooms on LiveKit, marks the rooms that are due, and removes strays.
+//! The core of a pass: lists all rooms on LiveKit, marks the rooms that are due, and removes strays.
 //!
 //! LiveKit is listed before the database is read. So every room that we created is listed or retired, and no clocks are
 //! compared. When a list lacks many rooms at once, nothing is done about them until a second list confirms it.
@@ -10,23 +10,17 @@ use time::OffsetDateTime;
 
 use super::{
     Rooms,
+    orphans::FirstObserved,
+    policy::{RECREATED_PER_SECOND, SUSPICIOUS},
     store::{
         self, events,
         marks::{self, Listing, Missing},
-        participants,
     },
 };
 use crate::{
-    error::Error,
+    error::{Error, done, first_failure},
     livekit::{LiveKitError, listing::Summary},
-    signed, stale, webhook,
 };
-
-/// More missing rooms than this, and than a fifth of those observed lately, are acted upon only after a second list.
-const SUSPICIOUS: usize = 10;
-/// CreateRoom calls a second, after LiveKit lost many rooms.
-const RECREATED_PER_SECOND: i32 = 50;
-const RETENTION_BATCH: i64 = 5_000;
 
 /// What a pass remembers for the next one. It may be lost: a restart begins without it.
 #[derive(Debug, Default)]
@@ -34,8 +28,7 @@ pub struct Memory {
     pass_number: i32,
     /// Rooms that a suspicious listing lacked.
     suspects: HashSet<RoomId>,
-    pub(crate) strays: crate::rooms::orphans::FirstObserved,
-    pub(crate) recordings: crate::recordings::watch::Missing,
+    pub(super) strays: FirstObserved,
 }
 
 /// The part of LiveKit's list that a pass keeps.
@@ -46,33 +39,9 @@ pub(crate) struct Overview {
 }
 
 impl Rooms {
-    /// Runs one whole pass: marks what is due, drains all marks, removes strays and old events. A step that fails stops
-    /// only the steps that depend on it.
-    pub async fn pass(&self) -> Result<(), Error> {
-        let checked = self.check_deployment().await;
-        let live = self.live_pass().await;
-        let recorded = self.reopen_and_record().await;
-        let swept = self.sweep(checked.is_ok()).await;
-        // Marks are drained even if LiveKit could not be listed or cleaned up.
-        let drained = self.drain().await.map(drop);
-        let closed = self.close_due().await;
-        let counted = self.count_to_close().await;
-        let left = done(participants::set_left_with_room(&self.pool).await);
-        let ghosts = done(stale::store::rooms::forget_ghosts(&self.pool).await);
-        let streamed = self.stream_nests().await;
-        let released = self.release_held().await;
-        let announced = self.announce_ends().await;
-        let old = done(webhook::store::delete_old_events(&self.pool, self.events_keep, RETENTION_BATCH).await);
-        let forgotten = signed::forget_proofs(&self.pool).await;
-        first_failure([
-            checked, live, recorded, swept, drained, closed, counted, left, ghosts, streamed, released,
-            announced, old, forgotten,
-        ])
-    }
-
     /// Writes intents for open owners without a room (a booking whose CreateRoom was never called), and marks ended
     /// rooms whose owner is open again.
-    async fn reopen_and_record(&self) -> Result<(), Error> {
+    pub(crate) async fn reopen_and_record(&self) -> Result<(), Error> {
         let lacking = store::owners::list_owners_without_room(&self.pool, 500).await?;
         let (ended, absent): (Vec<_>, Vec<_>) = lacking.into_iter().partition(|(_, room)| room.is_some());
         let absent: Vec<Owner> = absent.into_iter().map(|(owner, _)| owner).collect();
@@ -90,7 +59,7 @@ impl Rooms {
 
     /// Lists LiveKit once, marks every room that is due, and removes strays if that is allowed. Does nothing while
     /// another replica does it.
-    async fn sweep(&self, may_clean: bool) -> Result<(), Error> {
+    pub(crate) async fn sweep(&self, may_clean: bool) -> Result<(), Error> {
         let mut lock = chassis::db::begin(&self.pool).await?;
         // An advisory lock until commit: one replica sweeps at a time, and the others skip.
         if !marks::try_pass_lock(&mut *lock).await? {
@@ -163,7 +132,7 @@ impl Rooms {
         let missing_before = std::mem::take(&mut memory.suspects);
         memory.suspects = missing.iter().map(|room| room.id).collect();
         if missing_before.is_empty() {
-            let (nudge, lifecycle) = (self.pass_nudge.clone(), self.lifecycle.clone());
+            let (nudge, lifecycle) = (self.nudges.pass.clone(), self.lifecycle.clone());
             lifecycle.spawn("second look", async move {
                 tokio::time::sleep(Duration::from_secs(5)).await;
                 nudge.now();
@@ -175,18 +144,4 @@ impl Rooms {
             .map(|room| room.id)
             .collect()
     }
-}
-
-fn done<T>(outcome: sqlx::Result<T>) -> Result<(), Error> {
-    Ok(outcome.map(drop)?)
-}
-
-/// Returns the first failure of independent steps, and logs the others.
-pub(crate) fn first_failure(outcomes: impl IntoIterator<Item = Result<(), Error>>) -> Result<(), Error> {
-    let mut failures = outcomes.into_iter().filter_map(Result::err);
-    let first = failures.next();
-    for error in failures {
-        tracing::warn!(%error, "another step of the pass failed");
-    }
-    first.map_or(Ok(()), Err)
 }

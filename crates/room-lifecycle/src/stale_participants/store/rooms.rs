@@ -5,23 +5,11 @@ use domain::RoomId;
 use sqlx::{PgExecutor, Result};
 use time::OffsetDateTime;
 
-use crate::stale::decide::{APART, REPLACED_AFTER};
-
-/// Lists the participant SIDs of a room's stale participants.
-pub async fn list_sids(db: impl PgExecutor<'_>, room: RoomId) -> Result<Vec<String>> {
-    sqlx::query_scalar!(
-        r#"select participant_sid as "sid!" from livekit_participants
-           where room_id = $1 and ghost_since is not null and participant_sid is not null"#,
-        room.0
-    )
-    .fetch_all(db)
-    .statement("SELECT list_sids")
-    .await
-}
+use crate::stale_participants::decide::{APART, REPLACED_AFTER};
 
 /// Lists active rooms with stale participants and without joined ones. Each stale participant was silent 60 s ago, and
 /// not all of them were probed just now.
-pub async fn list_rooms_of_ghosts(db: impl PgExecutor<'_>, limit: i64) -> Result<Vec<RoomId>> {
+pub async fn list_stale_rooms(db: impl PgExecutor<'_>, limit: i64) -> Result<Vec<RoomId>> {
     sqlx::query_scalar!(
         r#"select p.room_id as "room!: RoomId"
            from livekit_participants p
@@ -77,7 +65,7 @@ pub async fn has_new_participant(
 }
 
 /// Clears stale participants that LiveKit cannot list any more: their room has ended, or has another generation.
-pub async fn forget_ghosts(db: impl PgExecutor<'_>) -> Result<u64> {
+pub async fn forget_stale(db: impl PgExecutor<'_>) -> Result<u64> {
     let done = sqlx::query!(
         "with gone as (
              select p.room_id, p.user_id

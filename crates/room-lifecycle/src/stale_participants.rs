@@ -1,66 +1,74 @@
-//! Finds ghosts and counts them as left: stale participants that LiveKit lists forever, because their node was killed
+//! Finds stale participants and counts them as left. LiveKit lists them forever, because their node was killed
 //! (docs/decisions/0022).
 //!
 //! One replica at a time probes the participants that have been quiet for longest. A probe is silent when LiveKit
 //! answers that no node has the participant. After the first silence, all participants without a sign of life since
-//! then are probed. A second silence, 10 s later, makes a ghost. Silence counts only if LiveKit creates a new room
-//! after it, and did so each time since the first one: while its Redis hangs, all participants are as silent as
-//! ghosts. A timeout proves nothing. [`decide`] makes the decisions.
+//! then are probed. A second silence, 10 s later, makes a stale participant. Silence counts only if LiveKit creates a new room
+//! after it, and did so each time since the first one: while its Redis hangs, all participants are silent. A timeout proves nothing. [`decide`] makes the decisions.
 
 pub mod decide;
 mod rooms;
 pub(crate) mod store;
 
-use domain::RoomId;
+use domain::{OwnerKind, RoomId};
 use futures::{StreamExt, stream};
-use livekit_protocol::ParticipantInfo;
 use uuid::Uuid;
 
 use self::{
     decide::{Due, MOST_PROBES, Participant, Silence, Turn},
-    store::{Answers, Ghost},
+    store::{Answers, Stale},
 };
 use crate::{
-    error::Error,
-    livekit::{RoomOptions, probe::ProbeAnswer},
-    rooms::{
-        Rooms,
-        store::{Record, events},
-    },
+    error::{Error, done},
+    kinds,
+    livekit::probe::ProbeAnswer,
+    rooms::{Rooms, store::events},
 };
 
-/// The timers of a probe room, in seconds, if it is not deleted. The clean-up of orphans is faster.
-const PROBE_ROOM_TIMEOUT: u32 = 30;
+/// The search for stale participants.
+#[derive(Clone, Debug)]
+pub struct StaleParticipants {
+    rooms: Rooms,
+    /// The id of this process: one replica at a time searches.
+    replica: Uuid,
+}
 
-impl Rooms {
+impl StaleParticipants {
+    pub fn new(rooms: Rooms) -> Self {
+        Self { rooms, replica: Uuid::new_v4() }
+    }
+
     /// Takes one turn, once a second: probes the participants that are due, and writes the answers. Does nothing while
     /// another replica has the turn, or while deletion is off, because then no probe room could be deleted.
     pub async fn probe_participants(&self) -> Result<(), Error> {
-        if !self.livekit.may_delete() {
+        if !self.rooms.livekit.may_delete() {
             return Ok(());
         }
-        let Some(turn) = store::take_turn(&self.pool, self.replica).await? else { return Ok(()) };
+        let Some(turn) = store::take_turn(&self.rooms.pool, self.replica).await? else { return Ok(()) };
         if turn.last.is_some_and(|last| last > turn.now) {
-            store::set_clock_back(&self.pool).await?;
+            store::set_clock_back(&self.rooms.pool).await?;
         }
         let turn = turn.settled();
         let mut due = self.list_due(&turn).await?;
         // LiveKit has to create a room between the first silences, which are written, and the second probes.
         let wanted = !due.suspects.is_empty() || !due.unheard.is_empty();
-        let before = if wanted { Some(self.can_create_rooms().await) } else { None };
+        let before = if wanted { Some(self.rooms.can_create_rooms().await) } else { None };
         if before == Some(false) {
             (due.suspects, due.unheard) = (Vec::new(), Vec::new());
         }
         let chosen = due.choose(turn.budget());
-        let turn = Turn { now: events::find_now(&self.pool).await?, ..turn };
+        let turn = Turn { now: events::find_now(&self.rooms.pool).await?, ..turn };
         let asked = self.probe_all(chosen).await;
         let is_silent = asked.iter().any(|(participant, answer)| decide::is_silence(participant, *answer));
-        let can_create_rooms =
-            if is_silent && before != Some(false) { Some(self.can_create_rooms().await) } else { before };
+        let can_create_rooms = if is_silent && before != Some(false) {
+            Some(self.rooms.can_create_rooms().await)
+        } else {
+            before
+        };
         self.conclude(&turn, &asked, Silence::between(before, can_create_rooms)).await?;
         self.update_watch(&turn, &asked, is_silent, can_create_rooms).await?;
         if can_create_rooms.is_none() && turn.may_replace() {
-            self.replace_rooms_of_ghosts(&turn).await?;
+            self.replace_stale_rooms(&turn).await?;
         }
         Ok(())
     }
@@ -70,26 +78,26 @@ impl Rooms {
         let budget = turn.budget();
         let limit = |probes: usize| i64::try_from(probes).unwrap_or(i64::MAX);
         let mut due = Due {
-            quiet: store::list_quiet(&self.pool).await?,
-            ghosts: store::list_ghosts(&self.pool, limit(budget.ghosts)).await?,
+            quiet: store::list_quiet(&self.rooms.pool).await?,
+            stale: store::list_stale(&self.rooms.pool, limit(budget.stale)).await?,
             ..Due::default()
         };
         if let Some(alarmed_at) = turn.alarmed_at {
-            due.suspects = store::list_suspects(&self.pool).await?;
-            due.unheard = store::list_unheard(&self.pool, alarmed_at, limit(budget.rooms)).await?;
+            due.suspects = store::list_suspects(&self.rooms.pool).await?;
+            due.unheard = store::list_unheard(&self.rooms.pool, alarmed_at, limit(budget.rooms)).await?;
         }
         Ok(due)
     }
 
     async fn probe_all(&self, participants: Vec<Participant>) -> Vec<(Participant, ProbeAnswer)> {
         let probes = stream::iter(participants.into_iter().map(|participant| async move {
-            let answer = self.livekit.probe(&participant.room_name, &participant.identity).await;
+            let answer = self.rooms.livekit.probe(&participant.room_name, &participant.identity).await;
             (participant, answer)
         }));
         probes.buffer_unordered(MOST_PROBES).collect().await
     }
 
-    /// Writes the answers of probes, and the ghosts that they prove.
+    /// Writes the answers of probes, and the stale participants that they prove.
     async fn conclude(
         &self,
         turn: &Turn,
@@ -100,14 +108,14 @@ impl Rooms {
             asked.iter().filter(|(participant, answer)| turn.is_second_silence(participant, *answer));
         let second: Vec<&Participant> = second.map(|(participant, _)| participant).collect();
         let found = if silence == Silence::Proves && !second.is_empty() {
-            store::set_ghosts(&self.pool, &second, turn.now).await?
+            store::set_stale(&self.rooms.pool, &second, turn.now).await?
         } else {
             Vec::new()
         };
         let found_them = |participant: &Participant| {
             found
                 .iter()
-                .any(|ghost| (ghost.room, &ghost.identity) == (participant.room, &participant.identity))
+                .any(|stale| (stale.room, &stale.identity) == (participant.room, &participant.identity))
         };
         let mut answers = Answers::default();
         for (participant, answer) in asked.iter().filter(|(participant, _)| !found_them(participant)) {
@@ -118,9 +126,9 @@ impl Rooms {
                 if void { ProbeAnswer::Unknown } else { *answer },
             );
         }
-        store::set_answers(&self.pool, &answers, turn.now).await?;
+        store::set_answers(&self.rooms.pool, &answers, turn.now).await?;
         if silence == Silence::Void {
-            store::clear_silences(&self.pool).await?;
+            store::clear_silences(&self.rooms.pool).await?;
         }
         self.release_seats(&second, &found).await
     }
@@ -135,23 +143,23 @@ impl Rooms {
     ) -> Result<(), Error> {
         let unheard = (is_silent && can_create_rooms == Some(false))
             || ((is_silent || turn.alarmed_at.is_some())
-                && store::is_any_unheard(&self.pool, turn.alarmed_at).await?);
+                && store::is_any_unheard(&self.rooms.pool, turn.alarmed_at).await?);
         let alarmed_at = turn.alarm(asked, unheard);
         if alarmed_at.is_some() && turn.alarmed_at.is_none() {
             tracing::warn!("no node of LiveKit had a participant; probing all quiet participants");
         }
         let answers: Vec<ProbeAnswer> = asked.iter().map(|(_, answer)| *answer).collect();
         let answering_since = turn.answering(can_create_rooms, &answers);
-        Ok(store::set_watch(&self.pool, self.replica, alarmed_at, answering_since).await?)
+        Ok(store::set_watch(&self.rooms.pool, self.replica, alarmed_at, answering_since).await?)
     }
 
-    /// Logs the new ghosts, and updates the seats of live sessions: ghosts count as left.
-    async fn release_seats(&self, participants: &[&Participant], found: &[Ghost]) -> Result<(), Error> {
-        for ghost in found {
+    /// Logs the new stale participants, and updates the seats of live sessions: they count as left.
+    async fn release_seats(&self, participants: &[&Participant], found: &[Stale]) -> Result<(), Error> {
+        for stale in found {
             metrics::counter!("greenroom_ghosts_total").increment(1);
             tracing::info!(
-                room.id = %ghost.room, participant.identity = ghost.identity, participant.sid = ghost.sid,
-                "counted a ghost as left"
+                room.id = %stale.room, participant.identity = stale.identity, participant.sid = stale.sid,
+                "counted a stale participant as left"
             );
         }
         let mut live: Vec<RoomId> = participants
@@ -161,47 +169,15 @@ impl Rooms {
             .collect();
         live.sort_unstable();
         live.dedup();
-        live.retain(|room| found.iter().any(|ghost| ghost.room == RoomId(room.0)));
+        live.retain(|room| found.iter().any(|stale| stale.room == RoomId(room.0)));
         for room in live {
-            self.project_presence(RoomId(room.0)).await?;
+            kinds::after_presence(&self.rooms, OwnerKind::LiveSession, room).await?;
         }
         Ok(())
     }
 
-    /// Whether LiveKit can create a room. Each attempt uses a new name: creating a known room again proves less.
-    async fn can_create_rooms(&self) -> bool {
-        let name = format!("{}{}", self.probe_room_prefix(), Uuid::new_v4());
-        let metadata = serde_json::json!({ "deployment": self.deployment }).to_string();
-        let options =
-            RoomOptions { name: name.clone(), metadata, max_participants: 1, timeout: PROBE_ROOM_TIMEOUT };
-        if let Err(error) = self.livekit.create_room(options).await {
-            tracing::warn!(%error, "creating a probe room failed; silences do not count now");
-            return false; // if it was created after all, the clean-up of orphans deletes it
-        }
-        self.delete_retired(&name).await;
-        true
-    }
-
-    fn probe_room_prefix(&self) -> String {
-        format!("greenroom-probe-{}-", self.deployment)
-    }
-
-    /// Whether a room on LiveKit was created only to test that LiveKit creates rooms.
-    pub(crate) fn is_probe_room(&self, name: &str) -> bool {
-        name.starts_with(&self.probe_room_prefix())
-    }
-
-    /// Removes ghosts from LiveKit's list: a call about a ghost fails after 3 s. Only for nests and rooms with a kick,
-    /// because only there are permissions corrected and participants removed.
-    pub(crate) async fn without_ghosts(
-        &self,
-        record: &Record,
-        mut listed: Vec<ParticipantInfo>,
-    ) -> Result<Vec<ParticipantInfo>, Error> {
-        if record.kind == domain::OwnerKind::Nest || record.watched_until.is_some() {
-            let ghosts = store::rooms::list_sids(&self.pool, record.id).await?;
-            listed.retain(|one| !ghosts.contains(&one.sid));
-        }
-        Ok(listed)
+    /// Forgets stale participants of rooms and stays that are over.
+    pub(crate) async fn forget(&self) -> Result<(), Error> {
+        done(store::rooms::forget_stale(&self.rooms.pool).await)
     }
 }
