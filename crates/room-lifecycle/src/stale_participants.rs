@@ -3,8 +3,9 @@
 //!
 //! One replica at a time probes the participants that have been quiet for longest. A probe is silent when LiveKit
 //! answers that no node has the participant. After the first silence, all participants without a sign of life since
-//! then are probed. A second silence, 10 s later, makes a stale participant. Silence counts only if LiveKit creates a new room
-//! after it, and did so each time since the first one: while its Redis hangs, all participants are silent. A timeout proves nothing. [`decide`] makes the decisions.
+//! then are probed. A second silence, 10 s later, makes the participant stale. Silence counts only if LiveKit creates a
+//! new room after it, and did so each time since the first one: while its Redis hangs, all participants are silent. A
+//! timeout proves nothing. [`decide`] makes the decisions.
 
 pub mod decide;
 mod rooms;

@@ -1,6 +1,6 @@
 //! Aligns LiveKit with the record of a nest: the permissions of its participants ([`crate::rooms::roles`]), and the
-//! metadata of its room. This runs after every check of a nest. So the next check corrects a change that did not reach LiveKit,
-//! or a reconnect with an old token.
+//! metadata of its room. This runs after every check of a nest. So the next check corrects a change that did not reach
+//! LiveKit, or a reconnect with an old token.
 
 use domain::NestId;
 use livekit_protocol::ParticipantInfo;

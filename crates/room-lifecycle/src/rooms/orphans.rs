@@ -4,9 +4,9 @@
 //! `livekit_room_names`. A room is ours if we recorded its name, or if its metadata has our deployment id. Other rooms
 //! are never changed.
 //!
-//! A room with a retired name is deleted, and so is a room that a search for stale participants created. A room with our id and an
-//! unknown name was created after the backup that the database was restored from. It is deleted only if it is empty and
-//! was observed twice, 30 s apart. A room with participants, or that could not be checked, is reported.
+//! A room with a retired name is deleted, and so is a room that a search for stale participants created. A room with
+//! our id and an unknown name was created after the backup that the database was restored from. It is deleted only if
+//! it is empty and was observed twice, 30 s apart. A room with participants, or that could not be checked, is reported.
 
 use std::{collections::HashMap, sync::PoisonError};
 

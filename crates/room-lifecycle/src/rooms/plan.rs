@@ -1,5 +1,5 @@
-//! Decides the next step for a room from its record and from what LiveKit lists. Pure: [`crate::rooms::reconcile`] applies the
-//! step. Every step can be applied twice. After a crash the next plan continues from the current state.
+//! Decides the next step for a room from its record and from what LiveKit lists. Pure: [`crate::rooms::reconcile`]
+//! applies the step. Every step can be applied twice. After a crash the next plan continues from the current state.
 
 use domain::RoomStatus;
 use livekit_protocol::Room;

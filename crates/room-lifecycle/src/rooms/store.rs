@@ -31,7 +31,8 @@ pub struct Record {
     pub confirmed_at: Option<OffsetDateTime>,
     pub closing_at: Option<OffsetDateTime>,
     pub watched_until: Option<OffsetDateTime>,
-    /// Since when LiveKit's list lacks the room or its participants although the room exists ([`crate::rooms::missing`]).
+    /// Since when LiveKit's list lacks the room or its participants although the room exists
+    /// ([`crate::rooms::missing`]).
     pub unlisted_since: Option<OffsetDateTime>,
     pub next_attempt_at: Option<OffsetDateTime>,
     pub occupied: bool,

@@ -14,7 +14,8 @@ pub const PROBES_PER_SECOND: i64 = 5;
 pub const ROOMS_PER_SECOND: i64 = 50;
 /// The most participants that one turn probes. Each may take 3 s on LiveKit; they are probed at the same time.
 pub const MOST_PROBES: usize = 512;
-/// Between the two probes that find a stale participant. A participant with a later sign of life or probe is not probed.
+/// Between the two probes that find a stale participant. A participant with a later sign of life or probe is not
+/// probed.
 pub const APART: Duration = Duration::seconds(10);
 /// Between two probes of a stale participant. An answered probe shows that it is not stale any more.
 pub const STALE_APART: Duration = Duration::seconds(15);
@@ -84,7 +85,7 @@ pub enum Silence {
     Void,
     /// LiveKit creates rooms: a silence counts as the first one.
     Counts,
-    /// LiveKit created rooms before and after the probes: a second silence makes a stale participant.
+    /// LiveKit created rooms before and after the probes: a second silence makes the participant stale.
     Proves,
 }
 
@@ -162,8 +163,8 @@ impl Turn {
         self.answering_since.is_some_and(|since| self.now - since >= REPLACED_AFTER)
     }
 
-    /// Whether this silence is the second one, at least 10 s after the first. It makes a stale participant if LiveKit created new
-    /// rooms meanwhile and no event arrived; the caller checks both.
+    /// Whether this silence is the second one, at least 10 s after the first. It makes the participant stale if LiveKit
+    /// created new rooms meanwhile and no event arrived; the caller checks both.
     #[must_use]
     pub fn is_second_silence(&self, participant: &Participant, answer: ProbeAnswer) -> bool {
         is_silence(participant, answer)

@@ -1,5 +1,5 @@
-//! Replaces rooms that contain only stale participants by their next generation: LiveKit never removes such participants
-//! from its list.
+//! Replaces rooms that contain only stale participants by their next generation: LiveKit never removes such
+//! participants from its list.
 
 use std::collections::BTreeSet;
 
