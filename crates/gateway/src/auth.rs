@@ -62,8 +62,8 @@ impl Auth {
         self.0.clock.now().unix_timestamp()
     }
 
-    /// Authenticates the bearer of a ticket or a link (`what`), within the rate limit. If `bearer` is None, the ticket or
-    /// link is not valid, and the refusal has the message `why`.
+    /// Authenticates the bearer of a ticket or a link (`what`), within the rate limit. If `bearer` is None, the ticket
+    /// or link is not valid, and the refusal has the message `why`.
     pub(crate) fn authenticate(
         &self,
         bearer: Option<Caller>,
@@ -83,7 +83,7 @@ impl Auth {
         if is_valid {
             return self.limits().limit_address(parts);
         }
-        let why = "The link is not good, or not any more; read the recording again.";
+        let why = "The link is not valid or has expired. Read the recording again to get a new one.";
         Err(self.refuse(parts, "link", Refusal::new(Reason::Unauthenticated, why)))
     }
 

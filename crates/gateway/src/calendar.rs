@@ -57,7 +57,7 @@ where
             bearer,
             parts,
             "link",
-            "The link is not good, or not any more; open the booking for a new one.",
+            "The link is not valid or was revoked. Open the booking to get a new one.",
         )?;
         Ok(Self { caller, link_version: Some(version) })
     }

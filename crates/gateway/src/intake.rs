@@ -1,8 +1,9 @@
 //! Limits of LiveKit's webhooks, whose bodies are read before their sender is authenticated.
 //!
 //! All webhooks in progress share a fixed number of slots, which bounds the memory of their bodies. One address may
-//! hold few slots while its bodies are read. Rejected webhooks count against the rate limit of their address; valid
-//! webhooks are not rate limited. A webhook without a slot is answered 503, and LiveKit sends it again.
+//! hold few slots while its bodies are read. A webhook that has a slot and fails, for whatever reason, counts
+//! against the rate limit of its address; the others are not rate limited. A webhook without a slot is answered 503,
+//! and LiveKit sends it again.
 
 use std::{
     net::IpAddr,
@@ -32,7 +33,7 @@ pub(crate) struct Intake {
 }
 
 impl Intake {
-    /// `rate` limits the rejected webhooks of one address.
+    /// `rate` limits the failed webhooks of one address.
     pub(crate) fn new(rate: Rate) -> Self {
         Self {
             slots: Semaphore::new(SLOTS),
@@ -48,7 +49,7 @@ impl Intake {
         Ok((slot, self.reading.take(address).ok_or_else(no_slot)?))
     }
 
-    /// Counts a rejected webhook of this address.
+    /// Counts a failed webhook of this address.
     pub(crate) fn failed(&self, address: IpAddr) {
         let _ = self.failed.take(address, Instant::now()); // without a token `begin` refuses the next webhook
     }

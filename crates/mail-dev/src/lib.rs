@@ -1,7 +1,7 @@
 //! A mail server that delivers nothing: it keeps the e-mails that it receives and shows them.
 //!
-//! `greenroom up` and tests send to it over SMTP, as to a real server. Everything has a limit: connections, lines, the size
-//! of e-mails, and how many are kept. A test can make it refuse, hang, or accept an e-mail without an answer.
+//! `greenroom up` and tests send to it over SMTP, as to a real server. Everything has a limit: connections, lines, the
+//! size of e-mails, and how many are kept. A test can make it refuse, hang, or accept an e-mail without an answer.
 
 mod inbox;
 mod session;

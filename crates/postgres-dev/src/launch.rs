@@ -93,13 +93,14 @@ impl Running {
 }
 
 impl Drop for Running {
-    /// Stops the server. SIGINT is Postgres' fast stop: it ends sessions and keeps committed data. SIGQUIT is the last resort.
+    /// Stops the server. SIGINT is Postgres' fast stop: it ends sessions and keeps committed data. SIGQUIT is the
+    /// last resort.
     fn drop(&mut self) {
         for signal in [Signal::INT, Signal::QUIT] {
             if !matches!(self.ended.try_recv(), Err(mpsc::TryRecvError::Empty)) {
                 return;
             }
-            let _ = kill_process(self.pid, signal); // fails only when the process has ended, which the wait below notices
+            let _ = kill_process(self.pid, signal); // fails only when the process has ended: the wait below sees it
             if self.ended.recv_timeout(STOP_BUDGET).is_ok() {
                 return;
             }
@@ -166,8 +167,8 @@ fn stop_other_server(data: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Whether this process is the server of `data`. On Linux: whether its working directory is the data directory. On other
-/// systems: whether it runs.
+/// Whether this process is the server of `data`. On Linux: whether its working directory is the data directory. On
+/// other systems: whether it runs.
 fn is_server_of(pid: Pid, data: &Path) -> bool {
     if cfg!(target_os = "linux") {
         fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd == data)

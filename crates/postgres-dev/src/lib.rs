@@ -1,9 +1,9 @@
 //! The development Postgres: a private server for `greenroom up`, and a throw-away server for tests and benchmarks
 //! (`with-postgres`, this crate's program).
 //!
-//! It uses installed binaries, or else a pinned npm package. The server listens on a free loopback port with a generated
-//! password, and ends with this process, however this process ends. This is a separate crate without checked queries: it
-//! must build while `.sqlx` is out of date, because it is needed to refresh `.sqlx`.
+//! It uses installed binaries, or else a pinned npm package. The server listens on a free loopback port with a
+//! generated password, and ends with this process, however this process ends. This is a separate crate without checked
+//! queries: it must build while `.sqlx` is out of date, because it is needed to refresh `.sqlx`.
 
 mod account;
 mod binaries;
@@ -44,7 +44,8 @@ pub struct Postgres {
 }
 
 impl Postgres {
-    /// Starts the server with its files in `<data_dir>/postgres`; creates them when there are none. Blocks until it is ready.
+    /// Starts the server with its files in `<data_dir>/postgres`; creates them when there are none. Blocks until it is
+    /// ready.
     pub fn kept(data_dir: &Path) -> anyhow::Result<Self> {
         let account = Account::for_server()?;
         let home = reachable(data_dir, account.as_ref())?.join("postgres");
@@ -98,8 +99,8 @@ impl Postgres {
     }
 }
 
-/// Lets the account that runs the server pass through directories that were just created. Does nothing when this process
-/// runs the server under its own account.
+/// Lets the account that runs the server pass through directories that were just created. Does nothing when this
+/// process runs the server under its own account.
 pub fn allow_traversal(made: &[&Path]) -> anyhow::Result<()> {
     let Some(account) = Account::for_server()? else { return Ok(()) };
     for dir in made {
@@ -119,8 +120,8 @@ pub fn remove(data_dir: &Path) -> anyhow::Result<()> {
     }
 }
 
-/// Returns `data_dir`, or a directory in /var/tmp when the account that runs the server cannot enter `data_dir` (a checkout
-/// below /root).
+/// Returns `data_dir`, or a directory in /var/tmp when the account that runs the server cannot enter `data_dir` (a
+/// checkout below /root).
 fn reachable(data_dir: &Path, account: Option<&Account>) -> anyhow::Result<PathBuf> {
     fs::create_dir_all(data_dir).with_context(|| format!("{} cannot be created", data_dir.display()))?;
     let data_dir = data_dir.canonicalize()?;

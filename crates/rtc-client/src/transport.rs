@@ -109,8 +109,8 @@ impl Transport {
         Ok(())
     }
 
-    /// Accepts an offer and returns the answer. As SDKs do, the client sends nothing on this connection: sections that the
-    /// server offers in both directions are answered with one direction.
+    /// Accepts an offer and returns the answer. As SDKs do, the client sends nothing on this connection: sections that
+    /// the server offers in both directions are answered with one direction.
     pub fn accept_offer(&mut self, sdp: &str) -> Result<String, Error> {
         let offer = SdpOffer::from_sdp_string(sdp).map_err(|error| Error::Media(error.to_string()))?;
         let answer = self.rtc.sdp_api().accept_offer(offer)?.to_sdp_string();

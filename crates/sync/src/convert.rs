@@ -13,7 +13,7 @@ use crate::{
     viewer::{Viewer, names},
 };
 
-/// The size of a page in bytes. Rows that do not fit are on the next page.
+/// The largest size of a page in bytes. Rows that do not fit are on the next page.
 const MAX_PAGE_BYTES: usize = MESSAGE_LIMIT / 2;
 
 /// Returns a page of rows that were read with one more than `limit`. The page is shorter if legacy clients wrote long

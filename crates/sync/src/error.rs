@@ -29,9 +29,9 @@ impl From<Error> for Refusal {
         match error {
             Error::Request(refusal) => refusal,
             Error::TooSlow => {
-                retry("The changes came faster than they were read; come again with the last version.")
+                retry("The changes came faster than they were read; reconnect with the last version.")
             }
-            Error::Stopping => retry("The service stops; come again with the last version."),
+            Error::Stopping => retry("The service is stopping; reconnect with the last version."),
             Error::Database(error) => db::refusal(&error),
         }
     }

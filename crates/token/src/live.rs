@@ -14,7 +14,8 @@ use crate::{
     store::LiveJoin,
 };
 
-/// The token lifetime after the planned end. The session continues until the last participant leaves.
+/// The shortest lifetime of a token. It applies shortly before and after the planned end: the session continues until
+/// the last participant leaves.
 const OVERTIME_TTL: Duration = Duration::minutes(5);
 
 impl JoinRow for LiveJoin {

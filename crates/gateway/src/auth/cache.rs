@@ -14,7 +14,7 @@ use proto::types::v1::Caller;
 
 /// Entries of one generation.
 const GENERATION: usize = 5_000;
-/// Bytes of a caller that is cached.
+/// The most bytes of a caller that is cached.
 const LARGEST: usize = 4 * 1024;
 const KEPT_FOR: Duration = Duration::from_mins(1);
 

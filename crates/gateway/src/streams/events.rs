@@ -281,7 +281,8 @@ impl Listener {
     }
 }
 
-/// The times of pings: one per heartbeat, and several at once after the reader has closed its half of the connection.
+/// The times of pings: one per heartbeat, and a few at short intervals after the reader has closed its half of the
+/// connection.
 struct Pings {
     heartbeat: Duration,
     interval: Interval,

@@ -38,7 +38,7 @@ use crate::error::Rejection;
 const LAG_LIMIT: usize = 1_024;
 /// How long a new listener waits for sync.
 const JOIN_TIMEOUT: Duration = Duration::from_secs(3);
-/// The pause before the first reconnection; it doubles with each failure.
+/// The pause before the first reconnection; it doubles with each failure, up to 3 s.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
 #[derive(Clone)]
@@ -173,7 +173,7 @@ impl Feed {
                 None => None,
             };
             if let Some(change) = change {
-                let _ = channel.changes.send(change); // without listeners, the next idle check ends
+                let _ = channel.changes.send(change); // without listeners, the next idle check ends the feed
                 tokio::task::yield_now().await; // lets listeners read first: a burst would leave them all behind
             }
         }

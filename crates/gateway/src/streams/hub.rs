@@ -17,7 +17,7 @@ use crate::{config::StreamsConfig, connections::CONNECTIONS};
 const LISTENERS: usize = CONNECTIONS as usize / 4 * 3;
 /// Listeners whose missed rows are being read at once.
 const CATCHING_UP: usize = 64;
-/// Bytes of missed rows that wait for all listeners together.
+/// Bytes of missed rows that wait to be sent, of all listeners together.
 pub(crate) const MISSED_BYTES: usize = 8 * 1024 * 1024;
 
 /// It is cloned for each request, which costs one reference count.

@@ -50,7 +50,7 @@ where
         if let Some(ticket) = ticket.filter(|_| !parts.headers.contains_key(header::AUTHORIZATION)) {
             let auth = Auth::from_ref(state);
             let bearer = Streams::from_ref(state).tickets().verify(&ticket, auth.now());
-            let why = "The ticket is not good, or not any more; ask for a new one.";
+            let why = "The ticket is not valid or has expired. Ask for a new one.";
             auth.authenticate(bearer, parts, "ticket", why).map(|caller| Self(Some(caller)))
         } else {
             let ListingReader(caller) = ListingReader::from_request_parts(parts, state).await?;

@@ -78,7 +78,7 @@ async fn first_nest_token_joins_and_the_next_is_one_call() {
     assert_eq!(join().await.0, 200);
     assert_eq!(calls().len(), 4);
     gateway.fake.set(Behaviour::Refuse(Refusal::new(Reason::NotParticipant, "Why not.")));
-    assert_eq!(join().await.0, 403, "it is retried once only");
+    assert_eq!(join().await.0, 403, "the join is tried once");
     assert_eq!(calls().len(), 6);
 }
 

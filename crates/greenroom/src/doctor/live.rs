@@ -20,7 +20,7 @@ async fn stuck(pool: &PgPool) -> Result<&'static str, Failure> {
     match count_stuck(pool).await.map_err(|error| failed(&error))? {
         0 => Ok("No live room is stuck"),
         stuck => Err(Failure::new(
-            format!("{stuck} live rooms say that something is on, and nothing is"),
+            format!("{stuck} live rooms have the status of an open session, and no session is open"),
             "room-lifecycle repairs them within 10 s; if it does not run, `greenroom repair live-rooms`",
         )),
     }

@@ -60,7 +60,10 @@ async fn refused_join_names_its_reason(_: PgPoolOptions, connect: PgConnectOptio
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn kicked_guest_gets_no_token_and_an_old_one_is_removed(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn kicked_guest_gets_no_token_and_is_removed_with_an_old_one(
+    _: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
     let mut world = World::new(&connect).await;
     let replica = world.replica().await;
     let id = replica.book("una", "gus", 1).await;
@@ -84,7 +87,7 @@ async fn kicked_guest_gets_no_token_and_an_old_one_is_removed(_: PgPoolOptions, 
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn attendance_moves_the_booking_on(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn attendance_sets_the_booking_in_progress(_: PgPoolOptions, connect: PgConnectOptions) {
     let mut world = World::new(&connect).await;
     let replica = world.replica().await;
     let id = replica.book("una", "gus", 1).await;

@@ -28,7 +28,7 @@ pub enum RecordingError {
     NoFile,
     #[error("the recording was stopped before")]
     Stopped,
-    /// Also for a nest that does not exist: only admins may learn which nests exist.
+    /// Also for a nest that does not exist: callers who are not admins get the same answer.
     #[error("the caller is not an admin of the nest")]
     NotAdmin,
     #[error("the nest is over")]

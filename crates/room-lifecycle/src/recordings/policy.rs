@@ -7,7 +7,8 @@ use time::Duration;
 pub(crate) const LOST_START_TIMEOUT: Duration = Duration::seconds(50);
 /// How long a recorder may take to begin.
 pub(crate) const RECORDER_START_TIMEOUT: Duration = Duration::seconds(60);
-/// How long a recorder may take to stop. One that is `ending` may still upload, and is probed after this time.
+/// How long a recorder may take to stop. One that is `ending` may still upload: it is asked to stop again, and counts
+/// as dead only if it does not answer.
 pub(crate) const RECORDER_STOP_TIMEOUT: Duration = Duration::seconds(60);
 /// How long after LiveKit reported the recording complete its file may appear in the output.
 pub(crate) const FILE_TIMEOUT: Duration = Duration::seconds(60);

@@ -149,7 +149,7 @@ impl Recordings {
         }
     }
 
-    /// Whether the recorder has died. Its recording stays active on LiveKit for ever, but the recorder is not in the
+    /// Whether the recorder has died. Its recording stays active on LiveKit forever, but the recorder is not in the
     /// room.
     async fn is_abandoned(&self, open: &Open, info: &EgressInfo, at: OffsetDateTime) -> bool {
         if info.status() != EgressStatus::EgressActive {

@@ -1,7 +1,7 @@
 use super::*;
 
 /// A listed room in which LiveKit counts one participant more than it lists.
-fn fetch_limit() -> Check {
+fn counts_one_more() -> Check {
     Check { listed: 1, counted: 2, ..Check::default() }
 }
 
@@ -11,30 +11,30 @@ fn lacking(joined: i64, lasting: i64, left: i64) -> Lacking {
 
 #[test]
 fn unknown_participants_in_the_count_prove_nothing() {
-    assert!(!fetch_limit().lacks_participants());
-    assert!(!fetch_limit().is_partial());
+    assert!(!counts_one_more().lacks_participants());
+    assert!(!counts_one_more().is_partial());
 }
 
 #[test]
 fn joined_participant_who_is_counted_and_not_listed_is_lacking() {
-    let check = Check { lacking: lacking(1, 1, 0), ..fetch_limit() };
+    let check = Check { lacking: lacking(1, 1, 0), ..counts_one_more() };
     assert!(check.lacks_participants() && check.is_partial());
     assert_eq!(check.confirm_after(), CONFIRM_COUNT_AFTER);
 }
 
 #[test]
 fn second_check_has_to_lack_the_same_participant() {
-    let another = Check { lacking: lacking(1, 0, 0), ..fetch_limit() };
+    let another = Check { lacking: lacking(1, 0, 0), ..counts_one_more() };
     assert!(!another.lacks_participants());
     assert!(another.is_partial(), "the participant has not left either");
 }
 
 #[test]
 fn departure_explains_the_count_while_a_removal_is_pending() {
-    let pending = Check { removal: true, ..fetch_limit() };
+    let pending = Check { removal: true, ..counts_one_more() };
     assert!(pending.lacks_participants());
     assert_eq!(pending.confirm_after(), CONFIRM_AFTER);
-    let departed = Check { lacking: lacking(0, 0, 1), removal: true, ..fetch_limit() };
+    let departed = Check { lacking: lacking(0, 0, 1), removal: true, ..counts_one_more() };
     assert!(!departed.lacks_participants());
     let both = Check { counted: 3, ..departed };
     assert!(both.lacks_participants());
@@ -42,7 +42,7 @@ fn departure_explains_the_count_while_a_removal_is_pending() {
 
 #[test]
 fn equal_counts_keep_the_room() {
-    let listed = Check { listed: 2, lacking: lacking(1, 1, 0), removal: true, ..fetch_limit() };
+    let listed = Check { listed: 2, lacking: lacking(1, 1, 0), removal: true, ..counts_one_more() };
     assert!(!listed.lacks_participants() && !listed.is_partial());
 }
 

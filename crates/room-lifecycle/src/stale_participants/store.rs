@@ -105,8 +105,8 @@ macro_rules! participants {
     };
 }
 
-/// Lists joined participants that were neither probed nor heard of lately, the longest first. (The limit is a literal:
-/// for a parameter the planner assumes a tenth of all rows.)
+/// Lists joined participants without a recent probe or sign of life, the quietest first. (The limit is a literal: for a
+/// parameter the planner assumes a tenth of all rows.)
 pub async fn list_quiet(db: impl PgExecutor<'_>) -> Result<Vec<Participant>> {
     participants!(
         "",

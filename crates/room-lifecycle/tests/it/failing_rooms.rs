@@ -42,7 +42,7 @@ async fn failed_removal_leaves_others_in_the_room(_: PgPoolOptions, connect: PgC
     assert!(!world.is_connected(&record, &booking.guest));
 }
 
-/// A crash ends stays without an event. Such a stay must not remove connected participants 30 s later.
+/// A crash ends stays without an event. Such a stay must not replace a room with connected participants 30 s later.
 async fn crashed_stay(connect: PgConnectOptions, is_removed: bool) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;

@@ -163,7 +163,7 @@ async fn start_by_the_host_ignores_the_planned_time(_: PgPoolOptions, connect: P
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn idempotency_key_creates_one_session_for_ever(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn idempotency_key_creates_one_session(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     let host = world.host().await;

@@ -233,7 +233,7 @@ async fn lost_nest_room_is_recreated_only_when_needed(_: PgPoolOptions, connect:
 
 /// Otherwise the rooms that are needed would wait for a second check.
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn empty_ended_nests_are_no_mass_loss(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn empty_ended_nests_are_not_a_mass_loss(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     for number in 1..=12 {

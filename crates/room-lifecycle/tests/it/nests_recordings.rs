@@ -1,4 +1,5 @@
-//! Recordings of nests: only for admins, with signed requests that take effect once, and visible to all clients.
+//! Recordings of nests: admins control them with signed requests that take effect once, and all clients see that a nest
+//! is recorded.
 
 use chassis::status::Reason;
 use domain::{NestId, NestRole, RecordingStatus};

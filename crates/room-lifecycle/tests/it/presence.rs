@@ -116,7 +116,7 @@ async fn late_left_event_of_an_old_sid_is_ignored(_: PgPoolOptions, connect: PgC
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn recorders_are_no_participants(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn recorders_are_not_participants(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     let (booking, record) = world.open_room(&rooms).await;

@@ -41,7 +41,7 @@ async fn stale_room_is_kept_when_a_participant_joins(_: PgPoolOptions, connect: 
     world.watch_seconds(&rooms, 70).await;
     world.server().restart();
     world.watch_seconds(&rooms, 59).await;
-    // During the last probes the list before them lacks the newcomer, and the webhook is late.
+    // The newcomer joins during the last probes: the list before them lacks the newcomer, and the webhook is late.
     world.join(&meeting.record.room_name, "newcomer");
     for _ in 0..20 {
         let fault = Fault::OmitParticipant("newcomer".to_owned());

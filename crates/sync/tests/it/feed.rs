@@ -135,7 +135,7 @@ async fn slow_follower_is_dropped_and_delays_no_other(options: PgPoolOptions, co
         }
     };
     assert_eq!(status.code(), Code::Unavailable);
-    assert!(status.message().contains("come again"), "{status}");
+    assert!(status.message().contains("reconnect"), "{status}");
     world.sql("update live_rooms set description = 'new' where title = 'Room 9'").await;
     assert_eq!(next_row(&mut fast).await.title, "Room 9");
 }

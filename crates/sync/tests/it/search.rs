@@ -131,7 +131,7 @@ async fn search_text_follows_every_writer(options: PgPoolOptions, connect: PgCon
             .unwrap()
     };
     assert_eq!(text().await, "room 1\n\n");
-    world.sql("update community_live_streams set title = 'By ClockHandle', tags = '{One,NULL,Two}'").await;
+    world.sql("update community_live_streams set title = 'By Hand', tags = '{One,NULL,Two}'").await;
     assert_eq!(text().await, "by hand\n\none two");
     sync::drain(&world.pool).await.unwrap();
     assert_eq!(text().await, "room 1\n\n", "sync restored the title");

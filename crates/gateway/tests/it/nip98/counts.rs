@@ -30,7 +30,7 @@ async fn wrong_body_counts_against_the_address_and_not_the_key() {
 }
 
 #[tokio::test]
-async fn signatures_count_against_the_key_or_if_wrong_the_address() {
+async fn valid_signatures_count_against_the_key_others_the_address() {
     let gateway = Gateway::with(checked(HttpArgs {
         api_url: Some(BASE.into()),
         rate_limit_user: Some("1/3".into()),

@@ -43,7 +43,7 @@ pub enum Act {
     Reject(usize),
     AdmitAll,
     Moderate(Moderation, usize),
-    ClockHandle(bool),
+    Hand(bool),
     State,
     Streams,
     /// Joins LiveKit with a token that was issued before, perhaps in a second tab.
@@ -145,7 +145,7 @@ impl Stage {
             23 => (anybody, Act::Streams),
             24..=27 => (anybody, Act::Enter),
             30..=38 => (host, self.plan_moderation(dice, room)),
-            39 => (anybody, Act::ClockHandle(!dice.one_in(3))),
+            39 => (anybody, Act::Hand(!dice.one_in(3))),
             40..=41 => (anybody, Act::Publish),
             _ => (anybody, Act::Exit),
         };
@@ -206,7 +206,7 @@ impl Stage {
             Act::Reject(target) => post("reject", json!({"user_id": self.users[*target]})),
             Act::AdmitAll => post("admit-all", json!({})),
             Act::Moderate(moderation, target) => moderation.request(&room, &self.users[*target]),
-            Act::ClockHandle(raised) => post("hand", json!({"raised": raised})),
+            Act::Hand(raised) => post("hand", json!({"raised": raised})),
             Act::State => (Method::GET, format!("{room}/state"), None),
             Act::Streams => (Method::GET, "/api/v1/live/streams?limit=10".to_owned(), None),
             Act::Enter | Act::Exit | Act::Publish => return None,

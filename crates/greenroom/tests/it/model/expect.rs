@@ -142,7 +142,7 @@ impl Question<'_> {
                 [fine, idle].into_iter().chain(refused).chain(self.exclusions()).collect()
             }
             Act::Moderate(moderation, target) => self.moderated(*moderation, *target),
-            Act::ClockHandle(_) => vec![fine, idle, NO_SEAT],
+            Act::Hand(_) => vec![fine, idle, NO_SEAT],
             Act::Enter | Act::Exit | Act::Publish => Vec::new(),
         }
     }
@@ -186,16 +186,15 @@ impl Question<'_> {
             (_, On::Unknown) => None,
             (Act::GoLive { starts, .. }, _) => self.go_live(*starts),
             (Act::Verb("cancel"), On::Open { status: Live, .. }) => Some((409, "MEETING_STARTED")),
-            (
-                Act::Verb("start" | "open-lobby" | "host-present" | "host-absent") | Act::ClockHandle(_),
-                On::Idle,
-            ) => NOT_ACTIVE,
+            (Act::Verb("start" | "open-lobby" | "host-present" | "host-absent") | Act::Hand(_), On::Idle) => {
+                NOT_ACTIVE
+            }
             (Act::Seat("join") | Act::Token { .. } | Act::Admit(_) | Act::Reject(_) | Act::AdmitAll, _)
                 if is_closed =>
             {
                 NOT_ACTIVE
             }
-            (Act::ClockHandle(_), _) if is_closed || self.exclusion().is_some() => Some(NO_SEAT),
+            (Act::Hand(_), _) if is_closed || self.exclusion().is_some() => Some(NO_SEAT),
             (Act::Moderate(moderation, target), _) => {
                 self.expected_moderation(*moderation, *target, is_closed)
             }

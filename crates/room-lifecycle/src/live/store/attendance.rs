@@ -9,7 +9,7 @@ use sqlx::{PgExecutor, Result};
 use crate::live::policy::{DISCONNECT_HOLD, LEAVE_GRACE};
 
 /// `$rest` over two CTEs. `room` is the live session of one of our rooms on LiveKit. `changes` are those of its
-/// admitted seats that differ from what LiveKit shows, or whose users have no record that LiveKit could update.
+/// admitted seats that differ from what LiveKit shows, or whose users have no participant record yet.
 ///
 /// A participant that the last check missed does not get a seat back. A seat that was released, not given up, is taken
 /// again as soon as its user is observed. This never holds for users who are kicked or banned (`is_out`).

@@ -39,8 +39,8 @@ pub async fn list_participants(
     .await
 }
 
-/// Sets a participant's role, and marks the room. With `watch` the room is watched as long, because tokens with more
-/// rights are still valid.
+/// Sets a participant's role, and marks the room. With `watch` the room is watched for that time, because tokens
+/// with more rights are still valid.
 pub async fn set_role(
     db: impl PgExecutor<'_>,
     nest: NestId,

@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 
 use super::Record;
 
-/// Claims names that are due for 15 s. If the replica dies, the claim expires. Rows of names that a record uses again
+/// Claims due names for 15 s. If the replica dies, the claim expires. Rows of names that a record uses again
 /// are dropped (the record was deleted by hand and inserted again): such a room is never deleted (decisions/0005).
 pub async fn claim(db: impl PgExecutor<'_>, limit: i64) -> Result<Vec<String>> {
     sqlx::query_scalar!(
@@ -63,12 +63,12 @@ pub async fn count(db: impl PgExecutor<'_>) -> Result<i64> {
 }
 
 /// Records that LiveKit's list lacks the room or its participants although the room exists. Returns since when, and
-/// marks the room for a check `apart` later. A time more than a minute ago is replaced. `None`: the record changed
+/// marks the room for a check `confirm_after` later. A time more than a minute ago is replaced. `None`: the record changed
 /// since it was read.
 pub async fn set_unlisted(
     db: impl PgExecutor<'_>,
     record: &Record,
-    apart: time::Duration,
+    confirm_after: time::Duration,
 ) -> Result<Option<OffsetDateTime>> {
     sqlx::query_scalar!(
         r#"with unlisted as (
@@ -84,7 +84,7 @@ pub async fn set_unlisted(
         record.id.0,
         record.generation,
         record.now,
-        apart.as_seconds_f64()
+        confirm_after.as_seconds_f64()
     )
     .fetch_optional(db)
     .statement("UPDATE set_unlisted")
