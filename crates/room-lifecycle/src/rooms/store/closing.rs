@@ -63,8 +63,8 @@ pub async fn count(db: impl PgExecutor<'_>) -> Result<i64> {
 }
 
 /// Records that LiveKit's list lacks the room or its participants although the room exists. Returns since when, and
-/// marks the room for a check `confirm_after` later. A time more than a minute ago is replaced. `None`: the record changed
-/// since it was read.
+/// marks the room for a check `confirm_after` later. A time more than a minute ago is replaced. `None`: the record
+/// changed since it was read.
 pub async fn set_unlisted(
     db: impl PgExecutor<'_>,
     record: &Record,

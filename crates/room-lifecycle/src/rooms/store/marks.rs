@@ -147,7 +147,8 @@ pub async fn insert_marks(db: impl PgExecutor<'_>, rooms: &[RoomId], per_second:
 
 /// Marks every open room that is due. The reasons: its owner is closed, it waits to be created, LiveKit shows another
 /// SID, it has participants (by LiveKit's count or ours), it is watched, its timers are too short, or it is its turn
-/// (each pass takes 1 room in 30). Active rooms that the listing lacks are left out: [`crate::rooms::sweep`] decides on them.
+/// (each pass takes 1 room in 30). Active rooms that the listing lacks are left out: [`crate::rooms::sweep`] decides on
+/// them.
 pub async fn insert_due_marks(
     db: impl PgExecutor<'_>,
     listing: &Listing,
