@@ -15,7 +15,7 @@ use anyhow::{Context, Result, anyhow};
 use chassis::lifecycle::Lifecycle;
 use clap::Parser;
 use domain::{Owner, SessionId};
-use room_lifecycle::Rooms;
+use room_lifecycle::RoomLifecycle;
 use serde::{Deserialize, Serialize};
 use tokio::io::AsyncReadExt;
 
@@ -87,22 +87,22 @@ async fn child_of(fixture: &Fixture, what: &str) -> Result<String> {
     Ok(output)
 }
 
-async fn rooms() -> Result<(Rooms, sqlx::PgPool)> {
+async fn service() -> Result<(RoomLifecycle, sqlx::PgPool)> {
     let args = FromEnv::try_parse_from(["bench"])?.args;
     let config = chassis::config::check(|problems| args.check(problems))?;
     let pool = chassis::db::pool(&config.database)?;
-    let rooms = Rooms::new(&config, pool.clone(), &Lifecycle::new()).await;
-    Ok((rooms.map_err(|error| anyhow!("{error}"))?, pool))
+    let service = RoomLifecycle::new(&config, pool.clone(), &Lifecycle::new()).await;
+    Ok((service.map_err(|error| anyhow!("{error}"))?, pool))
 }
 
 /// The child that creates the room of every open session.
 pub async fn create_rooms() -> Result<()> {
-    let (rooms, pool) = rooms().await?;
+    let (service, pool) = service().await?;
     let open = sqlx::query_scalar!("select id from sessions where status = 'scheduled'");
     let (open, permits) = (open.fetch_all(&pool).await?, Arc::new(tokio::sync::Semaphore::new(16)));
     let mut creating = tokio::task::JoinSet::new();
     for session in open {
-        let (rooms, permit) = (rooms.clone(), Arc::clone(&permits).acquire_owned().await?);
+        let (rooms, permit) = (service.rooms.clone(), Arc::clone(&permits).acquire_owned().await?);
         creating.spawn(async move {
             let created = rooms.ensure(Owner::Session(SessionId(session)), false).await;
             drop(permit);
@@ -119,7 +119,7 @@ pub async fn create_rooms() -> Result<()> {
 
 /// The child that runs passes.
 pub async fn child() -> Result<()> {
-    let (rooms, _pool) = rooms().await?;
+    let (service, _pool) = service().await?;
     let owner = chassis::db::pool(&chassis::db::Settings {
         url: env::var("DATABASE_URL")?.into(),
         role: None,
@@ -129,7 +129,7 @@ pub async fn child() -> Result<()> {
     let before = Usage::of(std::process::id());
     let pass = async || {
         let started = Instant::now();
-        rooms.pass().await.map_err(|error| anyhow!("{error}"))?;
+        service.pass().await.map_err(|error| anyhow!("{error}"))?;
         anyhow::Ok(started.elapsed().as_secs_f64() * 1000.0)
     };
     let mut passes_ms = Vec::new();

@@ -57,12 +57,12 @@ pub async fn run(args: Diagnose) -> anyhow::Result<ExitCode> {
 
 /// Diagnoses the reference. A failing database is a diagnosis too. Wrong settings are an error.
 async fn examine(settings: room_lifecycle::Args, reference: &str) -> anyhow::Result<Diagnosis> {
-    let rooms = match open(settings).await {
-        Ok(rooms) => rooms,
+    let service = match open(settings).await {
+        Ok(service) => service,
         Err(error) if error.is::<Invalid>() => return Err(error),
         Err(error) => return Ok(failed(Cause::DatabaseUnavailable, chain(error.as_ref()))),
     };
-    match rooms.diagnose_reference(&system_caller(), reference).await {
+    match service.diagnoses.diagnose_reference(&system_caller(), reference).await {
         Ok(diagnosis) => Ok(diagnosis),
         Err(error) => {
             let detail = error.to_string();

@@ -18,7 +18,7 @@ use chassis::{
 use clap::{Args, Subcommand};
 use domain::RoomStatus;
 use indicatif::{ProgressBar, ProgressStyle};
-use room_lifecycle::{Rooms, store::Record};
+use room_lifecycle::{RoomLifecycle, admin::Admin, rooms::store::Record};
 
 use crate::{livekit_dev::generate, out::say};
 
@@ -58,12 +58,12 @@ pub struct Adopt {
 
 pub async fn run(repair: Repair) -> anyhow::Result<ExitCode> {
     match repair {
-        Repair::Rooms { dry_run, settings } => repair_rooms(&open(*settings).await?, dry_run).await,
+        Repair::Rooms { dry_run, settings } => repair_rooms(&open(*settings).await?.admin, dry_run).await,
         Repair::LiveRooms(args) => live::run(args).await,
         Repair::Listing(args) => listing::run(args).await,
-        Repair::Orphans { yes, settings } => repair_orphans(&open(*settings).await?, yes).await,
+        Repair::Orphans { yes, settings } => repair_orphans(&open(*settings).await?.admin, yes).await,
         Repair::Adopt(Adopt { settings }) => {
-            open(*settings).await?.adopt_deployment().await?;
+            open(*settings).await?.admin.adopt_deployment().await?;
             say("✅ This database and this LiveKit belong together; rooms are deleted again")?;
             Ok(ExitCode::SUCCESS)
         }
@@ -71,7 +71,7 @@ pub async fn run(repair: Repair) -> anyhow::Result<ExitCode> {
 }
 
 /// Opens room-lifecycle without its loops and without its port.
-pub(crate) async fn open(mut settings: room_lifecycle::Args) -> anyhow::Result<Rooms> {
+pub(crate) async fn open(mut settings: room_lifecycle::Args) -> anyhow::Result<RoomLifecycle> {
     settings.service.internal.internal_token.get_or_insert_with(generate); // nothing is served
     let config = check(|problems| settings.check(problems))?;
     let pool = db::pool(&config.database)?;
@@ -80,11 +80,11 @@ pub(crate) async fn open(mut settings: room_lifecycle::Args) -> anyhow::Result<R
         Schema::Behind(versions) => bail!(StartError::Behind(versions)),
         Schema::Differs(version) => bail!(StartError::Differs(version)),
     }
-    Ok(Rooms::new(&config, pool, &Lifecycle::new()).await?)
+    Ok(RoomLifecycle::new(&config, pool, &Lifecycle::new()).await?)
 }
 
-async fn repair_rooms(rooms: &Rooms, dry_run: bool) -> anyhow::Result<ExitCode> {
-    let found = rooms.find_broken().await?;
+async fn repair_rooms(admin: &Admin, dry_run: bool) -> anyhow::Result<ExitCode> {
+    let found = admin.find_broken().await?;
     say(format_args!("Found {} rooms in 'pending' status to check", found.pending.len()))?;
     say(format_args!("Found {} rooms marked active but missing on LiveKit", found.missing.len()))?;
     let broken: Vec<Record> = found.pending.into_iter().chain(found.missing).collect();
@@ -99,7 +99,7 @@ async fn repair_rooms(rooms: &Rooms, dry_run: bool) -> anyhow::Result<ExitCode> 
     let (mut fixed, mut errors) = (0, 0);
     for record in &broken {
         bar.suspend(|| say(format_args!("🔨 Creating missing room: {}", record.room_name)))?;
-        let line = match rooms.repair(record).await {
+        let line = match admin.repair(record).await {
             Ok(created) if created.status == RoomStatus::Active => {
                 fixed += 1;
                 format!(
@@ -121,8 +121,8 @@ async fn repair_rooms(rooms: &Rooms, dry_run: bool) -> anyhow::Result<ExitCode> 
     conclude(&format!("Repair complete: {fixed} rooms fixed, {errors} errors"), errors)
 }
 
-async fn repair_orphans(rooms: &Rooms, yes: bool) -> anyhow::Result<ExitCode> {
-    let strays = rooms.find_orphans().await?;
+async fn repair_orphans(admin: &Admin, yes: bool) -> anyhow::Result<ExitCode> {
+    let strays = admin.find_orphans().await?;
     for name in &strays.inhabited {
         say(format_args!("⚠️  Unknown room with participants, not deleted: {name}"))?;
     }
@@ -138,7 +138,7 @@ async fn repair_orphans(rooms: &Rooms, yes: bool) -> anyhow::Result<ExitCode> {
     let bar = bar(orphans.len());
     let (mut deleted, mut errors) = (0, 0);
     for name in orphans {
-        let line = match rooms.delete_orphan(name).await {
+        let line = match admin.delete_orphan(name).await {
             Ok(()) => {
                 deleted += 1;
                 format!("🗑️  Deleted room: {name}")

@@ -1,5 +1,8 @@
 //! The RPCs for operators: stuck rooms, orphans on LiveKit, and stored events.
 
+pub mod repair;
+pub mod store;
+
 use chassis::{
     grpc::{caller, page_request, timestamp},
     status::{Fields, Reason, Refusal},
@@ -14,13 +17,28 @@ use proto::{
 };
 use tonic::{Request, Response};
 
-use crate::{Rooms, RpcResult, error::Error, store::admin};
+use crate::{
+    error::{Error, RpcResult},
+    rooms::Rooms,
+};
 
 /// The longest name of a room on LiveKit, in characters.
 const MAX_NAME_CHARS: usize = 500;
 
+/// Questions and commands of operators.
+#[derive(Clone, Debug)]
+pub struct Admin {
+    rooms: Rooms,
+}
+
+impl Admin {
+    pub fn new(rooms: Rooms) -> Self {
+        Self { rooms }
+    }
+}
+
 #[tonic::async_trait]
-impl AdminService for Rooms {
+impl AdminService for Admin {
     async fn list_stuck_rooms(
         &self,
         request: Request<pb::ListStuckRoomsRequest>,
@@ -28,9 +46,11 @@ impl AdminService for Rooms {
         let request = request.into_inner();
         as_admin(request.caller)?;
         let limit = i64::try_from(page::limit(request.limit).map_err(Refusal::from)?).unwrap_or(i64::MAX);
-        let (stuck, unmade) =
-            tokio::try_join!(admin::list_stuck(&self.pool, limit), admin::list_unmade(&self.pool, limit))
-                .map_err(Error::from)?;
+        let (stuck, unmade) = tokio::try_join!(
+            store::list_stuck(&self.rooms.pool, limit),
+            store::list_unmade(&self.rooms.pool, limit)
+        )
+        .map_err(Error::from)?;
         Ok(Response::new(pb::ListStuckRoomsResponse {
             live_rooms: stuck.into_iter().map(stuck_room).collect(),
             rooms: unmade.into_iter().map(unmade_room).collect(),
@@ -61,7 +81,8 @@ impl AdminService for Rooms {
         let room = wrong.check(maybe_key("roomName", request.room_name.unwrap_or_default(), MAX_NAME_CHARS));
         wrong.finish()?;
         let room = non_empty(room);
-        let events = admin::list_events(&self.pool, room.as_deref(), after, page::fetch_limit(limit)).await;
+        let events =
+            store::list_events(&self.rooms.pool, room.as_deref(), after, page::fetch_limit(limit)).await;
         let (events, next_cursor) = page::page(events.map_err(Error::from)?, limit, |event| Cursor {
             at: event.received_at,
             id: event.key,
@@ -81,7 +102,7 @@ fn as_admin(who: Option<Caller>) -> Result<(), Refusal> {
     Err(Refusal::new(Reason::NotAdmin, "Only administrators see this."))
 }
 
-fn stuck_room(room: admin::StuckLiveRoom) -> pb::StuckLiveRoom {
+fn stuck_room(room: store::StuckLiveRoom) -> pb::StuckLiveRoom {
     let id = |id: Option<domain::LiveSessionId>| id.map(|id| id.to_string());
     pb::StuckLiveRoom {
         id: room.id.to_string(),
@@ -92,7 +113,7 @@ fn stuck_room(room: admin::StuckLiveRoom) -> pb::StuckLiveRoom {
     }
 }
 
-fn unmade_room(room: admin::Unmade) -> pb::UnmadeRoom {
+fn unmade_room(room: store::Unmade) -> pb::UnmadeRoom {
     pb::UnmadeRoom {
         room_name: room.room_name,
         owner_kind: room.owner_kind.into(),
@@ -105,7 +126,7 @@ fn unmade_room(room: admin::Unmade) -> pb::UnmadeRoom {
     }
 }
 
-fn event(event: admin::Event) -> pb::Event {
+fn event(event: store::Event) -> pb::Event {
     pb::Event {
         id: event.event_id,
         event_type: event.event_type,

@@ -8,12 +8,13 @@ use chassis::{
     db, grpc,
 };
 use domain::RoomCreation;
-use secrecy::SecretString;
 
-use crate::{diagnosis::Timeouts, nests::link::EventKind};
+use crate::{kinds, nests::link::EventKind, rooms};
 pub use crate::{
     lanes::Pace,
     recordings::settings::{RecordingArgs, RecordingSettings},
+    rooms::policy::Policy,
+    webhook::WebhookKey,
 };
 
 /// The database role of this service.
@@ -82,19 +83,39 @@ pub struct Config {
     pub clock: Clock,
 }
 
-/// A key that webhooks may be signed with.
-#[derive(Clone, Debug)]
-pub struct WebhookKey {
-    pub key: String,
-    pub secret: SecretString,
+/// Timeouts of the parts of a diagnosis (the gateway waits 2 s for all of them), and of work that continues without its
+/// caller.
+#[derive(Clone, Copy, Debug)]
+pub struct Timeouts {
+    /// How long LiveKit may take to answer a probe before it counts as silent.
+    pub probe: Duration,
+    /// How long the caller waits until a missing room is recreated.
+    pub recreate: Duration,
+    /// How long an answer waits until LiveKit has deleted a room or removed a participant.
+    pub answer: Duration,
 }
 
-/// The settings that decide when a room is needed and how long a room is watched after a kick.
-#[derive(Clone, Copy, Debug)]
-pub struct Policy {
-    /// Rooms of bookings are created when they are booked, not when their window opens.
-    pub at_booking: bool,
-    pub token_ttl: Duration,
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            probe: Duration::from_millis(900),
+            recreate: Duration::from_millis(700),
+            answer: Duration::from_millis(500),
+        }
+    }
+}
+
+impl Config {
+    /// What the core needs of it.
+    pub(crate) fn rooms(&self) -> rooms::Settings {
+        rooms::Settings {
+            livekit: self.livekit.clone(),
+            policy: self.policy,
+            kinds: kinds::Settings { nest_link: self.nest_kind },
+            answer_timeout: self.timeouts.answer,
+            pace: self.pace,
+        }
+    }
 }
 
 impl Args {

@@ -9,9 +9,10 @@ mod checks;
 mod grpc;
 mod probe;
 pub mod reference;
+mod store;
 pub mod verdict;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use chassis::{context, status::Reason};
 use domain::{Owner, diagnosis::Cause};
@@ -19,6 +20,7 @@ use proto::{room::v1::Proof, types::v1::Caller};
 
 use self::{
     access::Access,
+    store::RoomFacts,
     verdict::{Diagnosis, Findings},
 };
 pub use self::{
@@ -26,33 +28,11 @@ pub use self::{
     probe::Probe,
 };
 use crate::{
-    Rooms,
     error::Error,
-    nests::{accept, refuse_replayed},
-    store::{self, diagnosis::RoomFacts},
+    live::LiveError,
+    rooms::{Rooms, store::find_record},
+    signed,
 };
-
-/// Timeouts of the parts of a diagnosis (the gateway waits 2 s for all of them), and of work that continues without its
-/// caller.
-#[derive(Clone, Copy, Debug)]
-pub struct Timeouts {
-    /// How long LiveKit may take to answer a probe before it counts as silent.
-    pub probe: Duration,
-    /// How long the caller waits until a missing room is recreated.
-    pub recreate: Duration,
-    /// How long an answer waits until LiveKit has deleted a room or removed a participant.
-    pub answer: Duration,
-}
-
-impl Default for Timeouts {
-    fn default() -> Self {
-        Self {
-            probe: Duration::from_millis(900),
-            recreate: Duration::from_millis(700),
-            answer: Duration::from_millis(500),
-        }
-    }
-}
 
 /// How long the gateway waits for a diagnosis, and the part of it that is kept for the way back.
 const DIAGNOSIS_BUDGET: Duration = Duration::from_secs(2);
@@ -71,7 +51,43 @@ pub enum JoinStatus {
 /// The token service's decision about the caller. `None`: the caller would get a token.
 pub type Decision = Option<Reason>;
 
-impl Rooms {
+/// Diagnoses, on top of the core.
+#[derive(Clone, Debug)]
+pub struct Diagnoses {
+    rooms: Rooms,
+    probe: Probe,
+    /// LiveKit's address for browsers.
+    ws_url: Arc<str>,
+    /// The address of the web pages, if it is known.
+    app_url: Option<Arc<str>>,
+    /// How long the caller waits until a missing room is recreated.
+    recreate_timeout: Duration,
+    /// How long stored events are kept.
+    events_keep: time::Duration,
+}
+
+/// What diagnoses need from the settings.
+#[derive(Clone, Debug)]
+pub struct Settings<'a> {
+    pub livekit: &'a chassis::config::LiveKit,
+    pub app_url: Option<&'a str>,
+    pub probe_timeout: Duration,
+    pub recreate_timeout: Duration,
+    pub events_keep: time::Duration,
+}
+
+impl Diagnoses {
+    pub fn new(rooms: Rooms, settings: &Settings<'_>) -> Result<Self, Error> {
+        Ok(Self {
+            rooms,
+            probe: Probe::new(settings.livekit, settings.probe_timeout)?,
+            ws_url: settings.livekit.ws_url.as_str().into(),
+            app_url: settings.app_url.map(Arc::from),
+            recreate_timeout: settings.recreate_timeout,
+            events_keep: settings.events_keep,
+        })
+    }
+
     /// Diagnoses the room that a reference names, without a decision of the token service.
     pub async fn diagnose_reference(&self, caller: &Caller, reference: &str) -> Result<Diagnosis, Error> {
         match self.find_target(Some(caller), reference).await? {
@@ -124,14 +140,13 @@ impl Rooms {
     ) -> Result<(), Error> {
         self.may_repair(caller, target).await?;
         match proof {
-            Some(proof) => refuse_replayed(&self.pool, proof).await,
+            Some(proof) => signed::refuse_replayed(&self.rooms.pool, proof).await,
             None => Ok(()),
         }
     }
 
     async fn may_repair(&self, caller: &Caller, target: Target) -> Result<Access, Error> {
-        let access =
-            self.access(Some(caller), target).await?.ok_or(Error::Live(crate::live::LiveError::NoRoom))?;
+        let access = self.access(Some(caller), target).await?.ok_or(LiveError::NoRoom)?;
         if access.is_host || access.is_admin { Ok(access) } else { Err(Error::NotHost) }
     }
 
@@ -145,16 +160,16 @@ impl Rooms {
     ) -> Result<bool, Error> {
         let access = self.may_repair(caller, target).await?;
         if let Some(proof) = proof {
-            accept(&mut *self.pool.acquire().await?, proof).await?;
+            signed::accept(&mut *self.rooms.pool.acquire().await?, proof).await?;
         }
-        let owner = access.owner.ok_or(Error::Live(crate::live::LiveError::NotActive))?;
-        let record = match store::find_record(&self.pool, owner.id()).await? {
+        let owner = access.owner.ok_or(LiveError::NotActive)?;
+        let record = match find_record(&self.rooms.pool, owner.id()).await? {
             Some(record) => Some(record),
-            None => self.intend(owner).await?,
+            None => self.rooms.intend(owner).await?,
         };
         let Some(record) = record else { return Ok(false) }; // another replica is writing the record
         tracing::info!(room.owner = %record.owner_id, "repair of a room requested");
-        Ok(self.reconcile(&[record.id]).await?.contains(&record.id))
+        Ok(self.rooms.reconcile(&[record.id]).await?.contains(&record.id))
     }
 
     /// Runs all checks of the room.
@@ -165,11 +180,11 @@ impl Rooms {
         join_status: JoinStatus,
     ) -> Result<Findings, Error> {
         let room_facts = match access.owner {
-            Some(owner) => store::diagnosis::find_room_facts(&self.pool, owner).await?,
+            Some(owner) => store::find_room_facts(&self.rooms.pool, owner).await?,
             None => None,
         };
         let mut findings = Findings::new(target);
-        checks::record(&mut findings, target.kind, room_facts.as_ref(), join_status, self.policy);
+        checks::record(&mut findings, target.kind, room_facts.as_ref(), join_status, self.rooms.policy);
         match room_facts {
             Some(room_facts) if room_facts.open && !matches!(join_status, JoinStatus::Refused(_)) => {
                 self.examine_livekit(&mut findings, &room_facts).await;
@@ -193,16 +208,16 @@ impl Rooms {
         checks::livekit(findings, &reached, &listed, room);
         checks::token(findings, opened.as_ref(), &phantom, room.is_some() && listed.value.is_ok());
         checks::clock(findings, &reached, room_facts.wall);
-        checks::browser_url(findings, &self.address.ws_url, self.app_url.as_deref());
+        checks::browser_url(findings, &self.ws_url, self.app_url.as_deref());
         checks::webhooks(findings, room, room_facts.now, self.events_keep);
     }
 
     /// Creates, recreates or adopts the room, as a token request would. It continues after its caller timed out.
     /// Returns whether it succeeded in time.
     async fn recreate_room(&self, owner: Owner) -> bool {
-        let rooms = self.clone();
-        let making = self.run("repair by diagnosis", async move { rooms.ensure(owner, true).await });
-        match tokio::time::timeout(self.timeouts.recreate, making).await {
+        let rooms = self.rooms.clone();
+        let making = self.rooms.run("repair by diagnosis", async move { rooms.ensure(owner, true).await });
+        match tokio::time::timeout(self.recreate_timeout, making).await {
             Ok(Ok(_)) => true,
             Ok(Err(error)) => {
                 tracing::info!(%error, owner.id = %owner.id(), "repair by diagnosis failed");

@@ -1,5 +1,7 @@
 //! The errors of this service, and the refusal for each.
 
+use std::fmt::Display;
+
 use chassis::{
     db::{self, DatabaseError},
     lifecycle::TaskError,
@@ -7,11 +9,12 @@ use chassis::{
     status::{Reason, Refusal},
 };
 use domain::{EndedReason, OwnerKind};
-use tonic::Status;
+use tonic::{Response, Status};
 
-use crate::{
-    live::LiveError, livekit::LiveKitError, nests::NestError, recordings::RecordingError, webhook::Untrusted,
-};
+use crate::livekit::LiveKitError;
+
+/// The result of an RPC.
+pub(crate) type RpcResult<T> = Result<Response<T>, Status>;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -23,22 +26,17 @@ pub enum Error {
     Http(#[from] reqwest::Error),
     #[error(transparent)]
     Task(#[from] TaskError),
-    #[error(transparent)]
-    Untrusted(#[from] Untrusted),
-    #[error(transparent)]
-    Live(#[from] LiveError),
-    #[error(transparent)]
-    Nest(#[from] NestError),
-    #[error(transparent)]
-    Recording(#[from] RecordingError),
+    /// A refusal of one feature, with its reason for logs.
+    #[error("{why}")]
+    Refused { why: String, refusal: Refusal },
     #[error("the output of recordings: {0}")]
     Output(#[from] object_store::Error),
     #[error("{0}")]
     Request(#[from] Refusal),
     #[error("there is no such session")]
     NoSession,
-    #[error("the {0:?} is not open: {1:?}")]
-    Closed(OwnerKind, Option<EndedReason>),
+    #[error("the {kind:?} is not open: {reason:?}")]
+    Closed { kind: OwnerKind, reason: Option<EndedReason>, refusal: Refusal },
     #[error("the caller is not a party")]
     NotParticipant,
     #[error("the caller is not the host")]
@@ -47,6 +45,14 @@ pub enum Error {
     Unsettled,
     #[error("a call about a participant has not succeeded yet")]
     Unfinished,
+}
+
+impl Error {
+    /// The error for a feature's own refusal. Each feature converts its refusals with it, so that this file knows no
+    /// feature.
+    pub(crate) fn refused(why: impl Into<Refusal> + Display) -> Self {
+        Self::Refused { why: why.to_string(), refusal: why.into() }
+    }
 }
 
 impl DatabaseError for Error {
@@ -80,24 +86,14 @@ impl From<Error> for Refusal {
                 Self::unavailable(Reason::LivekitUnavailable, 1)
             }
             Error::Task(TaskError::Stopping) => Self::unavailable(Reason::ServiceUnavailable, 1),
-            Error::Untrusted(why) => why.into(),
-            Error::Live(why) => why.into(),
-            Error::Nest(why) => why.into(),
-            Error::Recording(why) => why.into(),
+            Error::Closed { refusal, .. } | Error::Refused { refusal, .. } | Error::Request(refusal) => {
+                refusal
+            }
             Error::Output(error) => {
                 tracing::warn!(%error, "the output of recordings failed");
                 Self::unavailable(Reason::RecordingUnavailable, 5)
             }
-            Error::Request(refusal) => refusal,
             Error::NoSession => Self::new(Reason::SessionNotFound, "There is no such session."),
-            Error::Closed(OwnerKind::LiveSession, _) => {
-                Self::new(Reason::RoomNotActive, "The live session is over, or has not begun.")
-            }
-            Error::Closed(OwnerKind::Nest, _) => Self::new(Reason::RoomNotFound, "Room not found"),
-            Error::Closed(OwnerKind::Session, Some(EndedReason::Cancelled)) => {
-                Self::new(Reason::SessionCancelled, "The session was cancelled.")
-            }
-            Error::Closed(OwnerKind::Session, _) => Self::new(Reason::MeetingEnded, "The meeting is over."),
             Error::NotParticipant => Self::new(Reason::NotParticipant, "Only the two parties may do this."),
             Error::NotHost => Self::new(Reason::NotHost, "Only the host may do this."),
         }
@@ -108,4 +104,19 @@ impl From<Error> for Status {
     fn from(error: Error) -> Self {
         Refusal::from(error).into()
     }
+}
+
+/// The outcome of a statement whose result is not needed.
+pub(crate) fn done<T>(outcome: sqlx::Result<T>) -> Result<(), Error> {
+    Ok(outcome.map(drop)?)
+}
+
+/// Returns the first failure of independent steps, and logs the others.
+pub(crate) fn first_failure(outcomes: impl IntoIterator<Item = Result<(), Error>>) -> Result<(), Error> {
+    let mut failures = outcomes.into_iter().filter_map(Result::err);
+    let first = failures.next();
+    for error in failures {
+        tracing::warn!(%error, "another step of the pass failed");
+    }
+    first.map_or(Ok(()), Err)
 }

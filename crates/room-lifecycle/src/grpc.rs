@@ -1,4 +1,4 @@
-//! The RPCs of `RoomService`.
+//! The RPCs of `RoomService`: rooms for our own services, the rooms of bookings for their parties, and webhooks.
 
 use chassis::{
     grpc::{caller, timestamp, uuid},
@@ -12,14 +12,31 @@ use proto::{
 use tonic::{Request, Response};
 
 use crate::{
-    Rooms, RpcResult,
-    ensure::session_owner,
-    error::Error,
-    store::{self, Record, owners::Session, participants},
+    error::{Error, RpcResult},
+    kinds,
+    rooms::{
+        Rooms,
+        ensure::session_owner,
+        store::{self, Record, owners::Session, participants},
+    },
+    webhook::Webhooks,
 };
 
+/// `RoomService` covers two features: the core, and webhooks.
+#[derive(Clone, Debug)]
+pub struct RoomRpcs {
+    rooms: Rooms,
+    webhooks: Webhooks,
+}
+
+impl RoomRpcs {
+    pub fn new(rooms: Rooms, webhooks: Webhooks) -> Self {
+        Self { rooms, webhooks }
+    }
+}
+
 #[tonic::async_trait]
-impl RoomService for Rooms {
+impl RoomService for RoomRpcs {
     async fn create_room(
         &self,
         request: Request<pb::CreateRoomRequest>,
@@ -30,8 +47,8 @@ impl RoomService for Rooms {
             Some(Caller { system: true, .. }) => session_owner(&request.session_id)?,
             who => self.as_party(who, &request.session_id).await?.1,
         };
-        let rooms = self.clone();
-        let record = self.run("create room", async move { rooms.create(owner).await }).await?;
+        let rooms = self.rooms.clone();
+        let record = self.rooms.run("create room", async move { rooms.create(owner).await }).await?;
         Ok(Response::new(pb::CreateRoomResponse {
             room: Some(room(&record)),
             meeting_url: record.meeting_url.unwrap_or_default(),
@@ -49,12 +66,13 @@ impl RoomService for Rooms {
             Wire::LiveSessionId(id) => Owner::LiveSession(uuid("live_session_id", &id)?),
             Wire::NestId(id) => Owner::Nest(uuid("nest_id", &id)?),
         };
-        let rooms = self.clone();
+        let rooms = self.rooms.clone();
         if request.ahead {
-            self.run("refresh room", async move { rooms.refresh(owner).await }).await?;
+            self.rooms.run("refresh room", async move { rooms.refresh(owner).await }).await?;
             return Ok(Response::new(pb::EnsureRoomResponse { room: None }));
         }
-        let ensured = self.run("ensure room", async move { rooms.ensure(owner, request.now).await }).await;
+        let ensured =
+            self.rooms.run("ensure room", async move { rooms.ensure(owner, request.now).await }).await;
         // Logged without the user, which only the token service knows.
         let record = ensured
             .map_err(|error| Refusal::from(error).logged(owner.kind(), &owner.id().to_string(), ""))?;
@@ -65,8 +83,9 @@ impl RoomService for Rooms {
         let request = request.into_inner();
         as_system(request.caller)?;
         let owner = session_owner(&request.session_id)?;
-        let rooms = self.clone();
-        self.run_briefly("end room", async move { rooms.reconcile_owner(owner).await })
+        let rooms = self.rooms.clone();
+        self.rooms
+            .run_briefly("end room", async move { rooms.reconcile_owner(owner).await })
             .await
             .unwrap_or(Ok(()))?;
         Ok(Response::new(pb::EndRoomResponse {}))
@@ -79,8 +98,9 @@ impl RoomService for Rooms {
         let request = request.into_inner();
         as_system(request.caller)?;
         let owner = session_owner(&request.session_id)?;
-        let rooms = self.clone();
-        self.run_briefly("retime room", async move { rooms.reconcile_owner(owner).await })
+        let rooms = self.rooms.clone();
+        self.rooms
+            .run_briefly("retime room", async move { rooms.reconcile_owner(owner).await })
             .await
             .unwrap_or(Ok(()))?;
         Ok(Response::new(pb::RetimeRoomResponse {}))
@@ -92,10 +112,10 @@ impl RoomService for Rooms {
     ) -> RpcResult<pb::GetSessionStatusResponse> {
         let request = request.into_inner();
         let (session, owner) = self.as_party(request.caller, &request.session_id).await?;
-        let record = store::find_record(&self.pool, owner.id()).await.map_err(Error::from)?;
+        let record = store::find_record(&self.rooms.pool, owner.id()).await.map_err(Error::from)?;
         let people = match &record {
             Some(record) => {
-                participants::list_participants(&self.pool, record.id).await.map_err(Error::from)?
+                participants::list_participants(&self.rooms.pool, record.id).await.map_err(Error::from)?
             }
             None => Vec::new(),
         };
@@ -128,13 +148,13 @@ impl RoomService for Rooms {
             None => return Err(Error::NotParticipant.into()),
         }
         if !session.open {
-            return Err(Error::Closed(OwnerKind::Session, session.ended_reason).into());
+            return Err(kinds::closed(OwnerKind::Session, session.ended_reason).into());
         }
         if user == session.host_id {
             return Err(Refusal::invalid("userId", "must be another person than the host").into());
         }
-        let rooms = self.clone();
-        if !self.run("kick", async move { rooms.kick(owner, &user).await }).await? {
+        let rooms = self.rooms.clone();
+        if !self.rooms.run("kick", async move { rooms.kick(owner, &user).await }).await? {
             return Err(Refusal::invalid("userId", "must be a participant of this session").into());
         }
         Ok(Response::new(pb::KickParticipantResponse {}))
@@ -145,14 +165,14 @@ impl RoomService for Rooms {
         request: Request<pb::ReceiveWebhookRequest>,
     ) -> RpcResult<pb::ReceiveWebhookResponse> {
         let request = request.into_inner();
-        self.receive_webhook(&request.authorization, &request.body).await?;
+        self.webhooks.receive(&request.authorization, &request.body).await?;
         Ok(Response::new(pb::ReceiveWebhookResponse {}))
     }
 }
 
-impl Rooms {
+impl RoomRpcs {
     async fn session(&self, owner: Owner) -> Result<Session, Error> {
-        store::owners::find_session(&self.pool, SessionId(owner.id())).await?.ok_or(Error::NoSession)
+        store::owners::find_session(&self.rooms.pool, SessionId(owner.id())).await?.ok_or(Error::NoSession)
     }
 
     /// Returns the session to one of its parties, an admin or our own services.

@@ -7,7 +7,6 @@
 
 mod known;
 mod permit;
-mod service;
 
 use std::{hash::Hash, pin::Pin, sync::Arc, time::Duration};
 
@@ -19,7 +18,6 @@ use tokio::{
 
 use self::{known::Known, permit::Permit};
 pub(crate) use permit::waiting;
-pub(crate) use service::ServiceLanes;
 
 /// How long work may take.
 #[derive(Clone, Copy, Debug)]

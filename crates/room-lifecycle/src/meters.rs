@@ -39,7 +39,7 @@ pub const METERS: &[Meter] = &[
     ),
     Meter::counter(
         "greenroom_ghost_rooms_replaced_total",
-        "Rooms that contained only ghosts and were replaced by their next generation.",
+        "Rooms that contained only stale participants and were replaced by their next generation.",
         &[],
     ),
     Meter::histogram("greenroom_livekit_call_seconds", "Time of a call to LiveKit, by method and result."),

@@ -4,26 +4,32 @@
 //! Every change is one transaction with the proof of its signed request. So each signed request has its effect once,
 //! whichever replica it reaches.
 
-mod alignment;
+pub(crate) mod alignment;
 mod commands;
 mod convert;
 mod error;
 mod grpc;
 pub mod link;
+pub(crate) mod metadata;
 mod permissions;
+pub(crate) mod policy;
 pub(crate) mod request;
-
-use time::Duration;
+pub(crate) mod store;
 
 pub use error::NestError;
-pub(crate) use {
-    commands::{accept, refuse_replayed},
-    request::proof,
-};
 
-/// How long a room is watched after rights were taken away: the lifetime of a nest's token and ten minutes. Until
-/// then a token with the old rights can still open it.
-pub(crate) const WATCHED: Duration =
-    Duration::minutes(10).saturating_add(crate::moderation::WATCH_BEYOND_TTL);
-/// `empty_timeout` of a nest's room on LiveKit, in seconds (nests.md). A later request recreates the room.
-pub(crate) const LIVEKIT_TIMEOUT: u32 = 180;
+use crate::rooms::Rooms;
+
+/// Nests, on top of the core.
+#[derive(Clone, Debug)]
+pub struct Nests {
+    rooms: Rooms,
+    /// Whether nests that request it are streamed.
+    hls: bool,
+}
+
+impl Nests {
+    pub fn new(rooms: Rooms, hls: bool) -> Self {
+        Self { rooms, hls }
+    }
+}

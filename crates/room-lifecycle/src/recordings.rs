@@ -11,37 +11,28 @@ mod error;
 pub mod files;
 mod grpc;
 pub mod output;
+mod permissions;
+pub(crate) mod policy;
 mod read;
 mod remove;
 pub mod settings;
 mod start;
 mod stop;
+pub mod store;
 mod streams;
 pub(crate) mod watch;
 
-use std::slice;
+use std::sync::{Arc, Mutex};
 
-use chassis::status::Refusal;
-use domain::{Owner, RecordingId};
-use proto::{
-    room::v1::{Proof, RecordingPlace, recording_place::Place as Wire},
-    types::v1::Caller,
-};
+use chassis::{reconcile::Nudge, status::Refusal};
+use domain::RecordingId;
+use proto::room::v1::{Proof, RecordingPlace, recording_place::Place as Wire};
 use sqlx::{Postgres, Transaction};
 
+pub use self::store::{Recording, RecordingScope};
 pub use self::{error::RecordingError, start::StartRequest};
-pub use crate::store::recordings::{Recording, RecordingScope};
-use crate::{
-    Rooms,
-    error::Error,
-    live::LiveError,
-    nests::accept,
-    store::{
-        self,
-        live::{RoomReader, rooms},
-        nests::participants,
-    },
-};
+use self::{output::Output, settings::RecordingSettings};
+use crate::{error::Error, rooms::Rooms, signed};
 
 /// The scope of a request.
 fn scope(place: Option<RecordingPlace>) -> Result<RecordingScope, Refusal> {
@@ -54,64 +45,52 @@ fn scope(place: Option<RecordingPlace>) -> Result<RecordingScope, Refusal> {
     }
 }
 
-impl Rooms {
-    /// Refuses callers who may not start, stop and delete recordings of a scope. Returns the owner of the room that can
-    /// be recorded now.
-    async fn may_record(&self, caller: &Caller, scope: RecordingScope) -> Result<Owner, Error> {
-        match scope {
-            RecordingScope::Session(id) => {
-                let session = store::owners::find_session(&self.pool, id).await?.ok_or(Error::NoSession)?;
-                if caller.user_id == session.host_id {
-                    Ok(Owner::Session(id))
-                } else if caller.user_id == session.guest_id {
-                    Err(Error::NotHost)
-                } else {
-                    Err(Error::NotParticipant)
-                }
-            }
-            RecordingScope::LiveRoom(id) => {
-                let live = rooms::find_readable(&self.pool, id, RoomReader::from(caller)).await?;
-                let live = live.ok_or(LiveError::NoRoom)?;
-                if live.room.host_user_id != caller.user_id {
-                    return Err(Error::NotHost);
-                }
-                Ok(Owner::LiveSession(live.room.open_session.unwrap_or_default()))
-            }
-            // Also for a nest that is over: its admins keep its recordings.
-            RecordingScope::Nest(id) => {
-                let found =
-                    participants::list_participants(&self.pool, id, slice::from_ref(&caller.user_id)).await?;
-                match found.first() {
-                    Some(one) if one.is_admin => Ok(Owner::Nest(id)),
-                    _ => Err(RecordingError::NotAdmin.into()),
-                }
-            }
-        }
-    }
+/// Recordings and streams, on top of the core.
+#[derive(Clone, Debug)]
+pub struct Recordings {
+    rooms: Rooms,
+    /// None: recording is off.
+    output: Option<Output>,
+    /// None: recordings are kept for ever.
+    keep: Option<time::Duration>,
+    /// Whether nests that request it are streamed.
+    hls: bool,
+    /// What the checks of this process have missed.
+    missing: Arc<Mutex<watch::Missing>>,
+    pub(crate) nudges: Nudges,
+}
 
-    /// Refuses callers who may not see the recordings of a scope. The parties of a booking and admins may, the host of
-    /// a live room, and the admins of a nest.
-    async fn may_read(&self, caller: &Caller, scope: RecordingScope) -> Result<(), Error> {
-        let RecordingScope::Session(id) = scope else {
-            return self.may_record(caller, scope).await.map(drop);
-        };
-        let session = store::owners::find_session(&self.pool, id).await?.ok_or(Error::NoSession)?;
-        let is_party = [&session.host_id, &session.guest_id].contains(&&caller.user_id);
-        if is_party || caller.is_admin { Ok(()) } else { Err(Error::NotParticipant) }
+/// What wakes the loops of recordings before their period is over.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Nudges {
+    pub files: Nudge,
+    pub removals: Nudge,
+}
+
+impl Recordings {
+    pub fn new(rooms: Rooms, settings: &RecordingSettings) -> Result<Self, Error> {
+        Ok(Self {
+            rooms,
+            output: settings.output.as_ref().map(Output::new).transpose()?,
+            keep: settings.keep,
+            hls: settings.has_streams(),
+            missing: Arc::default(),
+            nudges: Nudges::default(),
+        })
     }
 
     /// Begins the transaction of a change. The proof of a signed request is the first write in it.
     async fn begin_change(&self, proof: Option<&Proof>) -> Result<Transaction<'static, Postgres>, Error> {
-        let mut transaction = chassis::db::begin(&self.pool).await?;
+        let mut transaction = chassis::db::begin(&self.rooms.pool).await?;
         if let Some(proof) = proof {
-            accept(&mut transaction, proof).await?;
+            signed::accept(&mut transaction, proof).await?;
         }
         Ok(transaction)
     }
 
     /// One of the scope's recordings that are not deleted.
     async fn recording_of(&self, scope: RecordingScope, id: RecordingId) -> Result<Recording, Error> {
-        let found = store::recordings::list_recordings(&self.pool, scope, Some(id), None, 1).await?.pop();
+        let found = store::list_recordings(&self.rooms.pool, scope, Some(id), None, 1).await?.pop();
         Ok(found.ok_or(RecordingError::NoRecording)?)
     }
 }

@@ -3,31 +3,43 @@
 //! One path for all bodies: we verify the signature ourselves and read the few fields we store from the JSON, so
 //! that a newer server's unknown enum values lose nothing (livekit-api's receiver refuses such a body).
 
+pub(crate) mod store;
+
+use std::sync::Arc;
+
 use base64::{Engine, prelude::BASE64_STANDARD};
 use chassis::{
     clock::Clock,
     status::{Reason, Refusal},
 };
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
+use self::store::Event;
 use crate::{
-    Rooms,
-    config::WebhookKey,
-    error::Error,
-    store::events::{self, Event},
+    error::{Error, done},
+    rooms::Rooms,
 };
 
 /// The largest body taken, in bytes.
 pub const BODY_LIMIT: usize = 256 * 1024;
+/// Events that one pass deletes.
+const RETENTION_BATCH: i64 = 5_000;
 /// Allowed difference between the clocks, in seconds.
 const LEEWAY: i64 = 60;
 /// The longest lifetime of a webhook token, in seconds.
 const MAX_TOKEN_LIFE: i64 = 600;
+
+/// A key that webhooks may be signed with.
+#[derive(Clone, Debug)]
+pub struct WebhookKey {
+    pub key: String,
+    pub secret: SecretString,
+}
 
 /// Why a webhook is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -58,6 +70,12 @@ impl From<Untrusted> for Refusal {
     }
 }
 
+impl From<Untrusted> for Error {
+    fn from(error: Untrusted) -> Self {
+        Self::refused(error)
+    }
+}
+
 #[derive(Deserialize)]
 struct Claims {
     exp: i64,
@@ -70,26 +88,45 @@ struct Claims {
     video: Option<Value>,
 }
 
-impl Rooms {
+/// Receives LiveKit's webhooks, and keeps them for a while.
+#[derive(Clone, Debug)]
+pub struct Webhooks {
+    rooms: Rooms,
+    keys: Arc<[WebhookKey]>,
+    clock: Clock,
+    keep: time::Duration,
+}
+
+impl Webhooks {
+    /// `keep`: how long stored events are kept.
+    pub fn new(rooms: Rooms, keys: &[WebhookKey], clock: Clock, keep: time::Duration) -> Self {
+        Self { rooms, keys: keys.into(), clock, keep }
+    }
+
     /// Stores a webhook and marks its room. Idempotent for the same event.
-    pub async fn receive_webhook(&self, authorization: &str, body: &[u8]) -> Result<(), Error> {
-        let event = verify(&self.webhook_keys, authorization, body, self.clock).inspect_err(|why| {
+    pub async fn receive(&self, authorization: &str, body: &[u8]) -> Result<(), Error> {
+        let event = verify(&self.keys, authorization, body, self.clock).inspect_err(|why| {
             metrics::counter!("greenroom_webhooks_total", "result" => "refused").increment(1);
             tracing::warn!(%why, "webhook refused");
         })?;
         self.observe_lag(&event);
-        if event.room_name.as_deref().is_some_and(|name| self.is_probe_room(name)) {
+        if event.room_name.as_deref().is_some_and(|name| self.rooms.is_probe_room(name)) {
             metrics::counter!("greenroom_webhooks_total", "result" => "ignored").increment(1);
             return Ok(()); // from a room that was created to test LiveKit
         }
-        let new = events::insert_event(&self.pool, &event).await?;
+        let new = store::insert_event(&self.rooms.pool, &event).await?;
         let result = if new { "stored" } else { "repeated" };
         metrics::counter!("greenroom_webhooks_total", "result" => result).increment(1);
-        self.marks_nudge.now();
+        self.rooms.nudges.marks.now();
         if event.kind.starts_with("egress_") {
-            self.recordings_nudge.now();
+            self.rooms.nudges.recordings.now();
         }
         Ok(())
+    }
+
+    /// Deletes a batch of events that are kept no longer.
+    pub(crate) async fn delete_old_events(&self) -> Result<(), Error> {
+        done(store::delete_old_events(&self.rooms.pool, self.keep, RETENTION_BATCH).await)
     }
 
     /// Measures the age of the event. LiveKit's timestamps are whole seconds.

@@ -1,6 +1,6 @@
 //! `doctor`'s checks of live rooms and their listing: nothing is stuck, nothing differs, nothing is late.
 
-use room_lifecycle::store::live::sessions::count_stuck;
+use room_lifecycle::live::store::sessions::count_stuck;
 use sqlx::{PgExecutor, PgPool};
 
 use super::{Failure, Report, database::failed};

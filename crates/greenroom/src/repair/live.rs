@@ -7,7 +7,7 @@ use chassis::{
     config::{DatabaseArgs, check},
     db,
 };
-use room_lifecycle::store::live::sessions::count_stuck;
+use room_lifecycle::live::store::sessions::count_stuck;
 use sqlx::{PgExecutor, Result};
 
 use crate::out::say;

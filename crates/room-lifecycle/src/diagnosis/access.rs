@@ -1,24 +1,23 @@
 //! Finds what a reference names, and checks who may know of it: the parties of a booking, the readers of a live room,
 //! and every caller for a nest. Admins and operators may know of all rooms.
 
-use chassis::status::{Reason, Refusal};
+use chassis::status::Reason;
 use domain::{LiveRoomId, LiveStatus, NestId, Owner, SessionId, TargetKind, diagnosis::Cause};
 use proto::types::v1::Caller;
 use uuid::Uuid;
 
 use super::{
-    Decision, JoinStatus,
+    Decision, Diagnoses, JoinStatus,
     reference::{self, Reference},
+    store::{self, Named},
 };
 use crate::{
-    Rooms,
     error::Error,
-    live::{LiveError, predict_join},
-    store::{
-        self,
-        diagnosis::{self as sql, Named},
-        live::{RoomReader, seats},
+    live::{
+        predict_join,
+        store::{RoomReader, seats},
     },
+    rooms::store::owners,
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,7 +47,7 @@ pub(super) struct Access {
     pub owner: Option<Owner>,
 }
 
-impl Rooms {
+impl Diagnoses {
     /// Finds what a reference names. `None`: it does not exist, or the caller may not know of it.
     pub async fn find_target(
         &self,
@@ -57,13 +56,13 @@ impl Rooms {
     ) -> Result<Option<FoundTarget>, Error> {
         let named = match reference::parse(reference) {
             None => return Ok(None),
-            Some(Reference::Id(id)) => sql::find_named(&self.pool, id).await?,
-            Some(Reference::RoomName(name)) => sql::find_named_room(&self.pool, &name).await?,
+            Some(Reference::Id(id)) => store::find_named(&self.rooms.pool, id).await?,
+            Some(Reference::RoomName(name)) => store::find_named_room(&self.rooms.pool, &name).await?,
             Some(Reference::Meeting(id)) => {
-                sql::find_named(&self.pool, id.0).await?.filter(|named| named.is("session"))
+                store::find_named(&self.rooms.pool, id.0).await?.filter(|named| named.is("session"))
             }
             Some(Reference::Nest(id)) => {
-                sql::find_named(&self.pool, id.0).await?.filter(|named| named.is("nest"))
+                store::find_named(&self.rooms.pool, id.0).await?.filter(|named| named.is("nest"))
             }
         };
         let Some((named, target)) = named.and_then(|named| Some((named.clone(), named.target()?))) else {
@@ -90,7 +89,7 @@ impl Rooms {
         let is_admin = super::is_admin(caller);
         Ok(match target.kind {
             TargetKind::Session => {
-                let Some(session) = store::owners::find_session(&self.pool, SessionId(target.id)).await?
+                let Some(session) = owners::find_session(&self.rooms.pool, SessionId(target.id)).await?
                 else {
                     return Ok(None);
                 };
@@ -101,15 +100,16 @@ impl Rooms {
             }
             TargetKind::LiveRoom => {
                 let Some(caller) = caller else { return Ok(None) };
-                let view = seats::find_seat_view(&self.pool, LiveRoomId(target.id), RoomReader::from(caller))
-                    .await?;
+                let view =
+                    seats::find_seat_view(&self.rooms.pool, LiveRoomId(target.id), RoomReader::from(caller))
+                        .await?;
                 view.filter(|view| view.may_read).map(|view| {
                     let session = view.session.filter(|_| view.status.is_some_and(LiveStatus::has_room));
                     Access { is_host: view.is_host, is_admin, owner: session.map(Owner::LiveSession) }
                 })
             }
             TargetKind::Nest => {
-                sql::find_nest_host(&self.pool, NestId(target.id)).await?.map(|host| Access {
+                store::find_nest_host(&self.rooms.pool, NestId(target.id)).await?.map(|host| Access {
                     is_host: caller.is_some_and(|caller| caller.user_id == host),
                     is_admin,
                     owner: Some(Owner::Nest(NestId(target.id))),
@@ -136,7 +136,7 @@ impl Rooms {
             }
             (Some(Reason::NotParticipant), TargetKind::Session) if access.is_admin => JoinStatus::Observer,
             (Some(Reason::RoomNotFound), TargetKind::Nest) => {
-                let nest = store::owners::find_status(&self.pool, Owner::Nest(NestId(target.id))).await?;
+                let nest = owners::find_status(&self.rooms.pool, Owner::Nest(NestId(target.id))).await?;
                 let open = nest.is_some_and(|nest| nest.open);
                 // The nest is open, but not for guests.
                 JoinStatus::Refused(if open { Cause::Unauthenticated } else { Cause::RoomNotActive })
@@ -148,17 +148,13 @@ impl Rooms {
     /// The outcome of a join, without taking the seat.
     async fn would_be_seated(&self, caller: Option<&Caller>, room: LiveRoomId) -> Result<JoinStatus, Error> {
         let Some(caller) = caller else { return Ok(JoinStatus::Refused(Cause::Unauthenticated)) };
-        match predict_join(&self.pool, caller, room).await {
+        match predict_join(&self.rooms.pool, caller, room).await {
             Ok(true) => Ok(JoinStatus::Admitted),
             Ok(false) => Ok(JoinStatus::Refused(Cause::WaitingInLobby)),
-            Err(Error::Live(why)) => Ok(JoinStatus::Refused(Cause::from(refused_by(why)))),
+            Err(Error::Refused { refusal, .. }) => Ok(JoinStatus::Refused(Cause::from(refusal.reason))),
             Err(error) => Err(error),
         }
     }
-}
-
-fn refused_by(why: LiveError) -> Reason {
-    Refusal::from(why).reason
 }
 
 impl Named {

@@ -8,12 +8,10 @@ use time::OffsetDateTime;
 use super::{
     JoinStatus,
     probe::{Health, ListError, Listed, Opened, Timed},
+    store::{RecordedRoom, RoomFacts},
     verdict::Findings,
 };
-use crate::{
-    config::Policy,
-    store::diagnosis::{RecordedRoom, RoomFacts},
-};
+use crate::rooms::policy::Policy;
 
 /// Clocks further apart than this are a finding. LiveKit allows a minute; beyond that it refuses tokens.
 const MOST_SKEW: time::Duration = time::Duration::seconds(30);

@@ -13,13 +13,13 @@ use tonic::{Request, Response};
 use uuid::Uuid;
 
 use super::{
-    Decision, FoundTarget, Target,
+    Decision, Diagnoses, FoundTarget, Target,
     verdict::{self, Diagnosis},
 };
-use crate::{Rooms, RpcResult, nests};
+use crate::{error::RpcResult, signed};
 
 #[tonic::async_trait]
-impl DiagnosisService for Rooms {
+impl DiagnosisService for Diagnoses {
     async fn find_room(&self, request: Request<pb::FindRoomRequest>) -> RpcResult<pb::FindRoomResponse> {
         let request = request.into_inner();
         let caller = maybe_caller(request.caller)?;
@@ -54,8 +54,8 @@ impl DiagnosisService for Rooms {
         let request = request.into_inner();
         let caller = caller(request.caller)?;
         let target = target(request.kind, &request.id)?;
-        let proof = request.proof.map(|given| nests::proof(Some(given))).transpose()?;
-        Rooms::check_repair(self, &caller, proof.as_ref(), target).await?;
+        let proof = request.proof.map(|given| signed::proof(Some(given))).transpose()?;
+        Diagnoses::check_repair(self, &caller, proof.as_ref(), target).await?;
         Ok(Response::new(pb::CheckRepairResponse {}))
     }
 
@@ -63,10 +63,10 @@ impl DiagnosisService for Rooms {
         let request = request.into_inner();
         let caller = caller(request.caller)?;
         let target = target(request.kind, &request.id)?;
-        let proof = request.proof.map(|given| nests::proof(Some(given))).transpose()?;
-        let rooms = self.clone();
-        let flow = async move { rooms.repair_target(&caller, proof.as_ref(), target).await };
-        let repaired = self.run("repair", flow).await?;
+        let proof = request.proof.map(|given| signed::proof(Some(given))).transpose()?;
+        let diagnoses = self.clone();
+        let flow = async move { diagnoses.repair_target(&caller, proof.as_ref(), target).await };
+        let repaired = self.rooms.run("repair", flow).await?;
         Ok(Response::new(pb::RepairResponse { repaired }))
     }
 }

@@ -4,7 +4,7 @@ use chassis::grpc::timestamp;
 use domain::{LiveRoomStatus, LiveStatus, Owner, Readiness, RoomStatus, SeatRole, field::non_empty};
 use proto::room::v1 as pb;
 
-use crate::store::live::{Live, LiveRoom, LiveSession, rooms::State};
+use super::store::{Live, LiveRoom, LiveSession, rooms::State};
 
 pub fn live(live: Live) -> pb::LiveRoomResponse {
     pb::LiveRoomResponse { room: Some(room(live.room)), session: live.session.map(session) }

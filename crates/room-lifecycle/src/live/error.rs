@@ -4,6 +4,8 @@ use chassis::status::{Reason, Refusal};
 use domain::LiveSessionId;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
+use crate::error::Error;
+
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LiveError {
     /// Also when the caller may not read the room.
@@ -56,5 +58,11 @@ impl From<LiveError> for Refusal {
             LiveError::NoSeat => Self::new(Reason::NotParticipant, "Join the live room first."),
             LiveError::Rejected => Self::new(Reason::Rejected, "The host did not let you in."),
         }
+    }
+}
+
+impl From<LiveError> for Error {
+    fn from(error: LiveError) -> Self {
+        Self::refused(error)
     }
 }

@@ -17,25 +17,22 @@ use proto::{
 use tonic::{Request, Response};
 
 use super::{
-    LiveError, convert,
-    decide::Verb,
+    LiveError, LiveRooms, convert,
     request::{NewSession, RoomFields},
+    session_decision::Verb,
+    store::{Live, RoomReader, rooms},
 };
 use crate::{
-    Rooms, RpcResult,
-    error::Error,
-    store::{
-        events,
-        live::{Live, RoomReader, rooms},
-    },
+    error::{Error, RpcResult},
+    rooms::store::events,
 };
 
 #[tonic::async_trait]
-impl LiveRoomService for Rooms {
+impl LiveRoomService for LiveRooms {
     async fn get_my_room(&self, request: Request<pb::GetMyRoomRequest>) -> RpcResult<pb::LiveRoomResponse> {
         let caller = require_user(request.into_inner().caller)?;
-        let rooms = self.clone();
-        self.run_write("my live room", Box::pin(async move { rooms.my_room(&caller).await })).await
+        let live = self.clone();
+        self.run_write("my live room", Box::pin(async move { live.my_room(&caller).await })).await
     }
 
     async fn save_my_room(&self, request: Request<pb::SaveMyRoomRequest>) -> RpcResult<pb::LiveRoomResponse> {
@@ -44,10 +41,10 @@ impl LiveRoomService for Rooms {
         let mut wrong = Fields::default();
         let fields = RoomFields::check(request.fields.unwrap_or_default(), &mut wrong);
         wrong.finish()?;
-        let rooms = self.clone();
+        let live = self.clone();
         let flow = async move {
-            let mine = rooms.my_room(&caller).await?;
-            rooms.update_room(&caller, mine.room.id, &fields).await
+            let mine = live.my_room(&caller).await?;
+            live.update_room(&caller, mine.room.id, &fields).await
         };
         self.run_write("save live room", Box::pin(flow)).await
     }
@@ -59,16 +56,17 @@ impl LiveRoomService for Rooms {
         let room = wrong.check(uuid("room_id", &request.room_id));
         let fields = RoomFields::check(request.fields.unwrap_or_default(), &mut wrong);
         wrong.finish()?;
-        let rooms = self.clone();
-        let flow = async move { rooms.update_room(&caller, room, &fields).await };
+        let live = self.clone();
+        let flow = async move { live.update_room(&caller, room, &fields).await };
         self.run_write("update live room", Box::pin(flow)).await
     }
 
     async fn get_room(&self, request: Request<pb::LiveRoomRequest>) -> RpcResult<pb::LiveRoomResponse> {
         let (caller, room) = parse(request)?;
-        let found =
-            rooms::find_readable(&self.pool, room, RoomReader::from(&caller)).await.map_err(Error::from)?;
-        let found = found.ok_or(Error::Live(LiveError::NoRoom))?;
+        let found = rooms::find_readable(&self.rooms.pool, room, RoomReader::from(&caller))
+            .await
+            .map_err(Error::from)?;
+        let found = found.ok_or(Error::from(LiveError::NoRoom))?;
         Ok(Response::new(convert::live(found)))
     }
 
@@ -77,9 +75,10 @@ impl LiveRoomService for Rooms {
         request: Request<pb::LiveRoomRequest>,
     ) -> RpcResult<pb::GetRoomStateResponse> {
         let (caller, room) = parse(request)?;
-        let state =
-            rooms::find_state(&self.pool, room, RoomReader::from(&caller)).await.map_err(Error::from)?;
-        let state = state.ok_or(Error::Live(LiveError::NoRoom))?;
+        let state = rooms::find_state(&self.rooms.pool, room, RoomReader::from(&caller))
+            .await
+            .map_err(Error::from)?;
+        let state = state.ok_or(Error::from(LiveError::NoRoom))?;
         Ok(Response::new(convert::state(state, &caller.user_id)))
     }
 
@@ -93,10 +92,15 @@ impl LiveRoomService for Rooms {
         let room = wrong.check(uuid("room_id", &request.room_id));
         let (limit, after) = wrong.check(page_request(request.limit, request.cursor.as_deref()));
         wrong.finish()?;
-        let rows =
-            rooms::list_sessions(&self.pool, room, RoomReader::from(&caller), after, fetch_limit(limit))
-                .await;
-        let rows = rows.map_err(Error::from)?.ok_or(Error::Live(LiveError::NoRoom))?;
+        let rows = rooms::list_sessions(
+            &self.rooms.pool,
+            room,
+            RoomReader::from(&caller),
+            after,
+            fetch_limit(limit),
+        )
+        .await;
+        let rows = rows.map_err(Error::from)?.ok_or(Error::from(LiveError::NoRoom))?;
         let (rows, next_cursor) =
             page(rows, limit, |row| Cursor { at: row.started_at.unwrap_or(row.starts_at), id: row.id.0 });
         let sessions = rows.into_iter().map(convert::session).collect();
@@ -112,9 +116,9 @@ impl LiveRoomService for Rooms {
         if let Err(refusal) = wrong.finish() {
             return Err(self.with_times(refusal, &new).await.into());
         }
-        let rooms = self.clone();
-        let flow = async move { rooms.go_live(&caller, room, &new).await };
-        let (live, created) = self.run("go live", Box::pin(flow)).await?;
+        let live = self.clone();
+        let flow = async move { live.go_live(&caller, room, &new).await };
+        let (live, created) = self.rooms.run("go live", Box::pin(flow)).await?;
         Ok(Response::new(pb::GoLiveResponse {
             room: Some(convert::room(live.room)),
             session: live.session.map(convert::session),
@@ -152,11 +156,11 @@ impl LiveRoomService for Rooms {
     }
 }
 
-impl Rooms {
+impl LiveRooms {
     /// Adds the refusal of the times to a refusal of other fields, so that a refusal names every wrong field. The times
     /// are checked by the database's clock.
     async fn with_times(&self, refusal: Refusal, new: &NewSession) -> Refusal {
-        let checked = events::find_now(&self.pool).await.map(|now| new.check_times(now));
+        let checked = events::find_now(&self.rooms.pool).await.map(|now| new.check_times(now));
         match checked {
             Ok(Err(times)) => refusal.and(times),
             Ok(Ok(())) | Err(_) => refusal,
@@ -169,8 +173,8 @@ impl Rooms {
         verb: Verb,
     ) -> RpcResult<pb::LiveRoomResponse> {
         let (caller, room) = parse(request)?;
-        let rooms = self.clone();
-        let flow = async move { rooms.change_session(&caller, room, verb).await };
+        let live = self.clone();
+        let flow = async move { live.change_session(&caller, room, verb).await };
         self.run_write("live session", Box::pin(flow)).await
     }
 
@@ -179,7 +183,7 @@ impl Rooms {
         name: &'static str,
         flow: Pin<Box<impl Future<Output = Result<Live, Error>> + Send + 'static>>,
     ) -> RpcResult<pb::LiveRoomResponse> {
-        Ok(Response::new(convert::live(self.run(name, flow).await?)))
+        Ok(Response::new(convert::live(self.rooms.run(name, flow).await?)))
     }
 }
 

@@ -17,14 +17,15 @@ use time::OffsetDateTime;
 use tonic::{Request, Response};
 
 use super::{
-    LiveError, convert,
+    LiveError, LiveRooms, convert,
     grpc_seats::{require_user, seat},
     moderation::Summary,
+    store::moderation::Seated,
 };
-use crate::{Rooms, RpcResult, error::Error, store::live::moderation::Seated};
+use crate::error::{Error, RpcResult};
 
 #[tonic::async_trait]
-impl ModerationService for Rooms {
+impl ModerationService for LiveRooms {
     async fn promote(&self, request: Request<pb::ModerateRequest>) -> RpcResult<pb::SeatResponse> {
         self.give_role(request, SeatRole::Speaker).await
     }
@@ -41,16 +42,19 @@ impl ModerationService for Rooms {
         let user = wrong.check(id("user_id", request.user_id));
         let source = wrong.check_or(one_of("source", request.source), Source::Microphone);
         wrong.finish()?;
-        let rooms = self.clone();
-        let changed =
-            self.run("mute", async move { rooms.mute_seated(&caller, room, &user, source).await }).await?;
+        let live = self.clone();
+        let changed = self
+            .rooms
+            .run("mute", async move { live.mute_seated(&caller, room, &user, source).await })
+            .await?;
         Ok(Response::new(pb::MuteResponse { changed }))
     }
 
     async fn kick(&self, request: Request<pb::ModerateRequest>) -> RpcResult<pb::KickResponse> {
         let (caller, room, user) = parse(request)?;
-        let rooms = self.clone();
-        let kicked = self.run("kick", async move { rooms.kick_seated(&caller, room, &user).await }).await?;
+        let live = self.clone();
+        let kicked =
+            self.rooms.run("kick", async move { live.kick_seated(&caller, room, &user).await }).await?;
         if kicked { Ok(Response::new(pb::KickResponse {})) } else { Err(not_seated().into()) }
     }
 
@@ -62,8 +66,8 @@ impl ModerationService for Rooms {
         let user = wrong.check(id("user_id", request.user_id));
         let until = wrong.check(moment("until", request.until.as_ref()).and_then(until));
         wrong.finish()?;
-        let rooms = self.clone();
-        self.run("ban", async move { rooms.ban(&caller, room, &user, until).await }).await?;
+        let live = self.clone();
+        self.rooms.run("ban", async move { live.ban(&caller, room, &user, until).await }).await?;
         Ok(Response::new(pb::BanResponse {}))
     }
 
@@ -95,16 +99,17 @@ impl ModerationService for Rooms {
     }
 }
 
-impl Rooms {
+impl LiveRooms {
     async fn give_role(
         &self,
         request: Request<pb::ModerateRequest>,
         role: SeatRole,
     ) -> RpcResult<pb::SeatResponse> {
         let (caller, room, user) = parse(request)?;
-        let rooms = self.clone();
+        let live = self.clone();
         let changed = self
-            .run("give role", async move { rooms.set_seat_role(&caller, room, &user, role).await })
+            .rooms
+            .run("give role", async move { live.set_seat_role(&caller, room, &user, role).await })
             .await?;
         Ok(Response::new(pb::SeatResponse { seat: Some(seat(changed.ok_or_else(not_seated)?)) }))
     }

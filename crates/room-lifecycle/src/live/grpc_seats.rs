@@ -15,13 +15,14 @@ use proto::{
 };
 use tonic::{Request, Response};
 
-use crate::{
-    Rooms, RpcResult,
-    store::live::{lobby::Waiting, seats::Seat},
+use super::{
+    LiveRooms,
+    store::{lobby::Waiting, seats::Seat},
 };
+use crate::error::RpcResult;
 
 #[tonic::async_trait]
-impl SeatService for Rooms {
+impl SeatService for LiveRooms {
     async fn join(&self, request: Request<pb::SeatRequest>) -> RpcResult<pb::JoinResponse> {
         let (caller, room) = parse(request)?;
         let joined = self.join_live_room(&caller, room).await;

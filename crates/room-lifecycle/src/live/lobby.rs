@@ -4,22 +4,21 @@
 use chassis::db::retry_on_contention;
 use domain::{LiveRoomId, LiveSessionId, LobbyStatus, page::Cursor};
 use proto::types::v1::Caller;
-use sqlx::{Postgres, Transaction};
+use sqlx::{PgConnection, Postgres, Transaction};
 
 use super::{
-    LiveError,
-    seats::{readable, session_with_room},
-};
-use crate::{
-    Rooms,
-    error::Error,
-    store::live::{
+    LiveError, LiveRooms,
+    seat_decision::session_with_room,
+    seats::readable,
+    store::{
+        LiveSession,
         lobby::{self, Waiting},
         seats::{self, Seat, SeatView},
     },
 };
+use crate::error::Error;
 
-impl Rooms {
+impl LiveRooms {
     /// Lists the waiting users, longest wait first. The list is empty while no session is open.
     pub async fn list_lobby(
         &self,
@@ -29,7 +28,7 @@ impl Rooms {
         limit: i64,
     ) -> Result<Vec<Waiting>, Error> {
         match self.find_view_as_host(caller, room).await?.session {
-            Some(session) => Ok(lobby::list_waiting(&self.pool, session, after, limit).await?),
+            Some(session) => Ok(lobby::list_waiting(&self.rooms.pool, session, after, limit).await?),
             None => Ok(Vec::new()),
         }
     }
@@ -73,14 +72,14 @@ impl Rooms {
     /// Rejects a waiting user. Idempotent. `None`: no user with this id waits.
     pub async fn reject(&self, caller: &Caller, room: LiveRoomId, user: &str) -> Result<Option<Seat>, Error> {
         let session = self.session_of_host(caller, room).await?;
-        lobby::set_rejected(&self.pool, session, user).await?;
-        let seat = lobby::find_seat(&self.pool, session, user).await?;
+        lobby::set_rejected(&self.rooms.pool, session, user).await?;
+        let seat = lobby::find_seat(&self.rooms.pool, session, user).await?;
         Ok(seat.filter(|seat| seat.lobby_status == LobbyStatus::Rejected))
     }
 
     /// Begins a transaction that holds the lock of an open session.
     pub(super) async fn begin_in(&self, session: LiveSessionId) -> Result<Transaction<'_, Postgres>, Error> {
-        let mut transaction = chassis::db::begin(&self.pool).await?;
+        let mut transaction = chassis::db::begin(&self.rooms.pool).await?;
         let open = seats::lock_session(&mut *transaction, session).await?;
         if open { Ok(transaction) } else { Err(LiveError::NotActive.into()) }
     }
@@ -100,7 +99,15 @@ impl Rooms {
     }
 
     async fn find_view_as_host(&self, caller: &Caller, room: LiveRoomId) -> Result<SeatView, Error> {
-        let view = readable(&self.pool, caller, room).await?;
+        let view = readable(&self.rooms.pool, caller, room).await?;
         if view.is_host { Ok(view) } else { Err(Error::NotHost) }
     }
+}
+
+/// Admits the users who wait when a session starts, as long as there are free seats, unless its host admits each one.
+pub(super) async fn admit_at_start(connection: &mut PgConnection, open: &LiveSession) -> Result<(), Error> {
+    if open.auto_admit {
+        lobby::admit_waiting(connection, open.id).await?;
+    }
+    Ok(())
 }

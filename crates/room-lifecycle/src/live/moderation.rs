@@ -6,20 +6,22 @@ use domain::{LiveRoomId, LiveSessionId, Owner, SeatRole, Source, page::Cursor};
 use proto::types::v1::Caller;
 use time::OffsetDateTime;
 
-use super::seats::readable;
-use crate::{
-    Rooms,
-    error::Error,
-    live::{LiveError, sessions::not_host},
-    opening::Work,
+use super::{
+    LiveError, LiveRooms,
+    seats::readable,
+    sessions::not_host,
     store::{
-        self, events,
-        live::{
-            Live, RoomReader,
-            moderation::{self, Seated, Tally},
-            rooms,
-            seats::{self, Seat},
-        },
+        Live, RoomReader,
+        moderation::{self, Seated, Tally},
+        rooms,
+        seats::{self, Seat},
+    },
+};
+use crate::{
+    error::Error,
+    rooms::{
+        opening::Work,
+        store::{events, find_record},
     },
 };
 
@@ -30,7 +32,7 @@ pub struct Summary {
     pub people: Vec<Seated>,
 }
 
-impl Rooms {
+impl LiveRooms {
     /// Sets the role of a user who has a seat: a speaker may publish, a guest may not. `None`: the user has no seat.
     pub async fn set_seat_role(
         &self,
@@ -43,7 +45,7 @@ impl Rooms {
         refuse_self(caller, user)?;
         let seat = retry_on_contention(|| self.save_role(session, user, role)).await?;
         if seat.is_some() {
-            self.apply_to_livekit(Owner::LiveSession(session), Work::Reconcile).await;
+            self.rooms.apply_to_livekit(Owner::LiveSession(session), Work::Reconcile).await;
         }
         Ok(seat)
     }
@@ -56,7 +58,8 @@ impl Rooms {
     ) -> Result<Option<Seat>, Error> {
         let mut transaction = self.begin_in(session).await?;
         let seat =
-            moderation::set_role(&mut *transaction, session, user, role, self.policy.watch_for()).await?;
+            moderation::set_role(&mut *transaction, session, user, role, self.rooms.policy.watch_for())
+                .await?;
         transaction.commit().await?;
         Ok(seat)
     }
@@ -70,17 +73,17 @@ impl Rooms {
         source: Source,
     ) -> Result<bool, Error> {
         let session = self.session_of_host(caller, room).await?;
-        self.mute(Owner::LiveSession(session), user, source, true).await
+        self.rooms.mute(Owner::LiveSession(session), user, source, true).await
     }
 
     /// Removes a user from the open session permanently. `false`: the user never had a seat in it.
     pub async fn kick_seated(&self, caller: &Caller, room: LiveRoomId, user: &str) -> Result<bool, Error> {
         let session = self.session_of_host(caller, room).await?;
         refuse_self(caller, user)?;
-        let kicked = self.kick(Owner::LiveSession(session), user).await?;
+        let kicked = self.rooms.kick(Owner::LiveSession(session), user).await?;
         if kicked {
             // After a crash before this line, the next check gives up the seat of the kicked user.
-            seats::set_left(&self.pool, session, user).await?;
+            seats::set_left(&self.rooms.pool, session, user).await?;
         }
         Ok(kicked)
     }
@@ -95,7 +98,7 @@ impl Rooms {
     ) -> Result<(), Error> {
         self.require_host(caller, room).await?;
         refuse_self(caller, user)?;
-        let now = events::find_now(&self.pool).await?;
+        let now = events::find_now(&self.rooms.pool).await?;
         if until.is_some_and(|until| until <= now) {
             return Err(Refusal::invalid("until", "must be in the future").into());
         }
@@ -114,9 +117,9 @@ impl Rooms {
         user: &str,
         until: Option<OffsetDateTime>,
     ) -> Result<Option<LiveSessionId>, Error> {
-        let mut transaction = chassis::db::begin(&self.pool).await?;
+        let mut transaction = chassis::db::begin(&self.rooms.pool).await?;
         let session = seats::lock_session_of(&mut *transaction, room).await?;
-        let watch = self.policy.watch_for();
+        let watch = self.rooms.policy.watch_for();
         moderation::insert_ban(&mut *transaction, room, user, &caller.user_id, until, watch).await?;
         transaction.commit().await?;
         Ok(session)
@@ -124,23 +127,23 @@ impl Rooms {
 
     /// Removes a banned user from LiveKit. If that fails, the check that the ban has marked repeats it.
     async fn remove_from(&self, session: LiveSessionId, user: &str) -> Result<(), Error> {
-        let Some(record) = store::find_record(&self.pool, session.0).await? else { return Ok(()) };
-        self.remove(&record, user).await;
-        self.marks_nudge.now();
+        let Some(record) = find_record(&self.rooms.pool, session.0).await? else { return Ok(()) };
+        self.rooms.remove(&record, user).await;
+        self.rooms.nudges.marks.now();
         Ok(())
     }
 
     /// Lifts a ban, and a kick from the open session: the user may join again.
     pub async fn unban(&self, caller: &Caller, room: LiveRoomId, user: &str) -> Result<(), Error> {
         self.require_host(caller, room).await?;
-        Ok(retry_on_contention(|| moderation::delete_ban(&self.pool, room, user)).await?)
+        Ok(retry_on_contention(|| moderation::delete_ban(&self.rooms.pool, room, user)).await?)
     }
 
     async fn require_host(&self, caller: &Caller, room: LiveRoomId) -> Result<(), Error> {
-        if rooms::is_host(&self.pool, room, &caller.user_id).await? {
+        if rooms::is_host(&self.rooms.pool, room, &caller.user_id).await? {
             return Ok(());
         }
-        Err(not_host(&self.pool, room, RoomReader::from(caller)).await?)
+        Err(not_host(&self.rooms.pool, room, RoomReader::from(caller)).await?)
     }
 
     /// Raises or lowers the caller's own hand. `None`: the caller has no seat.
@@ -150,9 +153,10 @@ impl Rooms {
         room: LiveRoomId,
         raised: bool,
     ) -> Result<Option<Seat>, Error> {
-        let view = readable(&self.pool, caller, room).await?;
+        let view = readable(&self.rooms.pool, caller, room).await?;
         let session = view.session.ok_or(LiveError::NotActive)?;
-        Ok(retry_on_contention(|| moderation::set_hand(&self.pool, session, &caller.user_id, raised)).await?)
+        Ok(retry_on_contention(|| moderation::set_hand(&self.rooms.pool, session, &caller.user_id, raised))
+            .await?)
     }
 
     /// The open session, or the last one, with a page of its seats.
@@ -164,12 +168,12 @@ impl Rooms {
         limit: i64,
     ) -> Result<Summary, Error> {
         self.require_host(caller, room).await?;
-        let live = rooms::find_live(&self.pool, room).await?.ok_or(LiveError::NoRoom)?;
+        let live = rooms::find_live(&self.rooms.pool, room).await?.ok_or(LiveError::NoRoom)?;
         let Some(session) = live.session.as_ref().map(|session| session.id) else {
             return Ok(Summary { live, tally: None, people: Vec::new() });
         };
-        let tally = moderation::find_tally(&self.pool, session).await?;
-        let people = moderation::list_seated(&self.pool, session, after, limit).await?;
+        let tally = moderation::find_tally(&self.rooms.pool, session).await?;
+        let people = moderation::list_seated(&self.rooms.pool, session, after, limit).await?;
         Ok(Summary { live, tally, people })
     }
 }

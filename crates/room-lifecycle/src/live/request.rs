@@ -11,13 +11,9 @@ use domain::{
     idempotency::request_hash,
 };
 use proto::room::v1::{GoLiveRequest, LiveRoomFields, TopicKeys};
-use time::{Duration, OffsetDateTime};
+use time::OffsetDateTime;
 
-/// How far ahead a session may start, and how long after its start it may end.
-const FARTHEST: Duration = Duration::days(365);
-const BUFFER_MINUTES: i32 = 15;
-const MOST_TOPICS: usize = 20;
-const MOST_GROUPS: usize = 100;
+use super::policy::{BUFFER_MINUTES, FARTHEST, MOST_GROUPS, MOST_TOPICS};
 
 /// The fields of a room that its host changes.
 #[derive(Clone, Debug, Default)]

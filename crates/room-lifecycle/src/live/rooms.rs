@@ -4,28 +4,29 @@ use domain::LiveRoomId;
 use proto::types::v1::Caller;
 use uuid::Uuid;
 
-use super::{LiveError, request::RoomFields, sessions::not_host};
-use crate::{
-    Rooms,
-    error::Error,
-    store::live::{self, Live, RoomReader, rooms},
+use super::{
+    LiveError, LiveRooms,
+    request::RoomFields,
+    sessions::not_host,
+    store::{self, Live, RoomReader, rooms},
 };
+use crate::error::Error;
 
 /// How many characters of the host's name are used in the address of a room.
 const SLUG_LENGTH: usize = 60;
 const ROOM_NAME: &str = "Live room";
 
-impl Rooms {
+impl LiveRooms {
     /// The caller's own room. The first request creates it.
     pub async fn my_room(&self, caller: &Caller) -> Result<Live, Error> {
-        live::upsert_user(&self.pool, caller).await?;
-        if let Some(live) = rooms::find_room_of(&self.pool, &caller.user_id).await? {
+        store::upsert_user(&self.rooms.pool, caller).await?;
+        if let Some(live) = rooms::find_room_of(&self.rooms.pool, &caller.user_id).await? {
             return Ok(live);
         }
         let name = room_name(&caller.name);
         for slug in slugs(caller) {
-            let created = rooms::insert_room(&self.pool, &caller.user_id, &name, &slug).await?;
-            if let Some(live) = rooms::find_room_of(&self.pool, &caller.user_id).await? {
+            let created = rooms::insert_room(&self.rooms.pool, &caller.user_id, &name, &slug).await?;
+            if let Some(live) = rooms::find_room_of(&self.rooms.pool, &caller.user_id).await? {
                 if created {
                     tracing::info!(live_room.id = %live.room.id, "live room created");
                 }
@@ -42,7 +43,7 @@ impl Rooms {
         room: LiveRoomId,
         fields: &RoomFields,
     ) -> Result<Live, Error> {
-        let mut connection = self.pool.acquire().await?;
+        let mut connection = self.rooms.pool.acquire().await?;
         if !rooms::update_room(&mut *connection, room, &caller.user_id, fields).await? {
             return Err(not_host(&mut *connection, room, RoomReader::from(caller)).await?);
         }

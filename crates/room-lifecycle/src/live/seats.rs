@@ -2,42 +2,24 @@
 //! session's lock: of fifty users who request the last three seats at once, exactly three get one.
 
 use chassis::db::retry_on_contention;
-use domain::{LiveRoomId, LiveSessionId, LiveStatus, LobbyStatus};
+use domain::{LiveRoomId, LiveSessionId, LobbyStatus};
 use proto::types::v1::Caller;
 use sqlx::{PgExecutor, PgPool};
-use time::Duration;
 
-use super::LiveError;
-use crate::{
-    Rooms,
-    error::Error,
+use super::{
+    LiveError, LiveRooms,
+    seat_decision::{JoinStep, admits_waiting, decide_join},
     store::{
-        diagnosis::has_free_seat,
-        live::{
-            RoomReader, lobby,
-            seats::{self, Seat, SeatView, Taking},
-        },
+        RoomReader, lobby,
+        seats::{self, Seat, SeatView, Taking},
     },
 };
+use crate::error::Error;
 
-/// A join renews a hold that expires within this time, so that the caller has time to connect.
-const RENEWED_BELOW: Duration = Duration::seconds(30);
-/// The same for waiting users, who repeat the join every few seconds.
-const WAITING_RENEWED_BELOW: Duration = Duration::minutes(1);
 /// Attempts of a join before the answer is 503: a transition of the session may come in between each time.
 const ATTEMPTS: usize = 4;
 
-/// What a join leads to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum JoinStep {
-    /// The caller keeps the seat as it is.
-    Keep(Seat),
-    /// The caller takes this seat. `reserved`: free seats are not counted, because the caller holds this one already or
-    /// it counts against no limit.
-    Take { seat: Seat, reserved: bool },
-}
-
-impl Rooms {
+impl LiveRooms {
     /// Gives the caller a seat in the open session. Returns the seat and the session. Idempotent.
     pub async fn join_live_room(
         &self,
@@ -45,12 +27,12 @@ impl Rooms {
         room: LiveRoomId,
     ) -> Result<(Seat, LiveSessionId), Error> {
         for _ in 0..ATTEMPTS {
-            let view = readable(&self.pool, caller, room).await?;
+            let view = readable(&self.rooms.pool, caller, room).await?;
             if view.due {
                 self.advance_live_room(room).await?;
                 continue;
             }
-            let (session, step) = decide(&view)?;
+            let (session, step) = decide_join(&view)?;
             if let JoinStep::Keep(seat) = step
                 && (seat.lobby_status == LobbyStatus::Admitted || !admits_waiting(&view))
             {
@@ -70,7 +52,7 @@ impl Rooms {
         room: LiveRoomId,
         session: LiveSessionId,
     ) -> Result<Option<Seat>, Error> {
-        let mut transaction = chassis::db::begin(&self.pool).await?;
+        let mut transaction = chassis::db::begin(&self.rooms.pool).await?;
         if !seats::lock_session(&mut *transaction, session).await? {
             return Ok(None);
         }
@@ -79,7 +61,7 @@ impl Rooms {
         if admits_waiting(&view) && lobby::admit_waiting(&mut transaction, session).await? > 0 {
             view = readable(&mut *transaction, caller, room).await?;
         }
-        let (_, step) = decide(&view)?;
+        let (_, step) = decide_join(&view)?;
         let seat = match step {
             JoinStep::Keep(seat) => seat,
             JoinStep::Take { seat, reserved } => {
@@ -93,14 +75,14 @@ impl Rooms {
 
     /// Gives up the caller's seat, and returns the seat that the caller had.
     pub async fn leave_live_room(&self, caller: &Caller, room: LiveRoomId) -> Result<Option<Seat>, Error> {
-        let view = readable(&self.pool, caller, room).await?;
+        let view = readable(&self.rooms.pool, caller, room).await?;
         let Some(session) = view.session.filter(|_| view.taken) else { return Ok(view.seat()) };
         retry_on_contention(|| self.give_up_seat(&view, session, &caller.user_id)).await?;
         Ok(view.seat())
     }
 
     async fn give_up_seat(&self, view: &SeatView, session: LiveSessionId, user: &str) -> Result<(), Error> {
-        let mut transaction = chassis::db::begin(&self.pool).await?;
+        let mut transaction = chassis::db::begin(&self.rooms.pool).await?;
         let open = seats::lock_session(&mut *transaction, session).await?;
         seats::set_left(&mut *transaction, session, user).await?;
         if open && admits_waiting(view) {
@@ -115,9 +97,9 @@ impl Rooms {
         caller: &Caller,
         room: LiveRoomId,
     ) -> Result<Option<Seat>, Error> {
-        let view = readable(&self.pool, caller, room).await?;
+        let view = readable(&self.rooms.pool, caller, room).await?;
         if let Some(session) = view.session.filter(|_| view.taken) {
-            seats::set_disconnected(&self.pool, session, &caller.user_id).await?;
+            seats::set_disconnected(&self.rooms.pool, session, &caller.user_id).await?;
         }
         Ok(view.seat())
     }
@@ -126,12 +108,12 @@ impl Rooms {
 /// What a join would lead to, without taking the seat. `true`: the caller would be admitted; `false`: would wait.
 pub(crate) async fn predict_join(pool: &PgPool, caller: &Caller, room: LiveRoomId) -> Result<bool, Error> {
     let view = readable(pool, caller, room).await?;
-    let (session, step) = decide(&view)?;
+    let (session, step) = decide_join(&view)?;
     let (seat, reserved) = match step {
         JoinStep::Keep(seat) => (seat, true),
         JoinStep::Take { seat, reserved } => (seat, reserved),
     };
-    if !reserved && !has_free_seat(pool, session, &caller.user_id).await? {
+    if !reserved && !seats::has_free_seat(pool, session, &caller.user_id).await? {
         return Err(LiveError::Full.into());
     }
     Ok(seat.lobby_status == LobbyStatus::Admitted)
@@ -145,52 +127,4 @@ pub(super) async fn readable(
 ) -> Result<SeatView, Error> {
     let view = seats::find_seat_view(db, room, RoomReader::from(caller)).await?;
     Ok(view.filter(|view| view.may_read).ok_or(LiveError::NoRoom)?)
-}
-
-/// The session that can be joined. One that is only scheduled has no room yet.
-pub(super) fn session_with_room(view: &SeatView) -> Result<LiveSessionId, LiveError> {
-    let session = view.session.filter(|_| view.status.is_some_and(LiveStatus::has_room));
-    session.ok_or(LiveError::NotActive)
-}
-
-/// Whether there are waiting users that the session admits by itself when a seat is free. They come before new callers.
-fn admits_waiting(view: &SeatView) -> bool {
-    view.has_waiting && view.auto_admit && view.status == Some(LiveStatus::Live)
-}
-
-/// Decides what a join leads to. Of several reasons to refuse, it names the one that lasts longest.
-fn decide(view: &SeatView) -> Result<(LiveSessionId, JoinStep), LiveError> {
-    let session = session_with_room(view)?;
-    if view.banned {
-        return Err(LiveError::Banned);
-    }
-    if view.kicked {
-        return Err(LiveError::Kicked);
-    }
-    let taken = view.seat().filter(|_| view.taken);
-    let was_admitted = view.lobby_status == Some(LobbyStatus::Admitted);
-    let lasts = view.held_until.is_none_or(|until| until > view.now + RENEWED_BELOW);
-    let wait_lasts = view.held_until.is_some_and(|until| until > view.now + WAITING_RENEWED_BELOW);
-    let held = view.held_until.is_none_or(|until| until > view.now);
-    let take =
-        |lobby_status, reserved| JoinStep::Take { seat: Seat { role: view.role, lobby_status }, reserved };
-    let step = match (taken, view.lobby_status) {
-        _ if view.is_host => match taken {
-            Some(seat) if was_admitted && lasts && view.role_kept => JoinStep::Keep(seat),
-            _ => take(LobbyStatus::Admitted, true),
-        },
-        (_, Some(LobbyStatus::Rejected)) => return Err(LiveError::Rejected),
-        (Some(seat), Some(LobbyStatus::Admitted)) if lasts && view.role_kept => JoinStep::Keep(seat),
-        (Some(_), Some(LobbyStatus::Admitted)) => take(LobbyStatus::Admitted, held),
-        // An admitted user need not wait again.
-        (None, Some(LobbyStatus::Admitted)) => take(LobbyStatus::Admitted, false),
-        (Some(seat), Some(LobbyStatus::Waiting)) if wait_lasts => JoinStep::Keep(seat),
-        (Some(_), Some(LobbyStatus::Waiting)) if held => take(LobbyStatus::Waiting, true),
-        // The wait has expired: this is a new join.
-        (_, Some(LobbyStatus::Waiting) | None) => {
-            let open = view.auto_admit && view.status == Some(LiveStatus::Live);
-            take(if open { LobbyStatus::Admitted } else { LobbyStatus::Waiting }, false)
-        }
-    };
-    Ok((session, step))
 }

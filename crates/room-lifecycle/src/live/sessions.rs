@@ -1,25 +1,25 @@
 //! Going live, and what a host does with the open session. Each verb is one transaction: lock the room and refresh its
 //! projection, read the open session, decide, write, refresh the projection, commit. LiveKit is called after the commit
-//! ([`crate::opening`]). The database holds the truth, whatever LiveKit answers.
+//! ([`crate::rooms::opening`]). The database holds the truth, whatever LiveKit answers.
 
 use chassis::db::retry_on_contention;
-use domain::{EndReason, LiveRoomId, LiveSessionId, LiveStatus, Owner};
+use domain::{EndReason, LiveRoomId, LiveSessionId, LiveStatus, Owner, RoomStatus};
 use proto::types::v1::Caller;
 use sqlx::{PgConnection, PgExecutor};
 
 use super::{
-    LiveError,
-    decide::{self, GoLiveDecision, SessionDecision, Verb},
+    LiveError, LiveRooms,
+    lobby::admit_at_start,
     request::NewSession,
+    session_decision::{self, GoLiveDecision, SessionDecision, Verb},
+    store::{Live, LiveSession, RoomReader, rooms, sessions},
     transitions::count_healed,
 };
 use crate::{
-    Rooms,
     error::Error,
-    opening::Work,
-    store::{
-        self, Record,
-        live::{Live, LiveSession, RoomReader, rooms, seats, sessions},
+    rooms::{
+        opening::Work,
+        store::{Record, insert_intents},
     },
 };
 
@@ -33,7 +33,7 @@ struct Outcome {
     work: Work,
 }
 
-impl Rooms {
+impl LiveRooms {
     /// Goes live, or schedules a session. Returns the session, and whether it is a new one.
     pub async fn go_live(
         &self,
@@ -74,10 +74,10 @@ impl Rooms {
         verb: Option<Verb>,
     ) -> Result<(), Error> {
         let reader = RoomReader::from(caller);
-        if may_as_admin(verb, reader) || rooms::is_host(&self.pool, room, &caller.user_id).await? {
+        if may_as_admin(verb, reader) || rooms::is_host(&self.rooms.pool, room, &caller.user_id).await? {
             return Ok(());
         }
-        Err(not_host(&self.pool, room, reader).await?)
+        Err(not_host(&self.rooms.pool, room, reader).await?)
     }
 
     /// Runs one verb of a room at a time in this process. Repeated requests wait here, so that they do not each hold a
@@ -87,7 +87,7 @@ impl Rooms {
         room: LiveRoomId,
         transaction: impl FnMut() -> F,
     ) -> Result<Option<Outcome>, Error> {
-        let _lock = self.flow_locks.lock(room.0).await;
+        let _lock = self.rooms.flow_locks.lock(room.0).await;
         retry_on_contention(transaction).await
     }
 
@@ -98,7 +98,7 @@ impl Rooms {
         room: LiveRoomId,
         new: &NewSession,
     ) -> Result<Option<Outcome>, Error> {
-        let mut transaction = chassis::db::begin(&self.pool).await?;
+        let mut transaction = chassis::db::begin(&self.rooms.pool).await?;
         lock(&mut transaction, caller, room, None).await?;
         if let Some(session) = find_repeated(&mut transaction, caller, new).await? {
             transaction.commit().await?;
@@ -107,11 +107,11 @@ impl Rooms {
         for _ in 0..ATTEMPTS {
             let live = find(&mut transaction, room).await?;
             new.check_times(live.now)?;
-            let start = decide::go_live(live.open_session(), new, live.now);
+            let start = session_decision::go_live(live.open_session(), new, live.now);
             let is_new = matches!(start, GoLiveDecision::Create(_));
             let outcome = match start {
                 GoLiveDecision::Due => return Ok(None),
-                GoLiveDecision::Keep(open) => done(open.id, false, Work::lacking(open)),
+                GoLiveDecision::Keep(open) => done(open.id, false, work_lacking(open)),
                 GoLiveDecision::Start(open) => {
                     let intent = apply_transition(&mut transaction, open, LiveStatus::Live).await?;
                     done(open.id, false, Work::Open(intent))
@@ -143,20 +143,20 @@ impl Rooms {
         room: LiveRoomId,
         verb: Verb,
     ) -> Result<Option<Outcome>, Error> {
-        let mut transaction = chassis::db::begin(&self.pool).await?;
+        let mut transaction = chassis::db::begin(&self.rooms.pool).await?;
         lock(&mut transaction, caller, room, Some(verb)).await?;
         let live = find(&mut transaction, room).await?;
         let mut ended = None;
-        let work = match decide::step(verb, live.open_session(), live.now)? {
+        let work = match session_decision::step(verb, live.open_session(), live.now)? {
             SessionDecision::Due => return Ok(None),
-            SessionDecision::Keep(open) => open.map_or(Work::Rest, Work::lacking),
+            SessionDecision::Keep(open) => open.map_or(Work::Rest, work_lacking),
             SessionDecision::Become(open, status) if status.is_open() => {
                 let intent = apply_transition(&mut transaction, open, status).await?;
-                Work::of(status, intent)
+                work_of(status, intent)
             }
             SessionDecision::Become(open, status) => {
                 ended = end(&mut transaction, open, status, verb.end_reason()).await?;
-                Work::of(status, None)
+                work_of(status, None)
             }
             SessionDecision::HostPresent(open, present) => {
                 sessions::set_host_present(&mut *transaction, open.id, present).await?;
@@ -173,9 +173,9 @@ impl Rooms {
     /// Applies the work to LiveKit, and then reads the answer for the caller.
     async fn answer(&self, room: LiveRoomId, outcome: Outcome) -> Result<Live, Error> {
         if let Some(session) = outcome.session {
-            self.apply_to_livekit(Owner::LiveSession(session), outcome.work).await;
+            self.rooms.apply_to_livekit(Owner::LiveSession(session), outcome.work).await;
         }
-        let live = rooms::find_live_with(&self.pool, room, outcome.session).await?;
+        let live = rooms::find_live_with(&self.rooms.pool, room, outcome.session).await?;
         Ok(live.ok_or(LiveError::NoRoom)?)
     }
 }
@@ -250,7 +250,7 @@ async fn create(
         return Ok(None);
     };
     let intent = project_and_intend(connection, room, session, status).await?;
-    Ok(Some(done(session, true, Work::of(status, intent))))
+    Ok(Some(done(session, true, work_of(status, intent))))
 }
 
 /// Sets the status of the locked room's open session. Returns the intent to have a room, if one was written.
@@ -260,8 +260,8 @@ pub(super) async fn apply_transition(
     status: LiveStatus,
 ) -> Result<Option<Box<Record>>, Error> {
     sessions::set_session_status(&mut *connection, open.id, status).await?;
-    if status == LiveStatus::Live && open.auto_admit {
-        seats::admit_waiting(&mut *connection, open.id).await?;
+    if status == LiveStatus::Live {
+        admit_at_start(&mut *connection, open).await?;
     }
     project_and_intend(connection, open.room_id, open.id, status).await
 }
@@ -289,7 +289,7 @@ async fn project_and_intend(
     if !status.has_room() {
         return Ok(None);
     }
-    Ok(store::insert_intents(connection, &[Owner::LiveSession(session)]).await?.pop().map(Box::new))
+    Ok(insert_intents(connection, &[Owner::LiveSession(session)]).await?.pop().map(Box::new))
 }
 
 fn done(session: LiveSessionId, created: bool, work: Work) -> Outcome {
@@ -304,4 +304,19 @@ pub(crate) fn count_ended(reason: EndReason) {
 /// Counts a conflict. `kind`: `not_idle` if another session was open (409), `race` if one was opened concurrently.
 fn count_conflict(kind: &'static str) {
     metrics::counter!("greenroom_live_session_conflicts_total", "kind" => kind).increment(1);
+}
+
+/// What LiveKit needs for a session that has changed to this status.
+fn work_of(status: LiveStatus, intent: Option<Box<Record>>) -> Work {
+    match status {
+        LiveStatus::Scheduled => Work::Rest,
+        LiveStatus::Lobby | LiveStatus::Live => Work::Open(intent),
+        LiveStatus::Ended | LiveStatus::Cancelled => Work::Reconcile,
+    }
+}
+
+/// What LiveKit needs for a session that has not changed.
+fn work_lacking(open: &LiveSession) -> Work {
+    let lacks = open.status.has_room() && open.livekit != Some(RoomStatus::Active);
+    if lacks { Work::Open(None) } else { Work::Rest }
 }

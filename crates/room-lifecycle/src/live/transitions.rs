@@ -6,17 +6,11 @@ use domain::{EndReason, LiveRoomId};
 use futures::{StreamExt, stream};
 
 use super::{
-    decide,
+    LiveRooms, session_decision,
     sessions::{apply_transition, count_ended, end},
+    store::{rooms, sessions},
 };
-use crate::{
-    Rooms,
-    error::Error,
-    store::{
-        live::{rooms, sessions},
-        marks,
-    },
-};
+use crate::{error::Error, rooms::store::marks};
 
 /// Rooms of one batch. A pass reads batches until one is not full.
 const BATCH: i64 = 500;
@@ -24,9 +18,9 @@ const BATCH: i64 = 500;
 const WIDTH: usize = 3;
 const MOST_BATCHES: usize = 20;
 
-impl Rooms {
+impl LiveRooms {
     /// Applies the due transitions, and refreshes the projections that differ from their open session.
-    pub async fn live_pass(&self) -> Result<(), Error> {
+    pub async fn pass(&self) -> Result<(), Error> {
         let started = self.start_due().await;
         let settled = self.settle_live_rooms().await;
         started.and(settled)
@@ -36,7 +30,7 @@ impl Rooms {
     /// replica that drains the marks creates the rooms on LiveKit.
     pub async fn start_due(&self) -> Result<(), Error> {
         for _ in 0..MOST_BATCHES {
-            let due = sessions::list_due(&self.pool, BATCH).await?;
+            let due = sessions::list_due(&self.rooms.pool, BATCH).await?;
             let full = is_full(&due);
             let steps = due.into_iter().map(|room| async move { (room, self.advance_live_room(room).await) });
             if !run_all("due transition of a live session failed", steps).await || !full {
@@ -49,7 +43,7 @@ impl Rooms {
     /// Refreshes every projection that differs from its open session, and records how many rooms are still stuck.
     pub async fn settle_live_rooms(&self) -> Result<(), Error> {
         for _ in 0..MOST_BATCHES {
-            let outdated = sessions::list_unsettled(&self.pool, BATCH).await?;
+            let outdated = sessions::list_unsettled(&self.rooms.pool, BATCH).await?;
             let full = is_full(&outdated);
             let steps =
                 outdated.into_iter().map(|room| async move { (room, self.refresh_live_room(room).await) });
@@ -58,12 +52,13 @@ impl Rooms {
             }
         }
         #[expect(clippy::cast_precision_loss, reason = "a gauge")]
-        metrics::gauge!("greenroom_live_rooms_stuck").set(sessions::count_stuck(&self.pool).await? as f64);
+        metrics::gauge!("greenroom_live_rooms_stuck")
+            .set(sessions::count_stuck(&self.rooms.pool).await? as f64);
         Ok(())
     }
 
     async fn refresh_live_room(&self, room: LiveRoomId) -> Result<(), Error> {
-        if sessions::refresh_projection(&self.pool, room).await? {
+        if sessions::refresh_projection(&self.rooms.pool, room).await? {
             count_healed("pass");
         }
         Ok(())
@@ -71,14 +66,14 @@ impl Rooms {
 
     /// Applies the transition that is due in a room, if there is one.
     pub(super) async fn advance_live_room(&self, room: LiveRoomId) -> Result<(), Error> {
-        let mut transaction = chassis::db::begin(&self.pool).await?;
+        let mut transaction = chassis::db::begin(&self.rooms.pool).await?;
         // Locks the room until the transaction ends.
         if sessions::refresh_projection(&mut *transaction, room).await? {
             count_healed("pass");
         }
         let Some(live) = rooms::find_live(&mut *transaction, room).await? else { return Ok(()) };
         let Some((open, status)) =
-            live.open_session().and_then(|open| Some((open, decide::due(open, live.now)?)))
+            live.open_session().and_then(|open| Some((open, session_decision::due(open, live.now)?)))
         else {
             return Ok(transaction.commit().await?);
         };

@@ -4,21 +4,21 @@
 use chassis::db::retry_on_contention;
 use domain::{NestId, Owner};
 use proto::room::v1::Proof;
-use sqlx::{PgConnection, PgExecutor};
 
-use super::NestError;
+use super::{
+    NestError, Nests,
+    store::{self, Nest},
+};
 use crate::{
-    Rooms,
     error::Error,
-    opening::Work,
-    store::{
-        self, Record,
-        nests::{self, Nest},
-        nostr,
+    rooms::{
+        opening::Work,
+        store::{Record, insert_intents},
     },
+    signed,
 };
 
-impl Rooms {
+impl Nests {
     /// Creates a nest of the caller.
     pub async fn create_nest(
         &self,
@@ -31,7 +31,7 @@ impl Rooms {
             retry_on_contention(|| self.insert_nest(host, proof, relays, hls_stream)).await?;
         metrics::counter!("greenroom_nests_created_total").increment(1);
         tracing::info!(nest.id = %nest.id, "nest created");
-        self.apply_to_livekit(Owner::Nest(NestId(nest.id.0)), Work::Open(intent)).await;
+        self.rooms.apply_to_livekit(Owner::Nest(NestId(nest.id.0)), Work::Open(intent)).await;
         Ok(nest)
     }
 
@@ -43,58 +43,42 @@ impl Rooms {
         relays: &[String],
         hls_stream: bool,
     ) -> Result<(Nest, Option<Box<Record>>), Error> {
-        let mut transaction = chassis::db::begin(&self.pool).await?;
-        accept(&mut transaction, proof).await?;
-        let id = nests::insert_nest(&mut *transaction, host, relays, hls_stream).await?;
-        let intent = store::insert_intents(&mut *transaction, &[Owner::Nest(NestId(id.0))]).await?.pop();
-        let nest = nests::find_nest(&mut *transaction, id).await?.ok_or(NestError::NoNest)?;
+        let mut transaction = chassis::db::begin(&self.rooms.pool).await?;
+        signed::accept(&mut transaction, proof).await?;
+        let id = store::insert_nest(&mut *transaction, host, relays, hls_stream).await?;
+        let intent = insert_intents(&mut *transaction, &[Owner::Nest(NestId(id.0))]).await?.pop();
+        let nest = store::find_nest(&mut *transaction, id).await?.ok_or(NestError::NoNest)?;
         transaction.commit().await?;
         Ok((nest, intent.map(Box::new)))
     }
 
     /// An open nest.
     pub async fn nest(&self, nest: NestId) -> Result<Nest, Error> {
-        Ok(nests::find_nest(&self.pool, nest).await?.ok_or(NestError::NoNest)?)
+        Ok(store::find_nest(&self.rooms.pool, nest).await?.ok_or(NestError::NoNest)?)
     }
 
     /// Makes the caller a participant. Idempotent.
     pub async fn join_nest(&self, pubkey: &str, nest: NestId) -> Result<(), Error> {
-        let is_in = retry_on_contention(|| nests::insert_participant(&self.pool, nest, pubkey)).await?;
+        let is_in = retry_on_contention(|| store::insert_participant(&self.rooms.pool, nest, pubkey)).await?;
         if is_in.ok_or(NestError::NoNest)? { Ok(()) } else { Err(NestError::Full.into()) }
     }
 
     /// Ends the caller's nest and its room.
     pub async fn end_nest(&self, host: &str, proof: &Proof, nest: NestId) -> Result<(), Error> {
         retry_on_contention(|| self.set_nest_ended(host, proof, nest)).await?;
-        self.apply_to_livekit(Owner::Nest(nest), Work::Reconcile).await;
+        self.rooms.apply_to_livekit(Owner::Nest(nest), Work::Reconcile).await;
         Ok(())
     }
 
     async fn set_nest_ended(&self, host: &str, proof: &Proof, nest: NestId) -> Result<(), Error> {
-        let mut transaction = chassis::db::begin(&self.pool).await?;
-        accept(&mut transaction, proof).await?;
+        let mut transaction = chassis::db::begin(&self.rooms.pool).await?;
+        signed::accept(&mut transaction, proof).await?;
         // Locks the nest until the transaction ends.
-        let owner = nests::lock_nest(&mut *transaction, nest).await?.ok_or(NestError::NoNest)?;
+        let owner = store::lock_nest(&mut *transaction, nest).await?.ok_or(NestError::NoNest)?;
         if owner != host {
             return Err(NestError::NotAllowed.into());
         }
-        nests::set_ended(&mut *transaction, nest).await?;
+        store::set_ended(&mut *transaction, nest).await?;
         Ok(transaction.commit().await?)
     }
-}
-
-/// Records the proof of a signed request, and refuses a proof that was used before. It is the first write of the
-/// transaction: two replicas with the same proof wait for each other here, so that the request is carried out once.
-pub(crate) async fn accept(transaction: &mut PgConnection, proof: &Proof) -> Result<(), Error> {
-    if nostr::insert_seen(transaction, proof).await? { Ok(()) } else { Err(replayed()) }
-}
-
-/// Refuses a signed request that was carried out before. Writes nothing.
-pub(crate) async fn refuse_replayed(db: impl PgExecutor<'_>, proof: &Proof) -> Result<(), Error> {
-    if nostr::is_seen(db, proof).await? { Err(replayed()) } else { Ok(()) }
-}
-
-fn replayed() -> Error {
-    metrics::counter!("greenroom_nests_replayed_total").increment(1);
-    NestError::Replayed.into()
 }

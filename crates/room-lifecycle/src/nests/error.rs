@@ -3,6 +3,7 @@
 use chassis::status::{Reason, Refusal};
 
 use super::link::NotAKey;
+use crate::error::Error;
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NestError {
@@ -11,8 +12,6 @@ pub enum NestError {
     NoNest,
     #[error("the nest is full")]
     Full,
-    #[error("the signed request was carried out before")]
-    Replayed,
     #[error("the caller has no valid public key")]
     NoKey,
     #[error("the caller may not do this")]
@@ -28,9 +27,6 @@ impl From<NestError> for Refusal {
         match error {
             NestError::NoNest => Self::new(Reason::RoomNotFound, "Room not found"),
             NestError::Full => Self::new(Reason::RoomFull, "All places are taken; try again later."),
-            NestError::Replayed => {
-                Self::new(Reason::Unauthenticated, "This signed request was used already.")
-            }
             NestError::NoKey => Self::new(Reason::Unauthenticated, "Sign the request with a Nostr key."),
             NestError::NotAllowed => {
                 Self::new(Reason::Unauthenticated, "Your key may not do this in this room.")
@@ -43,5 +39,11 @@ impl From<NestError> for Refusal {
                 Self::internal()
             }
         }
+    }
+}
+
+impl From<NestError> for Error {
+    fn from(error: NestError) -> Self {
+        Self::refused(error)
     }
 }

@@ -4,21 +4,24 @@ use chassis::status::Fields;
 use proto::room::v1::{self as pb, nest_service_server::NestService};
 use tonic::{Request, Response};
 
-use super::{permissions::PermissionChange, request};
-use crate::{Rooms, RpcResult, error::Error};
+use super::{Nests, permissions::PermissionChange, request};
+use crate::{
+    error::{Error, RpcResult},
+    signed,
+};
 
 #[tonic::async_trait]
-impl NestService for Rooms {
+impl NestService for Nests {
     async fn create_nest(&self, request: Request<pb::CreateNestRequest>) -> RpcResult<pb::NestResponse> {
         let request = request.into_inner();
         let host = request::signer(request.caller)?;
         let mut wrong = Fields::default();
-        let proof = wrong.check(request::proof(request.proof));
+        let proof = wrong.check(signed::proof(request.proof));
         let relays = wrong.check(request::relays(request.relays));
         wrong.finish()?;
-        let (rooms, hls_stream) = (self.clone(), request.hls_stream);
-        let flow = async move { rooms.create_nest(&host, &proof, &relays, hls_stream).await };
-        let nest = self.run("create nest", flow).await?;
+        let (nests, hls_stream) = (self.clone(), request.hls_stream);
+        let flow = async move { nests.create_nest(&host, &proof, &relays, hls_stream).await };
+        let nest = self.rooms.run("create nest", flow).await?;
         Ok(Response::new(pb::NestResponse { nest: Some(self.nest_message(nest).map_err(Error::from)?) }))
     }
 
@@ -43,7 +46,7 @@ impl NestService for Rooms {
         let request = request.into_inner();
         let caller = request::signer(request.caller)?;
         let mut wrong = Fields::default();
-        let proof = wrong.check(request::proof(request.proof));
+        let proof = wrong.check(signed::proof(request.proof));
         let participant = wrong.check(request::participant(&request.participant));
         wrong.finish()?;
         let nest = request::nest_id(&request.nest_id).map_err(Error::from)?;
@@ -53,19 +56,19 @@ impl NestService for Rooms {
             mute_microphone: request.mute_microphone,
             is_admin: request.is_admin,
         };
-        let rooms = self.clone();
-        let flow = async move { rooms.set_permissions(&caller, &proof, nest, &change).await };
-        let changed = self.run("nest permissions", flow).await?;
+        let nests = self.clone();
+        let flow = async move { nests.set_permissions(&caller, &proof, nest, &change).await };
+        let changed = self.rooms.run("nest permissions", flow).await?;
         Ok(Response::new(pb::SetPermissionsResponse { changed }))
     }
 
     async fn end_nest(&self, request: Request<pb::EndNestRequest>) -> RpcResult<pb::EndNestResponse> {
         let request = request.into_inner();
         let host = request::signer(request.caller)?;
-        let proof = request::proof(request.proof)?;
+        let proof = signed::proof(request.proof)?;
         let nest = request::nest_id(&request.nest_id).map_err(Error::from)?;
-        let rooms = self.clone();
-        self.run("end nest", async move { rooms.end_nest(&host, &proof, nest).await }).await?;
+        let nests = self.clone();
+        self.rooms.run("end nest", async move { nests.end_nest(&host, &proof, nest).await }).await?;
         Ok(Response::new(pb::EndNestResponse {}))
     }
 }

@@ -6,13 +6,11 @@ use chassis::db::retry_on_contention;
 use domain::{NestId, NestRole, Owner, Source};
 use proto::room::v1::Proof;
 
-use super::{NestError, WATCHED, accept};
-use crate::{
-    Rooms,
-    error::Error,
-    opening::Work,
-    store::nests::{self, participants},
+use super::{
+    NestError, Nests, policy,
+    store::{self, participants},
 };
+use crate::{error::Error, rooms::opening::Work, signed};
 
 /// The requested change of a participant.
 #[derive(Clone, Debug, Default)]
@@ -40,7 +38,7 @@ struct Parties {
     participant: NestRole,
 }
 
-impl Rooms {
+impl Nests {
     /// Changes what a participant may do. Returns whether anything changed.
     pub async fn set_permissions(
         &self,
@@ -51,10 +49,10 @@ impl Rooms {
     ) -> Result<bool, Error> {
         let changed = retry_on_contention(|| self.save_permissions(caller, proof, nest, change)).await?;
         if changed {
-            self.apply_to_livekit(Owner::Nest(nest), Work::Reconcile).await;
+            self.rooms.apply_to_livekit(Owner::Nest(nest), Work::Reconcile).await;
         }
         let Some(muted) = change.mute_microphone else { return Ok(changed) };
-        match self.mute(Owner::Nest(nest), &change.participant, Source::Microphone, muted).await {
+        match self.rooms.mute(Owner::Nest(nest), &change.participant, Source::Microphone, muted).await {
             Ok(done) => Ok(done || changed),
             // Part of the request was carried out, and its proof is not accepted again.
             Err(error) if changed => {
@@ -72,9 +70,9 @@ impl Rooms {
         nest: NestId,
         change: &PermissionChange,
     ) -> Result<bool, Error> {
-        let mut transaction = chassis::db::begin(&self.pool).await?;
-        accept(&mut transaction, proof).await?;
-        let host = nests::lock_nest(&mut *transaction, nest).await?.ok_or(NestError::NoNest)?;
+        let mut transaction = chassis::db::begin(&self.rooms.pool).await?;
+        signed::accept(&mut transaction, proof).await?;
+        let host = store::lock_nest(&mut *transaction, nest).await?.ok_or(NestError::NoNest)?;
         let keys = [caller.to_owned(), change.participant.clone()];
         let found = participants::list_participants(&mut *transaction, nest, &keys).await?;
         let role =
@@ -90,7 +88,7 @@ impl Rooms {
         let parties = Parties { by, is_self: caller == change.participant, participant };
         let wanted = decide(parties, change)?;
         if wanted != participant {
-            let watch = is_less(wanted, participant).then_some(WATCHED);
+            let watch = is_less(wanted, participant).then_some(policy::WATCHED);
             participants::set_role(&mut *transaction, nest, &change.participant, wanted, watch).await?;
         }
         transaction.commit().await?;

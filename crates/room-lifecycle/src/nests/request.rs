@@ -2,16 +2,14 @@
 
 use chassis::{grpc::caller, status::Refusal};
 use domain::{NestId, Pubkey};
-use proto::{room::v1::Proof, types::v1::Caller};
+use proto::types::v1::Caller;
 use url::Url;
 
-use super::NestError;
+use super::{
+    NestError,
+    policy::{LONGEST_RELAY, MOST_RELAYS},
+};
 use crate::error::Error;
-
-const MOST_RELAYS: usize = 20;
-const LONGEST_RELAY: usize = 512;
-/// Length of a SHA-256 hash in bytes.
-const HASH_LENGTH: usize = 32;
 
 /// The caller's public key.
 pub(super) fn signer(sent: Option<Caller>) -> Result<String, Error> {
@@ -19,15 +17,6 @@ pub(super) fn signer(sent: Option<Caller>) -> Result<String, Error> {
     match caller.user_id.parse::<Pubkey>() {
         Ok(key) if key.to_string() == caller.user_id => Ok(caller.user_id),
         _ => Err(NestError::NoKey.into()),
-    }
-}
-
-pub(crate) fn proof(proof: Option<Proof>) -> Result<Proof, Refusal> {
-    let proof = proof.unwrap_or_default();
-    if proof.event_id.len() == HASH_LENGTH && proof.body_hash.len() == HASH_LENGTH {
-        Ok(proof)
-    } else {
-        Err(Refusal::invalid("proof", "must be two hashes of 32 bytes"))
     }
 }
 

@@ -7,16 +7,10 @@ use livekit_protocol::{
 };
 use time::{Duration, OffsetDateTime};
 
-use crate::store::recordings::watch::{End, Open};
-
-/// After this time LiveKit lists a start whose answer was lost, or it never will. It is longer than the call and its
-/// flow may take.
-const LOST_START_TIMEOUT: Duration = Duration::seconds(50);
-/// How long a recorder may take to begin.
-const START_TIMEOUT: Duration = Duration::seconds(60);
-/// How long a recorder may take to stop. One that is `ending` may still upload: it is asked to stop again, and counts as
-/// dead only if it does not answer.
-const STOP_TIMEOUT: Duration = Duration::seconds(60);
+use super::{
+    policy::{LOST_START_TIMEOUT, RECORDER_START_TIMEOUT, RECORDER_STOP_TIMEOUT},
+    store::watch::{End, Open},
+};
 
 /// What LiveKit says of one recording.
 #[derive(Clone, Debug, PartialEq)]
@@ -108,15 +102,17 @@ pub fn decide(open: &Open, observation: Observation) -> RecordingStep {
             let stop = |then| RecordingStep::Stop { egress_id: observed.egress_id.clone(), then };
             let stop_age = recording.stop_asked_at.map(|asked| open.now - asked);
             let ending = observed.status == Some(RecordingStatus::Ending);
-            if observed.status == Some(RecordingStatus::Starting) && age > START_TIMEOUT {
+            if observed.status == Some(RecordingStatus::Starting) && age > RECORDER_START_TIMEOUT {
                 return stop(Then::Close("the recorder did not begin"));
             }
             if abandoned {
                 return stop(Then::CloseIfSilent("the recorder died"));
             }
             match stop_age {
-                Some(time) if time > STOP_TIMEOUT && ending => stop(Then::CloseIfSilent("the recorder died")),
-                Some(time) if time > STOP_TIMEOUT => stop(Then::Close("the recorder did not stop")),
+                Some(time) if time > RECORDER_STOP_TIMEOUT && ending => {
+                    stop(Then::CloseIfSilent("the recorder died"))
+                }
+                Some(time) if time > RECORDER_STOP_TIMEOUT => stop(Then::Close("the recorder did not stop")),
                 Some(_) if ending => RecordingStep::Follow(observed),
                 Some(_) => stop(Then::Follow),
                 None if ending || !open.wanted => stop(Then::Follow),

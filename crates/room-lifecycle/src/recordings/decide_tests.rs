@@ -3,7 +3,7 @@ use livekit_protocol::{EncodedFileOutput, FileInfo, RoomCompositeEgressRequest, 
 use uuid::Uuid;
 
 use super::*;
-use crate::store::recordings::Recording;
+use crate::recordings::store::Recording;
 
 fn at(seconds: i64) -> OffsetDateTime {
     OffsetDateTime::UNIX_EPOCH + Duration::days(20_000) + Duration::seconds(seconds)

@@ -2,6 +2,8 @@
 
 use chassis::status::{Reason, Refusal};
 
+use crate::error::Error;
+
 /// Seconds. An operator must set up recording; an earlier retry does not help.
 const NOT_SET_UP_RETRY_AFTER: &str = "3600";
 
@@ -64,5 +66,11 @@ impl From<RecordingError> for Refusal {
             .with("retry_after", NOT_SET_UP_RETRY_AFTER),
             RecordingError::Unavailable => Self::unavailable(Reason::RecordingUnavailable, 10),
         }
+    }
+}
+
+impl From<RecordingError> for Error {
+    fn from(error: RecordingError) -> Self {
+        Self::refused(error)
     }
 }

@@ -3,22 +3,18 @@
 
 use domain::{RecordingKind, RecordingStatus};
 use futures::{StreamExt, stream};
-use time::Duration;
 
-use super::{Recording, decide, output::Output};
-use crate::{
-    Rooms,
-    error::Error,
-    store::recordings::{
+use super::{
+    Recording, Recordings, decide,
+    output::Output,
+    policy::{FILE_TIMEOUT, OUTPUT_TIMEOUT},
+    store::{
         self,
         watch::{self, Awaiting, End},
     },
 };
+use crate::error::Error;
 
-/// How long after LiveKit reported the recording complete its file may appear in the output.
-const FILE_TIMEOUT: Duration = Duration::seconds(60);
-/// How long an output that cannot be read is retried: an unreadable output says nothing about the file.
-const OUTPUT_TIMEOUT: Duration = Duration::hours(24);
 /// How many files one pass checks for.
 const BATCH: i64 = 200;
 /// How many files are looked for at once.
@@ -39,25 +35,25 @@ enum FileCheck {
     Unknown(String),
 }
 
-impl Rooms {
+impl Recordings {
     /// Writes the end of an open recording as LiveKit reports it. A complete recording is closed when its file is
     /// found.
     pub(super) async fn end_recording(&self, recording: &Recording, end: &End) -> Result<Recording, Error> {
         if end.status != RecordingStatus::Complete || recording.kind != RecordingKind::File {
             return self.close_recording(recording, end, "livekit").await;
         }
-        let noted = watch::set_finished(&self.pool, recording.id, end).await?;
-        self.files_nudge.now();
+        let noted = watch::set_finished(&self.rooms.pool, recording.id, end).await?;
+        self.nudges.files.now();
         if let Some(noted) = noted {
             return Ok(noted);
         }
-        let now = recordings::find_recording(&self.pool, recording.id).await?;
+        let now = store::find_recording(&self.rooms.pool, recording.id).await?;
         Ok(now.unwrap_or_else(|| recording.clone()))
     }
 
     /// Looks for the files of recordings that LiveKit has completed.
     pub async fn check_files(&self) -> Result<(), Error> {
-        let awaiting = watch::claim_awaiting(&self.pool, FILE_TIMEOUT, BATCH).await?;
+        let awaiting = watch::claim_awaiting(&self.rooms.pool, FILE_TIMEOUT, BATCH).await?;
         let mut unread = 0_u32;
         let mut checks = stream::iter(awaiting).map(|one| self.look_for_file(one)).buffer_unordered(WIDTH);
         let mut problem = None;

@@ -17,16 +17,20 @@ use tonic::{Request, Response};
 use uuid::Uuid;
 
 use super::{
-    Recording, RecordingScope, StartRequest,
+    Recording, RecordingScope, Recordings, StartRequest,
     output::Part,
+    policy::STOP_TIMEOUT,
     read::{Parts, has_file},
-    scope,
-    start::STOP_TIMEOUT,
+    scope, store,
 };
-use crate::{Rooms, RpcResult, error::Error, nests::request, store::recordings};
+use crate::{
+    error::{Error, RpcResult},
+    nests::request,
+    signed,
+};
 
 #[tonic::async_trait]
-impl RecordingService for Rooms {
+impl RecordingService for Recordings {
     async fn start_recording(
         &self,
         request: Request<pb::StartRecordingRequest>,
@@ -39,7 +43,7 @@ impl RecordingService for Rooms {
         wrong.finish()?;
         let proof = proof(scope, request.proof)?;
         let start = StartRequest { proof, ..StartRequest::new(scope, RecordingKind::File, key) };
-        let started = Rooms::start_recording(self, &caller, start).await?;
+        let started = Recordings::start_recording(self, &caller, start).await?;
         self.respond(started).await
     }
 
@@ -49,8 +53,8 @@ impl RecordingService for Rooms {
     ) -> RpcResult<pb::RecordingResponse> {
         let mut request = request.into_inner();
         let (caller, scope, id) = parse(&mut request)?;
-        let (rooms, by, proof) = (self.clone(), caller.clone(), proof(scope, request.proof)?);
-        let flow = Box::pin(async move { rooms.stop_recording(&by, scope, id, proof.as_ref()).await });
+        let (recordings, by, proof) = (self.clone(), caller.clone(), proof(scope, request.proof)?);
+        let flow = Box::pin(async move { recordings.stop_recording(&by, scope, id, proof.as_ref()).await });
         let stopped = if let Some(stopped) = self.run_within("stop recording", STOP_TIMEOUT, flow).await? {
             stopped
         } else {
@@ -71,7 +75,7 @@ impl RecordingService for Rooms {
         let (limit, after) = wrong.check(page_request(request.limit, request.cursor.as_deref()));
         wrong.finish()?;
         self.may_read(&caller, scope).await?;
-        let rows = recordings::list_recordings(&self.pool, scope, None, after, fetch_limit(limit)).await;
+        let rows = store::list_recordings(&self.rooms.pool, scope, None, after, fetch_limit(limit)).await;
         let (rows, next_cursor) =
             page(rows.map_err(Error::from)?, limit, |row| Cursor { at: row.created_at, id: row.id.0 });
         let mut recordings = Vec::with_capacity(rows.len());
@@ -98,10 +102,11 @@ impl RecordingService for Rooms {
     ) -> RpcResult<pb::DeleteRecordingResponse> {
         let mut request = request.into_inner();
         let (caller, scope, id) = parse(&mut request)?;
-        let (rooms, proof) = (self.clone(), proof(scope, request.proof)?);
-        let flow = Box::pin(async move { rooms.delete_recording(&caller, scope, id, proof.as_ref()).await });
+        let (recordings, proof) = (self.clone(), proof(scope, request.proof)?);
+        let flow =
+            Box::pin(async move { recordings.delete_recording(&caller, scope, id, proof.as_ref()).await });
         if self.run_within("delete recording", STOP_TIMEOUT, flow).await?.is_none()
-            && recordings::find_readable(&self.pool, id).await.map_err(Error::from)?.is_some()
+            && store::find_readable(&self.rooms.pool, id).await.map_err(Error::from)?.is_some()
         {
             return Err(Error::Unsettled.into());
         }
@@ -129,7 +134,7 @@ impl RecordingService for Rooms {
     async fn read_stream(&self, request: Request<pb::ReadStreamRequest>) -> RpcResult<Parts> {
         let request = request.into_inner();
         let nest = request::nest_id(&request.nest_id).map_err(Error::from)?;
-        Ok(Response::new(Rooms::read_stream(self, nest, &request.file).await?))
+        Ok(Response::new(Recordings::read_stream(self, nest, &request.file).await?))
     }
 }
 
@@ -147,10 +152,10 @@ fn parse(request: &mut pb::RecordingRequest) -> Result<(Caller, RecordingScope, 
 
 /// The proof of a request that changes a nest's recordings: such requests are signed.
 fn proof(scope: RecordingScope, proof: Option<Proof>) -> Result<Option<Proof>, Error> {
-    if matches!(scope, RecordingScope::Nest(_)) { Ok(Some(request::proof(proof)?)) } else { Ok(None) }
+    if matches!(scope, RecordingScope::Nest(_)) { Ok(Some(signed::proof(proof)?)) } else { Ok(None) }
 }
 
-impl Rooms {
+impl Recordings {
     async fn respond(&self, recording: Recording) -> RpcResult<pb::RecordingResponse> {
         let recording = Some(self.to_proto(recording).await?);
         Ok(Response::new(pb::RecordingResponse { recording }))

@@ -16,11 +16,9 @@ use object_store::{
 };
 use secrecy::ExposeSecret;
 
-use super::{RecordingError, settings::OutputSettings};
-use crate::{error::Error, livekit::egress::Target};
+use super::{policy::LINK_LIFETIME, settings::OutputSettings};
+use crate::livekit::egress::Target;
 
-/// How long a link to a file is valid.
-pub const LINK_LIFETIME: Duration = Duration::from_hours(1);
 /// How long a bucket may take to connect, and then be silent. There is no limit for a whole transfer: files are large.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const READ_TIMEOUT: Duration = Duration::from_secs(3);
@@ -144,20 +142,24 @@ impl Output {
         }
     }
 
-    /// Opens a part of a file.
-    pub(super) async fn open(&self, file: &str, part: Part) -> Result<Opened, Error> {
-        let absent = |error| match error {
-            object_store::Error::NotFound { .. } => RecordingError::NoFile.into(),
-            error => Error::from(error),
-        };
+    /// Opens a part of a file. `None`: the file does not exist.
+    pub(super) async fn open(&self, file: &str, part: Part) -> object_store::Result<Option<Opened>> {
+        match self.try_open(file, part).await {
+            Ok(opened) => Ok(Some(opened)),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn try_open(&self, file: &str, part: Part) -> object_store::Result<Opened> {
         let (store, path) = self.find(file)?;
-        let size = store.head(&path).await.map_err(absent)?.size;
+        let size = store.head(&path).await?.size;
         let (first, end) = within(part, size);
         if first >= end {
             return Ok(Opened { size, first, length: 0, bytes: futures::stream::empty().boxed() });
         }
         let options = GetOptions { range: Some(GetRange::Bounded(first..end)), ..GetOptions::default() };
-        let found = store.get_opts(&path, options).await.map_err(absent)?;
+        let found = store.get_opts(&path, options).await?;
         Ok(Opened { size, first, length: end - first, bytes: found.into_stream() })
     }
 

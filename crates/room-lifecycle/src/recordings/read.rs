@@ -8,37 +8,30 @@ use proto::room::v1::{self as pb, read_recording_response::Part as Answered};
 use tonic::Status;
 
 use super::{
-    Recording, RecordingError,
+    Recording, RecordingError, Recordings,
     output::{Opened, Part},
+    store::{self, streams},
 };
-use crate::{
-    Rooms,
-    error::Error,
-    nests::NestError,
-    store::recordings::{self, streams},
-};
+use crate::{error::Error, nests::NestError};
 
 pub(super) type Parts = Pin<Box<dyn Stream<Item = Result<pb::ReadRecordingResponse, Status>> + Send>>;
 
-impl Rooms {
+impl Recordings {
     /// Opens the file of a recording. The gateway has verified the link to it.
     pub(super) async fn read(&self, id: RecordingId, part: Part) -> Result<Parts, Error> {
-        let row = recordings::find_readable(&self.pool, id).await?.filter(has_file);
+        let row = store::find_readable(&self.rooms.pool, id).await?.filter(has_file);
         let row = row.ok_or(RecordingError::NoRecording)?;
         let output = self.output.as_ref().ok_or(RecordingError::NoFile)?;
-        Ok(sent("video/mp4", output.open(&row.file, part).await?))
+        Ok(sent("video/mp4", output.open(&row.file, part).await?.ok_or(RecordingError::NoFile)?))
     }
 
     /// Opens a file of a nest's stream. Only its name comes from a client, and [`stream_file`] accepts few names.
     pub(super) async fn read_stream(&self, nest: NestId, file: &str) -> Result<Parts, Error> {
         let kind = stream_file(file).ok_or(NestError::NoNest)?;
         let output = self.output.as_ref().ok_or(NestError::NoNest)?;
-        let folder = streams::find_folder(&self.pool, nest).await?.ok_or(NestError::NoNest)?;
-        match output.open(&format!("{folder}/{file}"), Part::Whole).await {
-            Ok(opened) => Ok(sent(kind, opened)),
-            Err(Error::Recording(RecordingError::NoFile)) => Err(NestError::NoNest.into()), // not written yet
-            Err(error) => Err(error),
-        }
+        let folder = streams::find_folder(&self.rooms.pool, nest).await?.ok_or(NestError::NoNest)?;
+        let opened = output.open(&format!("{folder}/{file}"), Part::Whole).await?;
+        Ok(sent(kind, opened.ok_or(NestError::NoNest)?)) // `None`: not written yet
     }
 }
 

@@ -6,15 +6,15 @@ use domain::RecordingId;
 use futures::{StreamExt, stream};
 use proto::{room::v1::Proof, types::v1::Caller};
 
-use super::{Recording, RecordingScope, output::Output};
-use crate::{Rooms, error::Error, store::recordings};
+use super::{Recording, RecordingScope, Recordings, output::Output, store};
+use crate::error::Error;
 
 /// How many recordings one pass removes.
 const BATCH: i64 = 200;
 /// How many files are removed at once.
 const WIDTH: usize = 8;
 
-impl Rooms {
+impl Recordings {
     /// Deletes a recording: from now on it is not found. If it still runs it is stopped. The pass removes the file.
     pub async fn delete_recording(
         &self,
@@ -29,13 +29,13 @@ impl Rooms {
         if let Some(running) = deleted.filter(|recording| recording.status.is_open()) {
             self.stop_on_livekit(running).await?;
         }
-        self.recordings_nudge.now();
+        self.rooms.nudges.recordings.now();
         Ok(())
     }
 
     async fn set_deleted(&self, id: RecordingId, proof: Option<&Proof>) -> Result<Option<Recording>, Error> {
         let mut transaction = self.begin_change(proof).await?;
-        let deleted = recordings::set_deleted(&mut *transaction, id).await?;
+        let deleted = store::set_deleted(&mut *transaction, id).await?;
         transaction.commit().await?;
         Ok(deleted)
     }
@@ -43,12 +43,14 @@ impl Rooms {
     /// Removes recordings that were deleted or whose retention has ended, and streams that are over. A copy of the
     /// database removes nothing: the files belong to the original.
     pub async fn remove_recordings(&self) -> Result<(), Error> {
-        let Some(output) = self.output.as_ref().filter(|_| self.livekit.may_delete()) else { return Ok(()) };
-        recordings::streams::set_streams_deleted(&self.pool, BATCH).await?;
-        if let Some(keep) = self.recordings_keep {
-            recordings::set_expired(&self.pool, keep, BATCH).await?;
+        let Some(output) = self.output.as_ref().filter(|_| self.rooms.livekit.may_delete()) else {
+            return Ok(());
+        };
+        store::streams::set_streams_deleted(&self.rooms.pool, BATCH).await?;
+        if let Some(keep) = self.keep {
+            store::set_expired(&self.rooms.pool, keep, BATCH).await?;
         }
-        let deleted = recordings::claim_deleted(&self.pool, BATCH).await?;
+        let deleted = store::claim_deleted(&self.rooms.pool, BATCH).await?;
         let remove = |recording: Recording| async move {
             match self.remove_recording(output, &recording).await {
                 Ok(()) => tracing::info!(recording.id = %recording.id, "recording removed"),
@@ -63,6 +65,6 @@ impl Rooms {
 
     async fn remove_recording(&self, output: &Output, recording: &Recording) -> Result<(), Error> {
         output.remove(recording.kind, &recording.file).await?;
-        Ok(recordings::delete_recording(&self.pool, recording.id).await?)
+        Ok(store::delete_recording(&self.rooms.pool, recording.id).await?)
     }
 }

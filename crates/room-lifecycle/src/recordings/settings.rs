@@ -65,6 +65,14 @@ pub enum OutputSettings {
     },
 }
 
+impl RecordingSettings {
+    /// Whether nests that ask for it are streamed: segments need an output.
+    #[must_use]
+    pub fn has_streams(&self) -> bool {
+        self.hls && self.output.is_some()
+    }
+}
+
 impl RecordingArgs {
     pub fn check(self, problems: &mut Problems) -> RecordingSettings {
         let keep = non_blank(self.recordings_keep.clone()).map(|keep| {

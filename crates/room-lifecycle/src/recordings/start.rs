@@ -18,27 +18,21 @@ use proto::{
 };
 use uuid::Uuid;
 
-use super::{Recording, RecordingError, RecordingScope, decide, output::file_name};
-use crate::{
-    Rooms,
-    error::Error,
-    livekit::LiveKitError,
+use super::{
+    Recording, RecordingError, RecordingScope, Recordings, decide,
+    output::file_name,
+    policy::{ANSWER_RESERVE, DEFAULT_BUDGET, FLOW_TIMEOUT, START_TIMEOUT},
     store::{
-        self, Record, marks,
-        recordings::{self, NewRecording, watch, watch::End},
+        self, NewRecording,
+        watch::{self, End},
     },
 };
-
-/// How long a flow may take: LiveKit's start (40 s), and the statements around it.
-const FLOW_TIMEOUT: Duration = Duration::from_secs(45);
-/// The part of a caller's time budget that is kept for the answer that the recording is still starting.
-const ANSWER_RESERVE: Duration = Duration::from_secs(1);
-/// A caller's time budget if none is given.
-const DEFAULT_BUDGET: Duration = Duration::from_secs(10);
-/// How long a caller waits for a start: the answer comes within 3 s.
-const START_TIMEOUT: Duration = Duration::from_millis(2500);
-/// How long a caller waits for a stop or a deletion.
-pub(super) const STOP_TIMEOUT: Duration = Duration::from_secs(9);
+use crate::{
+    error::Error,
+    kinds,
+    livekit::LiveKitError,
+    rooms::store::{Record, find_record, marks},
+};
 
 /// Whether the caller of a start still waits for its answer: the strong reference lives as long as the call.
 type CallerWaits = Weak<()>;
@@ -76,14 +70,14 @@ impl StartRequest {
     }
 }
 
-impl Rooms {
+impl Recordings {
     /// Starts a recording in a detached task. Returns what is known when the caller's time is nearly over.
     pub async fn start_recording(&self, caller: &Caller, start: StartRequest) -> Result<Recording, Error> {
         let id = start.id;
-        let (rooms, caller) = (self.clone(), caller.clone());
+        let (recordings, caller) = (self.clone(), caller.clone());
         let waits = Arc::new(());
         let waiting = Arc::downgrade(&waits);
-        let flow = Box::pin(async move { rooms.record_for(&caller, &start, &waiting).await });
+        let flow = Box::pin(async move { recordings.record_for(&caller, &start, &waiting).await });
         let answer = match self.run_within("start recording", START_TIMEOUT, flow).await? {
             Some(started) => Ok(started),
             None => self.answer_starting(id).await,
@@ -94,10 +88,10 @@ impl Rooms {
 
     /// Answers a start whose outcome is not known yet.
     async fn answer_starting(&self, id: RecordingId) -> Result<Recording, Error> {
-        if let Some(open) = recordings::set_answered(&self.pool, id).await? {
+        if let Some(open) = store::set_answered(&self.rooms.pool, id).await? {
             return Ok(open);
         }
-        match recordings::find_recording(&self.pool, id).await? {
+        match store::find_recording(&self.rooms.pool, id).await? {
             Some(over) if over.status == RecordingStatus::Failed => Err(RecordingError::Unavailable.into()),
             Some(over) => Ok(over),
             None => Err(Error::Unsettled),
@@ -113,7 +107,7 @@ impl Rooms {
         flow: impl Future<Output = Result<T, Error>> + Send + 'static,
     ) -> Result<Option<T>, Error> {
         let wait = context::remaining(DEFAULT_BUDGET).saturating_sub(ANSWER_RESERVE).min(within);
-        match tokio::time::timeout(wait, self.lifecycle.run_detached(name, FLOW_TIMEOUT, flow)).await {
+        match tokio::time::timeout(wait, self.rooms.lifecycle.run_detached(name, FLOW_TIMEOUT, flow)).await {
             Ok(outcome) => outcome?.map(Some),
             Err(_) => Ok(None),
         }
@@ -147,10 +141,10 @@ impl Rooms {
             return Ok(repeated);
         }
         let output = self.output.as_ref().ok_or_else(not_set_up)?;
-        let record = store::find_record(&self.pool, owner.id()).await?.ok_or(RecordingError::NotActive)?;
+        let record = find_record(&self.rooms.pool, owner.id()).await?.ok_or(RecordingError::NotActive)?;
         match record.kind {
             OwnerKind::Session if !record.open => {
-                return Err(Error::Closed(record.kind, record.ended_reason));
+                return Err(kinds::closed(record.kind, record.ended_reason));
             }
             OwnerKind::Nest if !record.open => return Err(RecordingError::NoNest.into()),
             OwnerKind::Session | OwnerKind::LiveSession | OwnerKind::Nest => {}
@@ -163,11 +157,11 @@ impl Rooms {
             return Ok(recording); // a request with the same key was faster
         }
         let target = output.target(start.kind, &recording.file);
-        let audio_only = record.kind == OwnerKind::Nest;
+        let audio_only = kinds::is_audio_only(record.kind);
         // Without Redis LiveKit refuses a list at once, and a start after 21 s.
         let started = tokio::select! {
-            started = self.livekit.start_recording(&record.room_name, target, audio_only) => started,
-            without_redis = self.livekit.lacks_recorders() => Err(without_redis),
+            started = self.rooms.livekit.start_recording(&record.room_name, target, audio_only) => started,
+            without_redis = self.rooms.livekit.lacks_recorders() => Err(without_redis),
         };
         self.record_start(recording, started, waiting).await
     }
@@ -194,7 +188,7 @@ impl Rooms {
         if let Some(repeated) = self.find_repeated(started_by, start).await? {
             return Ok(repeated);
         }
-        let is_recorded = recordings::is_recorded(&self.pool, record.id, start.kind).await?;
+        let is_recorded = store::is_recorded(&self.rooms.pool, record.id, start.kind).await?;
         Err(if is_recorded { RecordingError::AlreadyRecording } else { RecordingError::NotActive }.into())
     }
 
@@ -206,8 +200,7 @@ impl Rooms {
         proof: Option<&Proof>,
     ) -> Result<Option<Recording>, Error> {
         let mut transaction = self.begin_change(proof).await?;
-        let inserted =
-            recordings::insert_recording(&mut *transaction, record.id, record.generation, new).await?;
+        let inserted = store::insert_recording(&mut *transaction, record.id, record.generation, new).await?;
         if inserted.is_some() {
             transaction.commit().await?;
         }
@@ -221,12 +214,12 @@ impl Rooms {
         start: &StartRequest,
     ) -> Result<Option<Recording>, Error> {
         let Some(key) = &start.idempotency_key else { return Ok(None) };
-        match recordings::find_by_key(&self.pool, started_by, key).await? {
+        match store::find_by_key(&self.rooms.pool, started_by, key).await? {
             None => Ok(None),
             Some((id, Some(hash))) if hash == start.hash() => {
                 // The first request may still wait, and be refused later. This one is answered `starting`.
-                match recordings::set_answered(&self.pool, id).await? {
-                    None => Ok(recordings::find_recording(&self.pool, id).await?),
+                match store::set_answered(&self.rooms.pool, id).await? {
+                    None => Ok(store::find_recording(&self.rooms.pool, id).await?),
                     open => Ok(open),
                 }
             }
@@ -246,7 +239,7 @@ impl Rooms {
             Ok(info) => self.record_taken(&recording, &info).await,
             Err(LiveKitError::NotFound) => {
                 self.close_not_begun(&recording, "LiveKit does not have the room", waiting).await?;
-                marks::insert_mark(&self.pool, recording.room_id).await?;
+                marks::insert_mark(&self.rooms.pool, recording.room_id).await?;
                 Err(RecordingError::NotActive.into())
             }
             Err(
@@ -264,7 +257,7 @@ impl Rooms {
             }
             Err(error @ (LiveKitError::Unreadable(_) | LiveKitError::Unknown(_) | LiveKitError::NotOurs)) => {
                 tracing::warn!(%error, recording.id = %recording.id, "outcome of a recording's start was unknown");
-                Ok(recordings::find_recording(&self.pool, recording.id).await?.unwrap_or(recording))
+                Ok(store::find_recording(&self.rooms.pool, recording.id).await?.unwrap_or(recording))
             }
         }
     }
@@ -274,17 +267,22 @@ impl Rooms {
     async fn record_taken(&self, recording: &Recording, info: &EgressInfo) -> Result<Recording, Error> {
         let observed = decide::observed(info);
         let status = observed.status.unwrap_or(RecordingStatus::Starting);
-        let noted =
-            watch::set_observed(&self.pool, recording.id, &observed.egress_id, status, observed.started_at)
-                .await?;
+        let noted = watch::set_observed(
+            &self.rooms.pool,
+            recording.id,
+            &observed.egress_id,
+            status,
+            observed.started_at,
+        )
+        .await?;
         match noted {
             Some(noted) if noted.stop_asked_at.is_none() => Ok(noted),
             Some(noted) => self.stop_on_livekit(noted).await,
             None => {
-                if let Err(error) = self.livekit.stop_recording(&info.egress_id).await {
+                if let Err(error) = self.rooms.livekit.stop_recording(&info.egress_id).await {
                     tracing::warn!(%error, "stop of a closed recording failed; the next pass retries");
                 }
-                let now = recordings::find_recording(&self.pool, recording.id).await?;
+                let now = store::find_recording(&self.rooms.pool, recording.id).await?;
                 Ok(now.ok_or(RecordingError::NoRecording)?)
             }
         }

@@ -4,18 +4,16 @@ use chassis::db::retry_on_contention;
 use domain::{RecordingId, RecordingStatus};
 use proto::{room::v1::Proof, types::v1::Caller};
 
-use super::{Recording, RecordingError, RecordingScope, decide};
-use crate::{
-    Rooms,
-    error::Error,
-    livekit::LiveKitError,
-    store::recordings::{
+use super::{
+    Recording, RecordingError, RecordingScope, Recordings, decide,
+    store::{
         self,
         watch::{self, End},
     },
 };
+use crate::{error::Error, livekit::LiveKitError};
 
-impl Rooms {
+impl Recordings {
     /// Stops a recording. One that is over is returned as it is. The request to stop is committed before LiveKit is
     /// called, so that a recording that has not begun yet is stopped when it begins.
     pub async fn stop_recording(
@@ -29,7 +27,7 @@ impl Rooms {
         let recording = self.recording_of(scope, id).await?;
         match retry_on_contention(|| self.set_stop_asked(&recording, proof)).await? {
             Some(asked) => self.stop_on_livekit(asked).await,
-            None => Ok(recordings::find_recording(&self.pool, id).await?.unwrap_or(recording)),
+            None => Ok(store::find_recording(&self.rooms.pool, id).await?.unwrap_or(recording)),
         }
     }
 
@@ -43,7 +41,7 @@ impl Rooms {
         if proof.is_some() && (recording.stop_asked_at.is_some() || !recording.status.is_open()) {
             return Err(RecordingError::Stopped.into());
         }
-        let asked = recordings::set_stop_asked(&mut *transaction, recording.id).await?;
+        let asked = store::set_stop_asked(&mut *transaction, recording.id).await?;
         transaction.commit().await?;
         Ok(asked)
     }
@@ -51,11 +49,11 @@ impl Rooms {
     /// Asks LiveKit to stop a recording. If LiveKit does not answer, the watch asks again.
     pub(super) async fn stop_on_livekit(&self, recording: Recording) -> Result<Recording, Error> {
         let Some(egress_id) = recording.egress_id.clone() else { return Ok(recording) };
-        match self.livekit.stop_recording(&egress_id).await {
+        match self.rooms.livekit.stop_recording(&egress_id).await {
             Ok(info) => self.follow_recording(recording, &decide::observed(&info)).await,
             // "Not found" does not mean over: LiveKit's store may have lost a running recording. The watch decides.
             Err(LiveKitError::NotFound) => Ok(recording),
-            Err(error) if error.is_over() => match self.livekit.find_recording(&egress_id).await {
+            Err(error) if error.is_over() => match self.rooms.livekit.find_recording(&egress_id).await {
                 Ok(Some(info)) => self.follow_recording(recording, &decide::observed(&info)).await,
                 Ok(None) | Err(_) => Ok(recording),
             },
@@ -76,7 +74,7 @@ impl Rooms {
             (Some(end), _) => return self.end_recording(&recording, end).await,
             (None, Some(status)) => {
                 watch::set_observed(
-                    &self.pool,
+                    &self.rooms.pool,
                     recording.id,
                     &observed.egress_id,
                     status,
@@ -96,8 +94,8 @@ impl Rooms {
         end: &End,
         by: &'static str,
     ) -> Result<Recording, Error> {
-        let Some(closed) = watch::set_closed(&self.pool, recording.id, end).await? else {
-            let now = recordings::find_recording(&self.pool, recording.id).await?;
+        let Some(closed) = watch::set_closed(&self.rooms.pool, recording.id, end).await? else {
+            let now = store::find_recording(&self.rooms.pool, recording.id).await?;
             return Ok(now.unwrap_or_else(|| recording.clone()));
         };
         let status = closed.status.as_str();

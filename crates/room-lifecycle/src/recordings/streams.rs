@@ -4,26 +4,29 @@
 
 use std::sync::Weak;
 
+use chassis::status::Reason;
 use domain::{NestId, Owner, RecordingKind};
 
-use super::{RecordingError, RecordingScope, StartRequest};
-use crate::{Rooms, error::Error, store::recordings::streams};
+use super::{RecordingScope, Recordings, StartRequest, store::streams};
+use crate::error::Error;
 
 /// How many streams one pass starts.
 const START_LIMIT: i64 = 100;
 /// The `started_by` of streams.
 const STARTED_BY: &str = "greenroom";
 
-impl Rooms {
+impl Recordings {
     /// Starts the due streams in the background: LiveKit needs seconds to answer that no recorder is free. A copy of
     /// the database starts no streams, because it could not stop them.
     pub(crate) async fn stream_nests(&self) -> Result<(), Error> {
-        if !self.streams || !self.livekit.may_delete() {
+        if !self.hls || !self.rooms.livekit.may_delete() {
             return Ok(());
         }
-        for nest in streams::list_due(&self.pool, START_LIMIT).await? {
-            let rooms = self.clone();
-            self.lifecycle.spawn("stream nest", async move { rooms.stream_nest(NestId(nest.0)).await });
+        for nest in streams::list_due(&self.rooms.pool, START_LIMIT).await? {
+            let recordings = self.clone();
+            self.rooms
+                .lifecycle
+                .spawn("stream nest", async move { recordings.stream_nest(NestId(nest.0)).await });
         }
         Ok(())
     }
@@ -33,7 +36,8 @@ impl Rooms {
         match self.begin_recording(STARTED_BY, Owner::Nest(nest), &start, &Weak::new()).await {
             Ok(_) => tracing::info!(nest.id = %nest, "stream of a nest started"),
             // Another replica was faster, or the nest has just ended.
-            Err(Error::Recording(RecordingError::AlreadyRecording | RecordingError::NoNest)) => {}
+            Err(Error::Refused { refusal, .. })
+                if matches!(refusal.reason, Reason::AlreadyRecording | Reason::InvalidRequest) => {}
             Err(error) => {
                 tracing::warn!(%error, nest.id = %nest, "start of a nest's stream failed; a later pass retries");
             }

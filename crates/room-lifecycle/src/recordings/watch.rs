@@ -4,29 +4,28 @@
 //! LiveKit is listed first, and the database is read after that. A row is committed before its recording is started. So
 //! a recording that runs without an open row is a stray, and is stopped.
 
-use std::{collections::HashMap, sync::PoisonError};
+use std::{
+    collections::HashMap,
+    sync::{MutexGuard, PoisonError},
+};
 
-use domain::{RecordingId, RoomId};
+use domain::RecordingId;
 use futures::{StreamExt, stream};
 use livekit_protocol::{EgressInfo, EgressStatus};
 use time::{Duration, OffsetDateTime};
 
 use super::{
-    Recording,
+    Recording, Recordings,
     decide::{Observation, RecordingStep, Then, decide, observed, recording_of},
+    store::{
+        self,
+        watch::{self, End, Open},
+    },
 };
 use crate::{
-    Rooms,
     error::Error,
     livekit::{LiveKitError, probe::ProbeAnswer},
-    reconcile::WIDTH,
-    store::{
-        events,
-        recordings::{
-            self,
-            watch::{self, End, Open},
-        },
-    },
+    rooms::{reconcile::WIDTH, store::events},
 };
 
 /// LiveKit's list can lack a participant who is in the room. A recorder is dead after this many checks without it, over
@@ -72,12 +71,12 @@ impl Missing {
 
 type Listed = Result<Vec<EgressInfo>, LiveKitError>;
 
-impl Rooms {
+impl Recordings {
     /// Applies the next step of every open recording, and stops stray recordings.
     pub async fn watch_recordings(&self) -> Result<(), Error> {
-        let at = events::find_now(&self.pool).await?;
-        let listed = self.livekit.list_recordings().await;
-        let open = watch::list_open(&self.pool).await?;
+        let at = events::find_now(&self.rooms.pool).await?;
+        let listed = self.rooms.livekit.list_recordings().await;
+        let open = watch::list_open(&self.rooms.pool).await?;
         #[expect(clippy::cast_precision_loss, reason = "a gauge")]
         metrics::gauge!("greenroom_recordings_open").set(open.len() as f64);
         self.forget_missing(&open);
@@ -88,14 +87,6 @@ impl Rooms {
             Err(error) if error.has_no_recorders() => Ok(()),
             Err(error) => Err(error.into()),
         }
-    }
-
-    /// Wakes the watch if one of these rooms, which were just checked, is being recorded.
-    pub(crate) async fn nudge_recordings_of(&self, rooms: &[RoomId]) -> Result<(), Error> {
-        if watch::is_any_recorded(&self.pool, rooms).await? {
-            self.recordings_nudge.now();
-        }
-        Ok(())
     }
 
     async fn step_all(&self, open: &[Open], listed: &Listed, at: OffsetDateTime) {
@@ -124,8 +115,9 @@ impl Rooms {
         }
         // Not in the list of running recordings: it is over, or LiveKit does not have it.
         let found = match &recording.egress_id {
-            Some(id) => self.livekit.find_recording(id).await,
+            Some(id) => self.rooms.livekit.find_recording(id).await,
             None => self
+                .rooms
                 .livekit
                 .list_room_recordings(&open.room_name)
                 .await
@@ -151,7 +143,7 @@ impl Rooms {
             return Observation::Unknown;
         }
         let recorder = open.recording.egress_id.as_deref().unwrap_or_default();
-        match self.livekit.probe(&open.room_name, recorder).await {
+        match self.rooms.livekit.probe(&open.room_name, recorder).await {
             ProbeAnswer::Silent => Observation::Absent(at),
             ProbeAnswer::Alive | ProbeAnswer::Unknown => Observation::Unknown,
         }
@@ -163,7 +155,9 @@ impl Rooms {
         if info.status() != EgressStatus::EgressActive {
             return false;
         }
-        let Ok(participants) = self.livekit.list_participants(&info.room_name).await else { return false };
+        let Ok(participants) = self.rooms.livekit.list_participants(&info.room_name).await else {
+            return false;
+        };
         let recorder = Subject::Recorder(open.recording.id);
         if participants.iter().any(|one| one.identity == info.egress_id) {
             self.clear_missing(recorder);
@@ -172,18 +166,20 @@ impl Rooms {
         self.is_missing(recorder, at, RECORDER_DEAD_AFTER)
     }
 
+    fn missing(&self) -> MutexGuard<'_, Missing> {
+        self.missing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn clear_missing(&self, subject: Subject) {
-        self.memory.lock().unwrap_or_else(PoisonError::into_inner).recordings.0.remove(&subject);
+        self.missing().0.remove(&subject);
     }
 
     fn is_missing(&self, subject: Subject, at: OffsetDateTime, threshold: MissThreshold) -> bool {
-        self.memory.lock().unwrap_or_else(PoisonError::into_inner).recordings.note(subject, at, threshold)
+        self.missing().note(subject, at, threshold)
     }
 
     fn forget_missing(&self, open: &[Open]) {
-        let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
-        memory
-            .recordings
+        self.missing()
             .0
             .retain(|subject, _| open.iter().any(|open| open.recording.id == subject.recording()));
     }
@@ -200,8 +196,8 @@ impl Rooms {
     }
 
     async fn stop_by_watch(&self, recording: &Recording, egress_id: &str, then: &Then) -> Result<(), Error> {
-        recordings::set_stop_asked(&self.pool, recording.id).await?;
-        let why = match (self.livekit.stop_recording(egress_id).await, then) {
+        store::set_stop_asked(&self.rooms.pool, recording.id).await?;
+        let why = match (self.rooms.livekit.stop_recording(egress_id).await, then) {
             (Err(error @ LiveKitError::NotOurs), _) => return Err(error.into()),
             // The next check decides whether it still runs.
             (Err(LiveKitError::NotFound), Then::Follow) => return Ok(()),
@@ -231,13 +227,13 @@ impl Rooms {
         let rooms: Vec<String> = listed.iter().map(|info| info.room_name.clone()).collect();
         let named: Vec<RecordingId> =
             listed.iter().map(|info| recording_of(info).unwrap_or_default()).collect();
-        let strays = watch::list_strays(&self.pool, &ids, &rooms, &named).await?;
+        let strays = watch::list_strays(&self.rooms.pool, &ids, &rooms, &named).await?;
         stream::iter(strays).for_each_concurrent(WIDTH, |id| self.stop_stray(id)).await;
         Ok(())
     }
 
     async fn stop_stray(&self, id: String) {
-        match self.livekit.stop_recording(&id).await {
+        match self.rooms.livekit.stop_recording(&id).await {
             Ok(_) => {
                 metrics::counter!("greenroom_recordings_orphaned_total").increment(1);
                 tracing::warn!(egress.id = id, "stray recording stopped");

@@ -8,10 +8,7 @@ use proto::{
     },
     types::v1::{Caller, LiveRoomStatus},
 };
-use room_lifecycle::{
-    Rooms,
-    store::{Record, admin::list_events},
-};
+use room_lifecycle::{admin::store::list_events, rooms::store::Record};
 use sqlx::{
     AssertSqlSafe, PgConnection, PgPool, Row,
     postgres::{PgConnectOptions, PgPoolOptions},
@@ -20,7 +17,7 @@ use tonic::{Request, Status};
 
 use crate::{
     harness::{
-        State, World,
+        Service, State, World,
         hosts::{admin, person},
         owner, refused,
     },
@@ -35,14 +32,18 @@ fn why(status: &Status) -> Reason {
     Refusal::from_status(status).reason
 }
 
-async fn events(rooms: &Rooms, room: Option<&str>, cursor: Option<String>) -> (Vec<String>, Option<String>) {
+async fn events(
+    rooms: &Service,
+    room: Option<&str>,
+    cursor: Option<String>,
+) -> (Vec<String>, Option<String>) {
     let request = ListEventsRequest {
         caller: Some(admin()),
         room_name: room.map(str::to_owned),
         limit: Some(2),
         cursor,
     };
-    let page = AdminService::list_events(rooms, Request::new(request)).await.unwrap().into_inner();
+    let page = AdminService::list_events(&rooms.admin, Request::new(request)).await.unwrap().into_inner();
     (page.events.into_iter().map(|event| event.event_type).collect(), page.next_cursor)
 }
 
@@ -54,9 +55,9 @@ async fn admin_lists_are_refused_to_others(_: PgPoolOptions, connect: PgConnectO
     let orphans = Request::new(ListOrphansRequest { caller: Some(ann.clone()) });
     let list = Request::new(ListEventsRequest { caller: Some(ann.clone()), ..ListEventsRequest::default() });
     let refused = [
-        why(&AdminService::list_stuck_rooms(&*rooms, by(ann)).await.unwrap_err()),
-        why(&AdminService::list_orphans(&*rooms, orphans).await.unwrap_err()),
-        why(&AdminService::list_events(&*rooms, list).await.unwrap_err()),
+        why(&AdminService::list_stuck_rooms(&rooms.admin, by(ann)).await.unwrap_err()),
+        why(&AdminService::list_orphans(&rooms.admin, orphans).await.unwrap_err()),
+        why(&AdminService::list_events(&rooms.admin, list).await.unwrap_err()),
     ];
     assert_eq!(refused, [Reason::NotAdmin; 3]);
 }
@@ -70,7 +71,8 @@ async fn stuck_rooms_are_listed_until_repaired_by_a_pass(_: PgPoolOptions, conne
     let booking = world.booking(State::OpenNow).await;
     world.server().faults().set("CreateRoom", refused());
     rooms.create(owner(&booking)).await.unwrap_err();
-    let shown = async || AdminService::list_stuck_rooms(&*rooms, by(admin())).await.unwrap().into_inner();
+    let shown =
+        async || AdminService::list_stuck_rooms(&rooms.admin, by(admin())).await.unwrap().into_inner();
 
     let found = shown().await;
     assert_eq!(found.live_rooms.len(), 1);
@@ -99,7 +101,7 @@ async fn retired_room_is_listed_as_orphan(_: PgPoolOptions, connect: PgConnectOp
     world.complete(&booking).await;
     rooms.pass().await.unwrap();
     let request = Request::new(ListOrphansRequest { caller: Some(admin()) });
-    let found = AdminService::list_orphans(&*rooms, request).await.unwrap().into_inner();
+    let found = AdminService::list_orphans(&rooms.admin, request).await.unwrap().into_inner();
     assert_eq!(found.retired, [record.room_name]);
     assert!(found.unknown.is_empty() && found.inhabited.is_empty());
 }
@@ -117,7 +119,7 @@ async fn events_are_listed_once_each_over_pages(_: PgPoolOptions, connect: PgCon
         ("EV_3", "participant_joined", &record),
     ] {
         let body = event(id, kind, room, "ann", "PA_1");
-        rooms.receive_webhook(&world.signed(&body), &body).await.unwrap();
+        rooms.webhooks.receive(&world.signed(&body), &body).await.unwrap();
     }
     let (first, cursor) = events(&rooms, None, None).await;
     let (second, end) = events(&rooms, None, cursor).await;
@@ -134,7 +136,7 @@ async fn events_are_listed_once_each_over_pages(_: PgPoolOptions, connect: PgCon
         cursor: Some("nonsense".to_owned()),
         ..ListEventsRequest::default()
     };
-    let refused = AdminService::list_events(&*rooms, Request::new(wrong)).await.unwrap_err();
+    let refused = AdminService::list_events(&rooms.admin, Request::new(wrong)).await.unwrap_err();
     assert_eq!(why(&refused), Reason::InvalidRequest);
 }
 

@@ -186,7 +186,7 @@ async fn marks_of_a_dead_replica_are_due_after_their_lease(_: PgPoolOptions, con
     let (booking, record) = world.open_room(&lives).await;
     world.complete(&booking).await;
     // The replica dies between its claim and its work.
-    room_lifecycle::store::marks::claim_marks(&world.pool, 10).await.unwrap();
+    room_lifecycle::rooms::store::marks::claim_marks(&world.pool, 10).await.unwrap();
     drop(dies);
     lives.drain().await.unwrap();
     assert_eq!(world.record(&booking).await.status, RoomStatus::Active, "the lease holds");

@@ -6,7 +6,7 @@ use domain::{LiveRoomId, RoomStatus};
 use livekit_api::services::room::CreateRoomOptions;
 use livekit_dev::{ClockHandle, Fault, Stop, Store};
 use proto::room::v1::{EndRoomRequest, room_service_server::RoomService};
-use room_lifecycle::{Config, live::decide::Verb};
+use room_lifecycle::{Config, live::session_decision::Verb};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use time::Duration;
 use tonic::Request;
@@ -85,9 +85,9 @@ async fn listed_orphans_of_a_dead_node_are_deleted(_: PgPoolOptions, connect: Pg
     world.server().restart();
     rooms.pass().await.unwrap();
     assert_eq!(world.names(), ["unknown"], "the pass removes only rooms that are certainly closed");
-    let strays = rooms.find_orphans().await.unwrap();
+    let strays = rooms.admin.find_orphans().await.unwrap();
     assert_eq!(strays.unknown, ["unknown"]);
-    rooms.delete_orphan("unknown").await.unwrap(); // `greenroom repair orphans --yes`
+    rooms.admin.delete_orphan("unknown").await.unwrap(); // `greenroom repair orphans --yes`
     assert!(world.names().is_empty());
 }
 
@@ -101,7 +101,7 @@ async fn end_is_answered_before_livekit_deletes(_: PgPoolOptions, connect: PgCon
     let created = world.server().calls("CreateRoom");
     let caller = Some(chassis::grpc::system_caller());
     let request = EndRoomRequest { caller, session_id: booking.id.to_string() };
-    rooms.end_room(Request::new(request)).await.unwrap();
+    rooms.rpcs.end_room(Request::new(request)).await.unwrap();
     assert_eq!(world.server().calls("CreateRoom"), created, "the first attempt has not timed out yet");
     assert_eq!(world.connected(&record.room_name).len(), 2);
     world.server().faults().clear();
@@ -137,7 +137,7 @@ async fn ban_is_answered_before_livekit_removes(_: PgPoolOptions, connect: PgCon
     world.server().faults().set("RemoveParticipant", Fault::Hang);
     let began = Instant::now();
     let host = person(&open.room.host);
-    rooms.ban(&host, LiveRoomId(open.room.id), "ann", None).await.unwrap();
+    rooms.live.ban(&host, LiveRoomId(open.room.id), "ann", None).await.unwrap();
     assert!(began.elapsed() < std::time::Duration::from_secs(3), "LiveKit itself takes 3 s");
     world.server().faults().clear();
 }

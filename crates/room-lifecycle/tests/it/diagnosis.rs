@@ -10,13 +10,13 @@ use domain::{
 use livekit_dev::{ClockHandle, Fault};
 use proto::types::v1::Caller;
 use room_lifecycle::{
-    Rooms,
-    diagnosis::{Decision, Target, Timeouts, verdict::Diagnosis},
+    config::Timeouts,
+    diagnosis::{Decision, Target, verdict::Diagnosis},
 };
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use time::Duration;
 
-use crate::harness::{Booking, State, World, hosts, owner};
+use crate::harness::{Booking, Service, State, World, hosts, owner};
 
 const HOST: Option<Reason> = None;
 
@@ -24,17 +24,17 @@ pub fn target(booking: &Booking) -> Target {
     Target { kind: TargetKind::Session, id: booking.id }
 }
 
-async fn diagnose(rooms: &Rooms, caller: &Caller, target: Target, decision: Decision) -> Diagnosis {
-    rooms.diagnose(Some(caller), target, decision).await.unwrap()
+async fn diagnose(rooms: &Service, caller: &Caller, target: Target, decision: Decision) -> Diagnosis {
+    rooms.diagnoses.diagnose(Some(caller), target, decision).await.unwrap()
 }
 
 /// Diagnoses as the host, who would get a token.
-async fn by_host(rooms: &Rooms, booking: &Booking) -> Diagnosis {
+async fn by_host(rooms: &Service, booking: &Booking) -> Diagnosis {
     diagnose(rooms, &hosts::person(&booking.host), target(booking), HOST).await
 }
 
 /// Diagnoses as `greenroom diagnose` does.
-pub async fn by_operator(rooms: &Rooms, booking: &Booking) -> Diagnosis {
+pub async fn by_operator(rooms: &Service, booking: &Booking) -> Diagnosis {
     diagnose(rooms, &system_caller(), target(booking), HOST).await
 }
 
@@ -275,7 +275,7 @@ async fn live_room_diagnosis_predicts_the_join(_: PgPoolOptions, connect: PgConn
     world.execute("update live_room_sessions set auto_admit = false").await;
     assert_eq!(diagnose(&rooms, &visitor, live, no_seat).await.cause, Cause::WaitingInLobby);
     world.execute("update live_room_sessions set auto_admit = true, max_participants = 1").await;
-    rooms.join_live_room(&hosts::person("another"), LiveRoomId(host.room.id)).await.unwrap();
+    rooms.live.join_live_room(&hosts::person("another"), LiveRoomId(host.room.id)).await.unwrap();
     assert_eq!(diagnose(&rooms, &visitor, live, no_seat).await.cause, Cause::RoomFull);
     world
         .execute(&format!(

@@ -24,16 +24,16 @@ async fn room_is_found_by_id_name_or_url(_: PgPoolOptions, connect: PgConnectOpt
     let second = format!("{}-g2", record.room_name);
     let url = format!("https://app.example.org/meeting/{}?from=mail", booking.id);
     for reference in [&booking.id.to_string(), &record.room_name, &second, &url] {
-        let found = rooms.find_target(Some(&guest), reference).await.unwrap();
+        let found = rooms.diagnoses.find_target(Some(&guest), reference).await.unwrap();
         assert_eq!(found, Some(FoundTarget::Room(target(&booking))), "{reference}");
     }
-    let other = rooms.find_target(Some(&guest), &record.id.to_string()).await.unwrap();
+    let other = rooms.diagnoses.find_target(Some(&guest), &record.id.to_string()).await.unwrap();
     assert_eq!(other, Some(FoundTarget::Other { names: "livekit_room", belongs_to: target(&booking) }));
     let (host, session) = world.host_with(LiveStatus::Live).await;
     let live = Target { kind: TargetKind::LiveRoom, id: host.room.id };
-    let other = rooms.find_target(Some(&guest), &session.to_string()).await.unwrap();
+    let other = rooms.diagnoses.find_target(Some(&guest), &session.to_string()).await.unwrap();
     assert_eq!(other, Some(FoundTarget::Other { names: "live_session", belongs_to: live }));
-    let diagnosis = rooms.diagnose_reference(&system_caller(), &session.to_string()).await.unwrap();
+    let diagnosis = rooms.diagnoses.diagnose_reference(&system_caller(), &session.to_string()).await.unwrap();
     assert_eq!((diagnosis.cause, diagnosis.cause.scenario()), (Cause::RoomIdMismatch, Scenario::B));
     assert_eq!(diagnosis.facts["belongs_to"], host.room.id.to_string());
 }
@@ -64,21 +64,27 @@ async fn hidden_room_is_not_found_and_not_repaired(_: PgPoolOptions, connect: Pg
     let stranger = hosts::person("a-stranger");
     for reference in &references {
         for caller in [None, Some(&stranger)] {
-            assert_eq!(rooms.find_target(caller, reference).await.unwrap(), None, "{reference}");
+            assert_eq!(rooms.diagnoses.find_target(caller, reference).await.unwrap(), None, "{reference}");
         }
-        assert!(rooms.find_target(Some(&hosts::admin()), reference).await.unwrap().is_some(), "{reference}");
+        assert!(
+            rooms.diagnoses.find_target(Some(&hosts::admin()), reference).await.unwrap().is_some(),
+            "{reference}"
+        );
     }
     let guest = hosts::person(&booking.guest);
     assert_eq!(
-        rooms.find_target(Some(&guest), &notification.to_string()).await.unwrap(),
+        rooms.diagnoses.find_target(Some(&guest), &notification.to_string()).await.unwrap(),
         None,
         "the notification is the host's"
     );
 
-    let diagnosis = rooms.diagnose(Some(&stranger), target(&booking), None).await.unwrap();
+    let diagnosis = rooms.diagnoses.diagnose(Some(&stranger), target(&booking), None).await.unwrap();
     assert_eq!(diagnosis.cause, Cause::RoomNotKnown, "also when the target is given directly");
-    assert_eq!(reason(rooms.repair_target(&stranger, None, target(&booking)).await), Reason::RoomNotFound);
-    assert_eq!(reason(rooms.repair_target(&guest, None, target(&booking)).await), Reason::NotHost);
+    assert_eq!(
+        reason(rooms.diagnoses.repair_target(&stranger, None, target(&booking)).await),
+        Reason::RoomNotFound
+    );
+    assert_eq!(reason(rooms.diagnoses.repair_target(&guest, None, target(&booking)).await), Reason::NotHost);
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
@@ -89,12 +95,14 @@ async fn repair_by_host_or_admin_is_one_reconcile(_: PgPoolOptions, connect: PgC
         let (booking, record) = world.open_room(&rooms).await;
         world.admin().delete_room(&record.room_name).await.unwrap();
         let caller = caller.unwrap_or_else(|| hosts::person(&booking.host));
-        assert!(rooms.repair_target(&caller, None, target(&booking)).await.unwrap());
+        assert!(rooms.diagnoses.repair_target(&caller, None, target(&booking)).await.unwrap());
         assert_eq!(world.record(&booking).await.generation, 2);
         assert_eq!(by_operator(&rooms, &booking).await.cause, Cause::Ok);
     }
     let unmade = world.booking(State::OpenNow).await;
-    assert!(rooms.repair_target(&hosts::person(&unmade.host), None, target(&unmade)).await.unwrap());
+    assert!(
+        rooms.diagnoses.repair_target(&hosts::person(&unmade.host), None, target(&unmade)).await.unwrap()
+    );
     assert_eq!(by_operator(&rooms, &unmade).await.cause, Cause::Ok, "the repair also writes the intent");
 }
 
@@ -105,7 +113,10 @@ async fn signed_repair_of_a_nest_runs_once(_: PgPoolOptions, connect: PgConnectO
     let nest = world.nest(&rooms).await;
     let (host, target) = (hosts::person(&nest.host), Target { kind: TargetKind::Nest, id: nest.id });
     let (first, second) = (proof(), proof());
-    assert!(rooms.repair_target(&host, Some(&first), target).await.unwrap());
-    assert_eq!(reason(rooms.repair_target(&host, Some(&first), target).await), Reason::Unauthenticated);
-    assert!(rooms.repair_target(&host, Some(&second), target).await.unwrap());
+    assert!(rooms.diagnoses.repair_target(&host, Some(&first), target).await.unwrap());
+    assert_eq!(
+        reason(rooms.diagnoses.repair_target(&host, Some(&first), target).await),
+        Reason::Unauthenticated
+    );
+    assert!(rooms.diagnoses.repair_target(&host, Some(&second), target).await.unwrap());
 }

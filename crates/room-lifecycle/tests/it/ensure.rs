@@ -2,14 +2,14 @@
 
 use futures::future::join_all;
 use livekit_dev::Fault;
-use room_lifecycle::Rooms;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use time::{Duration, OffsetDateTime};
 
-use crate::harness::{State, World, owner, reason};
 use chassis::status::Reason;
 use domain::{Owner, RoomStatus, SessionId};
 use uuid::Uuid;
+
+use crate::harness::{Service, State, World, owner, reason};
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn first_ensure_creates_room_with_metadata_and_limits(_: PgPoolOptions, connect: PgConnectOptions) {
@@ -119,7 +119,7 @@ async fn forced_check_ignores_freshness_and_is_shared(_: PgPoolOptions, connect:
 
     let mut calls = Vec::new();
     for _ in 0..20 {
-        let (rooms, owner) = (Rooms::clone(&rooms), owner(&booking));
+        let (rooms, owner) = (Service::clone(&rooms), owner(&booking));
         calls.push(tokio::spawn(async move { rooms.ensure(owner, true).await }));
         world.record(&booking).await; // the calls start one after the other
     }

@@ -1,7 +1,7 @@
 //! Rooms and removals for which LiveKit fails: the back-off grows, and connected participants stay.
 
 use livekit_dev::{Code, Fault};
-use room_lifecycle::store::marks;
+use room_lifecycle::rooms::store::marks;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use time::Duration;
 
@@ -19,7 +19,7 @@ async fn failed_removal_leaves_others_in_the_room(_: PgPoolOptions, connect: PgC
     rooms.kick(owner(&booking), &booking.guest).await.unwrap();
     let sid = world.join(&record.room_name, &booking.guest).sid;
     let body = event("EV_back", "participant_joined", &record, &booking.guest, &sid);
-    rooms.receive_webhook(&world.signed(&body), &body).await.unwrap();
+    rooms.webhooks.receive(&world.signed(&body), &body).await.unwrap();
     world.join(&record.room_name, &booking.host);
     let stale = participant(&record.room_name, &booking.guest);
     let no_response = Fault::Refuse { code: Code::Unavailable };
@@ -50,7 +50,7 @@ async fn crashed_stay(connect: PgConnectOptions, is_removed: bool) {
     rooms.kick(owner(&booking), &booking.guest).await.unwrap();
     let send = async |kind: &str, sid: &str| {
         let body = event(&format!("EV_{kind}_{sid}"), kind, &record, &booking.guest, sid);
-        rooms.receive_webhook(&world.signed(&body), &body).await.unwrap();
+        rooms.webhooks.receive(&world.signed(&body), &body).await.unwrap();
     };
     send("participant_joined", "PA_crashed").await;
     world.pass_time(Duration::seconds(5));

@@ -17,19 +17,18 @@ use proto::{
     },
     types::v1::{Caller, ParticipantStatus, Role, SessionStatus},
 };
-use room_lifecycle::Rooms;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use testkit::TestRuntime;
 use tonic::{Response, Status, service::Routes};
 use uuid::Uuid;
 
-use crate::harness::{Booking, Replica, State, World, owner};
+use crate::harness::{Booking, Replica, Service, State, World, owner};
 
 type Client = RoomServiceClient<Transport>;
 
 /// Serves a replica without loops on a socket.
-async fn serve(rooms: &Rooms, runtime: &TestRuntime) -> Client {
-    let routes = Routes::new(RoomServiceServer::new(rooms.clone()));
+async fn serve(rooms: &Service, runtime: &TestRuntime) -> Client {
+    let routes = Routes::new(RoomServiceServer::new(rooms.rpcs.clone()));
     let served = testkit::serve_routes(routes, &testkit::internal(), &runtime.lifecycle).await;
     RoomServiceClient::new(served.transport)
 }
@@ -231,7 +230,7 @@ async fn running_service_creates_and_removes_rooms_by_itself(_: PgPoolOptions, c
 
     let booking = world.booking(State::OpenNow).await; // CreateRoom is not called
     let active = testkit::eventually("the room is created", async || {
-        let record = room_lifecycle::store::find_record(&world.pool, booking.id).await.unwrap();
+        let record = room_lifecycle::rooms::store::find_record(&world.pool, booking.id).await.unwrap();
         record.filter(|record| record.status == RoomStatus::Active)
     })
     .await;

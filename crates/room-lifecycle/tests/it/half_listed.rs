@@ -3,7 +3,7 @@
 use domain::RoomStatus;
 use livekit_api::services::room::CreateRoomOptions;
 use livekit_dev::{Fault, Store};
-use room_lifecycle::store::{self, Record};
+use room_lifecycle::rooms::store::{self, Record};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use time::Duration;
 
@@ -114,7 +114,7 @@ async fn unlisted_room_is_closed_when_no_check_found_its_occupant(
     let (booking, record) = world.open_room(&rooms).await;
     let sid = world.join(&record.room_name, &booking.host).sid;
     let body = event("EV_1", "participant_joined", &record, &booking.host, &sid);
-    rooms.receive_webhook(&world.signed(&body), &body).await.unwrap();
+    rooms.webhooks.receive(&world.signed(&body), &body).await.unwrap();
     world.server().flush();
     for _ in 0..2 {
         world.check(&rooms, &record).await;

@@ -23,7 +23,11 @@ use sqlx::{PgPool, postgres::PgConnectOptions};
 use tempfile::TempDir;
 pub use testkit::seed::{Booking, State};
 
-pub use self::{bookings::owner, livekit::refused, replicas::Replica};
+pub use self::{
+    bookings::owner,
+    livekit::refused,
+    replicas::{Replica, Service},
+};
 
 pub struct World {
     /// Has all rights and the replicas' clock.

@@ -2,12 +2,11 @@
 
 use axum::{Router, body::Bytes, extract::State as Shared, http::HeaderMap, routing::post};
 use livekit_dev::{Order, WebhookFault};
-use room_lifecycle::Rooms;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use time::Duration;
 use tokio::net::TcpListener;
 
-use crate::harness::{Booking, World};
+use crate::harness::{Booking, Service, World};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Delivery {
@@ -19,7 +18,7 @@ enum Delivery {
 }
 
 /// Sends LiveKit's webhooks to this replica over HTTP, as through the gateway.
-async fn receive(world: &World, rooms: &Rooms) {
+async fn receive(world: &World, rooms: &Service) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());
     let app = Router::new().route("/", post(hook)).with_state(rooms.clone());
@@ -27,9 +26,9 @@ async fn receive(world: &World, rooms: &Rooms) {
     world.server().set_webhook_urls(vec![url]);
 }
 
-async fn hook(Shared(rooms): Shared<Rooms>, headers: HeaderMap, body: Bytes) {
+async fn hook(Shared(rooms): Shared<Service>, headers: HeaderMap, body: Bytes) {
     let token = headers["authorization"].to_str().unwrap();
-    rooms.receive_webhook(token, &body).await.unwrap();
+    rooms.webhooks.receive(token, &body).await.unwrap();
 }
 
 /// The status of host and guest, and the room's status and generation.
@@ -100,7 +99,7 @@ async fn scenario(world: &World, delivery: Delivery) -> Vec<(String, String, Str
 }
 
 /// Delivers all stored webhooks once more.
-async fn replay(world: &World, rooms: &Rooms) {
+async fn replay(world: &World, rooms: &Service) {
     let bodies = sqlx::query_scalar!("select payload from livekit_events where event_id not like 'GR\\_%'")
         .fetch_all(&world.pool)
         .await
@@ -108,7 +107,7 @@ async fn replay(world: &World, rooms: &Rooms) {
     assert!(!bodies.is_empty());
     for body in bodies {
         let body = body.to_string().into_bytes();
-        rooms.receive_webhook(&world.signed(&body), &body).await.unwrap();
+        rooms.webhooks.receive(&world.signed(&body), &body).await.unwrap();
     }
 }
 

@@ -3,7 +3,7 @@
 use chassis::status::Reason;
 use domain::{Owner, SessionId};
 use livekit_dev::{Code, Fault};
-use room_lifecycle::store::{Record, participants};
+use room_lifecycle::rooms::store::{Record, participants};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use time::Duration;
 use uuid::Uuid;
@@ -31,7 +31,7 @@ async fn return_as_stale(world: &World, rooms: &Replica, booking: &Booking, reco
     world.server().faults().set("*", Fault::OmitParticipant(booking.guest.clone()));
     world.server().faults().set("RemoveParticipant", Fault::Refuse { code: Code::NotFound });
     let body = event(&format!("EV_{sid}"), "participant_joined", record, &booking.guest, &sid);
-    rooms.receive_webhook(&world.signed(&body), &body).await.unwrap();
+    rooms.webhooks.receive(&world.signed(&body), &body).await.unwrap();
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
@@ -131,7 +131,7 @@ async fn kicked_participant_is_not_removed_again_after_leaving(_: PgPoolOptions,
     return_as_stale(&world, &rooms, &booking, &record).await;
     let sid = &world.server().connected(&record.room_name)[0].sid;
     let body = event("EV_left", "participant_left", &record, &booking.guest, sid);
-    rooms.receive_webhook(&world.signed(&body), &body).await.unwrap();
+    rooms.webhooks.receive(&world.signed(&body), &body).await.unwrap();
     let before = world.server().calls("RemoveParticipant");
     world.pass_time(Duration::seconds(40));
     rooms.watch().await.unwrap();

@@ -1,14 +1,13 @@
 //! A live session that stays empty ends by itself. A session does not end while it is, or may be, in use.
 
 use domain::{LiveRoomId, LiveStatus, RoomStatus};
-use room_lifecycle::Rooms;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use time::Duration;
 
 use crate::{
     crashes::{cut, cuts},
     harness::{
-        Replica, World, refused,
+        Replica, Service, World, refused,
         seats::{Open, join, person},
     },
 };
@@ -29,14 +28,14 @@ impl World {
     }
 
     /// Runs a pass's steps for seats and ends, and checks the room.
-    pub async fn pass_and_check(&self, rooms: &Rooms, open: &Open) {
-        rooms.release_held().await.unwrap();
+    pub async fn pass_and_check(&self, rooms: &Service, open: &Open) {
+        rooms.live.release_held().await.unwrap();
         rooms.announce_ends().await.unwrap();
         self.try_check_live(rooms, open).await;
     }
 
     /// Checks the room. The check may fail.
-    pub async fn try_check_live(&self, rooms: &Rooms, open: &Open) {
+    pub async fn try_check_live(&self, rooms: &Service, open: &Open) {
         let record = self.live_record(open).await;
         rooms.reconcile(&[record.id]).await.unwrap();
     }
@@ -81,7 +80,7 @@ pub async fn closing(connect: PgConnectOptions) -> (World, Replica, Open) {
     (world, rooms, open)
 }
 
-pub async fn announce(world: &World, rooms: &Rooms, open: &Open) {
+pub async fn announce(world: &World, rooms: &Service, open: &Open) {
     let host = &open.room.host;
     join(rooms, open, host).await;
     world.enter(open, host).await;
@@ -257,7 +256,7 @@ async fn auto_end_is_finished_after_a_crash(_: PgPoolOptions, connect: PgConnect
         steady.drain().await.unwrap();
         steady.pass().await.unwrap();
         world.assert_ended(&open).await;
-        let closed = rooms.join_live_room(&person("ann"), LiveRoomId(open.room.id)).await;
+        let closed = rooms.live.join_live_room(&person("ann"), LiveRoomId(open.room.id)).await;
         assert_eq!(crate::harness::reason(closed), chassis::status::Reason::RoomNotActive);
         if announced && ended {
             assert!(polls > 1, "the first cut came before the end");

@@ -2,12 +2,11 @@
 
 use domain::{LiveSessionId, Owner};
 use livekit_dev::Fault;
-use room_lifecycle::Rooms;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use time::Duration;
 
 use crate::{
-    harness::{World, refused, seats::join},
+    harness::{Service, World, refused, seats::join},
     live_auto_end::{announce, closing},
     webhooks::event,
 };
@@ -58,7 +57,7 @@ async fn event_keeps_the_closing_session_open(_: PgPoolOptions, connect: PgConne
         announce(&world, &rooms, &open).await;
         let record = world.live_record(&open).await;
         let body = event(&format!("EV_{kind}"), kind, &record, &open.room.host, "PA_new");
-        rooms.receive_webhook(&world.signed(&body), &body).await.unwrap();
+        rooms.webhooks.receive(&world.signed(&body), &body).await.unwrap();
         world.pass_time(Duration::seconds(21));
         world.try_check_live(&rooms, &open).await;
         world.assert_goes_on(&open).await;
@@ -151,7 +150,7 @@ async fn auto_end_yields_to_a_concurrent_token_request(_: PgPoolOptions, connect
     let mut asking =
         world.hold(&format!("update livekit_rooms set closing_at = null where id = '{}'", record.id)).await;
     let ending = tokio::spawn({
-        let (rooms, record) = (Rooms::clone(&rooms), record.clone());
+        let (rooms, record) = (Service::clone(&rooms), record.clone());
         async move { rooms.finish_auto_end(&record, true).await }
     });
     testkit::eventually("the end waits for the record", async || world.waiting(1).await).await;

@@ -2,7 +2,7 @@
 //! consistent.
 
 use domain::{LiveRoomId, LiveSessionId, LiveStatus, Owner};
-use room_lifecycle::live::{decide::Verb, request::NewSession};
+use room_lifecycle::live::{request::NewSession, session_decision::Verb};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
 use crate::{
@@ -14,7 +14,7 @@ use crate::{
 async fn assert_whole_after_a_pass(world: &World) {
     testkit::eventually("the cut work has ended", || world.quiet()).await;
     let survivor = world.rooms().await;
-    survivor.live_pass().await.unwrap();
+    survivor.live.pass().await.unwrap();
     recover(world).await;
     world.assert_live_rooms_whole().await;
     world.assert_one_room_per_open_owner().await;
@@ -32,7 +32,8 @@ async fn cut_everywhere(connect: PgConnectOptions, status: LiveStatus, is_due: b
         if is_due {
             world.set_plan(session, -1, None).await;
         }
-        if cut(polls, rooms.change_session(&host.caller, LiveRoomId(host.room.id), verb)).await.is_some() {
+        if cut(polls, rooms.live.change_session(&host.caller, LiveRoomId(host.room.id), verb)).await.is_some()
+        {
             assert!(polls > 1, "the first cut came before the end");
             break;
         }
@@ -47,7 +48,7 @@ async fn go_live_is_atomic_after_a_crash(_: PgPoolOptions, connect: PgConnectOpt
     for polls in cuts() {
         let host: Host = world.host().await;
         let new = NewSession::default();
-        if cut(polls, rooms.go_live(&host.caller, LiveRoomId(host.room.id), &new)).await.is_some() {
+        if cut(polls, rooms.live.go_live(&host.caller, LiveRoomId(host.room.id), &new)).await.is_some() {
             assert!(polls > 1, "the first cut came before the end");
             break;
         }
@@ -100,7 +101,7 @@ async fn pass_is_finished_by_the_next_one_after_a_crash(_: PgPoolOptions, connec
         world.set_plan(due, -1, None).await;
         let (stuck, _) = world.host_with(LiveStatus::Ended).await;
         world.execute(&format!("update live_rooms set status = 'live' where id = '{}'", stuck.room.id)).await;
-        if cut(polls, rooms.live_pass()).await.is_some() {
+        if cut(polls, rooms.live.pass()).await.is_some() {
             break;
         }
     }

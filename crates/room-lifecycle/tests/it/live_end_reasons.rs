@@ -5,7 +5,7 @@ use proto::{
     room::v1::{LiveRoomRequest, LiveSession, live_room_service_server::LiveRoomService},
     types::v1::{EndReason as Reason, LiveStatus as Status, Readiness},
 };
-use room_lifecycle::{Rooms, live::decide::Verb};
+use room_lifecycle::live::session_decision::Verb;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use time::Duration;
 use tonic::Request;
@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use crate::{
     harness::{
-        World,
+        Service, World,
         hosts::{Host, admin},
     },
     live_auto_end::announce,
@@ -46,10 +46,10 @@ impl World {
 }
 
 /// The room's session as clients read it.
-async fn get_session(rooms: &Rooms, host: &Host) -> LiveSession {
+async fn get_session(rooms: &Service, host: &Host) -> LiveSession {
     let caller = Some(host.caller.clone());
     let request = LiveRoomRequest { caller, room_id: host.room.id.to_string() };
-    let answer = LiveRoomService::get_room(rooms, Request::new(request)).await.unwrap();
+    let answer = LiveRoomService::get_room(&rooms.live, Request::new(request)).await.unwrap();
     answer.into_inner().session.unwrap()
 }
 
@@ -87,7 +87,7 @@ async fn session_is_missed_from_two_hours_or_its_end_on(_: PgPoolOptions, connec
         ] {
             let (host, session) = world.host_with(status).await;
             world.set_plan(session, starts_in, ends_in).await;
-            rooms.start_due().await.unwrap();
+            rooms.live.start_due().await.unwrap();
             if missed {
                 world.assert_missed(&host, session).await;
             } else {
@@ -171,7 +171,7 @@ async fn ends_by_other_writers_have_a_reason(_: PgPoolOptions, connect: PgConnec
     assert_eq!(world.end_reason(whole).await, Some(EndReason::Host), "an end by an old client is the host's");
     let (host, half) = world.host_with(LiveStatus::Live).await;
     set(half, "ended_at = app_now()").await;
-    rooms.settle_live_rooms().await.unwrap();
+    rooms.live.settle_live_rooms().await.unwrap();
     assert_eq!(world.end_reason(half).await, Some(EndReason::Reset));
     assert_eq!(get_session(&rooms, &host).await.end_reason(), Reason::Reset);
     let (_, cleaned) = world.host_with(LiveStatus::Lobby).await;

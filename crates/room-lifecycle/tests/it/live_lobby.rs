@@ -6,14 +6,14 @@ use proto::{
     room::v1::{AdmitRequest, ListLobbyRequest, SeatRequest, seat_service_client::SeatServiceClient},
     types::v1::{Caller, LobbyStatus as Lobby},
 };
-use room_lifecycle::{Error, Rooms, store::live::seats::Seat};
+use room_lifecycle::{Error, live::store::seats::Seat};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use testkit::seed::{self, live};
 use time::Duration;
 use uuid::Uuid;
 
 use crate::harness::{
-    World, reason,
+    Service, World, reason,
     seats::{Open, VIEWER, WAITING, join, person, refused},
 };
 
@@ -24,19 +24,19 @@ async fn lobby(world: &World, max_participants: i32) -> Open {
 }
 
 /// Joins these users one after the other. Each must wait.
-async fn wait_in_turn(world: &World, rooms: &Rooms, open: &Open, users: &[&str]) {
+async fn wait_in_turn(world: &World, rooms: &Service, open: &Open, users: &[&str]) {
     for who in users {
         assert_eq!(join(rooms, open, who).await, WAITING);
         world.pass_time(Duration::milliseconds(10));
     }
 }
 
-async fn admit(rooms: &Rooms, open: &Open, who: &str) -> Result<Option<Seat>, Error> {
-    rooms.admit(&person(&open.room.host), LiveRoomId(open.room.id), who).await
+async fn admit(rooms: &Service, open: &Open, who: &str) -> Result<Option<Seat>, Error> {
+    rooms.live.admit(&person(&open.room.host), LiveRoomId(open.room.id), who).await
 }
 
 /// The lobby status of these users, as a join returns it.
-async fn seats(rooms: &Rooms, open: &Open, users: &[&str]) -> Vec<LobbyStatus> {
+async fn seats(rooms: &Service, open: &Open, users: &[&str]) -> Vec<LobbyStatus> {
     let mut seats = Vec::new();
     for who in users {
         seats.push(join(rooms, open, who).await.lobby_status);
@@ -45,9 +45,9 @@ async fn seats(rooms: &Rooms, open: &Open, users: &[&str]) -> Vec<LobbyStatus> {
 }
 
 /// Makes the session due and runs a pass.
-async fn start(world: &World, rooms: &Rooms, open: &Open) {
+async fn start(world: &World, rooms: &Service, open: &Open) {
     world.alter(open.session, "starts_at", "app_now()").await;
-    rooms.live_pass().await.unwrap();
+    rooms.live.pass().await.unwrap();
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
@@ -72,7 +72,7 @@ async fn waiting_users_are_admitted_in_order_up_to_the_limit(_: PgPoolOptions, c
     let users = ["zoe", "ann", "mia", "ben"];
     wait_in_turn(&world, &rooms, &open, &users).await;
     // A user who leaves and returns goes to the end of the queue.
-    rooms.leave_live_room(&person("zoe"), LiveRoomId(open.room.id)).await.unwrap();
+    rooms.live.leave_live_room(&person("zoe"), LiveRoomId(open.room.id)).await.unwrap();
     wait_in_turn(&world, &rooms, &open, &["zoe", "eve"]).await;
     start(&world, &rooms, &open).await;
     let all = ["ann", "mia", "ben", "zoe", "eve"];
@@ -80,12 +80,12 @@ async fn waiting_users_are_admitted_in_order_up_to_the_limit(_: PgPoolOptions, c
     assert_eq!(seats(&rooms, &open, &all).await, wanted.collect::<Vec<_>>());
     assert_eq!(refused(&rooms, &open, "late").await, Reason::RoomFull);
     // A free seat goes to a waiting user, not to the newcomer whose join finds it.
-    rooms.leave_live_room(&person("mia"), LiveRoomId(open.room.id)).await.unwrap();
+    rooms.live.leave_live_room(&person("mia"), LiveRoomId(open.room.id)).await.unwrap();
     assert_eq!(refused(&rooms, &open, "late").await, Reason::RoomFull);
     assert_eq!(seats(&rooms, &open, &["zoe", "eve"]).await, [LobbyStatus::Admitted, LobbyStatus::Waiting]);
     world.pass_time(Duration::seconds(50)); // zoe joined later, so that hold has not expired
     world.execute("update live_room_attendance set held_until = app_now() where user_id = 'ann'").await;
-    rooms.release_held().await.unwrap();
+    rooms.live.release_held().await.unwrap();
     assert_eq!(seats(&rooms, &open, &["eve"]).await, [LobbyStatus::Admitted]);
     assert_eq!(world.seated(&open).await, 3);
 }
@@ -102,16 +102,16 @@ async fn waiting_user_is_dropped_when_requests_stop(_: PgPoolOptions, connect: P
         assert_eq!(join(&rooms, &open, "ann").await, WAITING, "each request extends the wait");
     }
     // Expired users are not listed, whether released or not.
-    let waiting = rooms.list_lobby(&host, LiveRoomId(open.room.id), None, 5).await.unwrap();
+    let waiting = rooms.live.list_lobby(&host, LiveRoomId(open.room.id), None, 5).await.unwrap();
     assert_eq!(waiting.iter().map(|one| one.user_id.as_str()).collect::<Vec<_>>(), ["ann"]);
     assert_eq!(admit(&rooms, &open, "absent").await.unwrap(), None);
     assert!(!world.seat_row(&open, "gone").await.left);
     world.alter(open.session, "auto_admit", "false").await;
     start(&world, &rooms, &open).await;
-    assert_eq!(rooms.admit_all(&host, LiveRoomId(open.room.id)).await.unwrap(), (1, 0));
+    assert_eq!(rooms.live.admit_all(&host, LiveRoomId(open.room.id)).await.unwrap(), (1, 0));
     world.alter(open.session, "auto_admit", "true").await;
     assert_eq!(join(&rooms, &open, "gone").await, VIEWER, "a returning user joins as a new one");
-    rooms.release_held().await.unwrap();
+    rooms.live.release_held().await.unwrap();
     assert!(world.seat_row(&open, "absent").await.left);
     assert_eq!(refused(&rooms, &open, "absent").await, Reason::RoomFull);
 }
@@ -136,16 +136,16 @@ async fn host_admits_after_the_start_without_auto_admit(_: PgPoolOptions, connec
     wait_in_turn(&world, &rooms, &open, &["ann", "ben"]).await;
     start(&world, &rooms, &open).await;
     wait_in_turn(&world, &rooms, &open, &["eve"]).await;
-    rooms.release_held().await.unwrap();
+    rooms.live.release_held().await.unwrap();
     assert_eq!(seats(&rooms, &open, &["ann", "ben", "eve"]).await, [LobbyStatus::Waiting; 3]);
     let host = person(&open.room.host);
-    assert_eq!(rooms.admit_all(&host, LiveRoomId(open.room.id)).await.unwrap(), (2, 1));
-    assert_eq!(rooms.admit_all(&host, LiveRoomId(open.room.id)).await.unwrap(), (0, 1));
+    assert_eq!(rooms.live.admit_all(&host, LiveRoomId(open.room.id)).await.unwrap(), (2, 1));
+    assert_eq!(rooms.live.admit_all(&host, LiveRoomId(open.room.id)).await.unwrap(), (0, 1));
     assert_eq!(reason(admit(&rooms, &open, "eve").await), Reason::RoomFull);
     // An admitted user does not wait again.
-    rooms.leave_live_room(&person("ann"), LiveRoomId(open.room.id)).await.unwrap();
+    rooms.live.leave_live_room(&person("ann"), LiveRoomId(open.room.id)).await.unwrap();
     assert_eq!(join(&rooms, &open, "ann").await, VIEWER);
-    rooms.leave_live_room(&person("ann"), LiveRoomId(open.room.id)).await.unwrap();
+    rooms.live.leave_live_room(&person("ann"), LiveRoomId(open.room.id)).await.unwrap();
     assert_eq!(admit(&rooms, &open, "eve").await.unwrap(), Some(VIEWER));
     assert_eq!(refused(&rooms, &open, "ann").await, Reason::RoomFull);
 }
@@ -158,16 +158,16 @@ async fn rejected_user_stays_out(_: PgPoolOptions, connect: PgConnectOptions) {
     wait_in_turn(&world, &rooms, &open, &["ann", "ben"]).await;
     let host = person(&open.room.host);
     for _ in 0..2 {
-        assert_eq!(rooms.reject(&host, LiveRoomId(open.room.id), "ann").await.unwrap(), Some(REJECTED));
+        assert_eq!(rooms.live.reject(&host, LiveRoomId(open.room.id), "ann").await.unwrap(), Some(REJECTED));
         assert_eq!(refused(&rooms, &open, "ann").await, Reason::Rejected);
     }
     assert_eq!(admit(&rooms, &open, "ann").await.unwrap(), None);
     assert_eq!(admit(&rooms, &open, "stranger").await.unwrap(), None);
-    assert_eq!(rooms.reject(&host, LiveRoomId(open.room.id), "stranger").await.unwrap(), None);
+    assert_eq!(rooms.live.reject(&host, LiveRoomId(open.room.id), "stranger").await.unwrap(), None);
     start(&world, &rooms, &open).await;
     assert_eq!(refused(&rooms, &open, "ann").await, Reason::Rejected);
     assert_eq!(
-        rooms.reject(&host, LiveRoomId(open.room.id), "ben").await.unwrap(),
+        rooms.live.reject(&host, LiveRoomId(open.room.id), "ben").await.unwrap(),
         None,
         "the user is admitted"
     );
@@ -184,8 +184,8 @@ async fn rejection_holds_for_a_waiting_admission(_: PgPoolOptions, connect: PgCo
         .hold("update live_room_attendance set lobby_status = 'rejected', left_at = app_now() where user_id = 'ann'")
         .await;
     let admission = tokio::spawn({
-        let (rooms, host, room) = (Rooms::clone(&rooms), person(&open.room.host), open.room.id);
-        async move { rooms.admit_all(&host, LiveRoomId(room)).await }
+        let (rooms, host, room) = (Service::clone(&rooms), person(&open.room.host), open.room.id);
+        async move { rooms.live.admit_all(&host, LiveRoomId(room)).await }
     });
     testkit::eventually("the admission waits for the seat", async || world.waiting(1).await).await;
     sqlx::raw_sql("commit").execute(&mut refusal).await.unwrap();
@@ -221,7 +221,7 @@ async fn join_is_refused_when_no_session_is_open(_: PgPoolOptions, connect: PgCo
         assert_eq!(refused(&rooms, &open, "ann").await, Reason::RoomNotActive, "{status:?}");
         assert_eq!(refused(&rooms, &open, &open.room.host).await, Reason::RoomNotActive, "{status:?}");
         assert_eq!(reason(admit(&rooms, &open, "ann").await), Reason::RoomNotActive, "{status:?}");
-        assert_eq!(rooms.leave_live_room(&person("ann"), LiveRoomId(open.room.id)).await.unwrap(), None);
+        assert_eq!(rooms.live.leave_live_room(&person("ann"), LiveRoomId(open.room.id)).await.unwrap(), None);
     }
     // The lobby is due: the join opens it.
     let due = world.open(LiveStatus::Scheduled, 5).await;
@@ -240,16 +240,19 @@ async fn group_room_is_not_found_by_others(_: PgPoolOptions, connect: PgConnectO
     world.execute(r#"update live_rooms set metadata = '{"groups": ["stars"]}'"#).await;
     assert_eq!(refused(&rooms, &open, "ann").await, Reason::RoomNotFound);
     let room = open.room.id;
-    assert_eq!(reason(rooms.leave_live_room(&person("ann"), LiveRoomId(room)).await), Reason::RoomNotFound);
-    assert_eq!(reason(rooms.admit_all(&person("ann"), LiveRoomId(room)).await), Reason::RoomNotFound);
-    let member = Caller { groups: vec!["moons".to_owned(), "stars".to_owned()], ..person("ann") };
-    assert_eq!(rooms.join_live_room(&member, LiveRoomId(room)).await.unwrap().0, VIEWER);
-    assert_eq!(reason(rooms.admit_all(&member, LiveRoomId(room)).await), Reason::NotHost);
-    let admin = Caller { is_admin: true, ..person("adi") };
-    assert_eq!(rooms.join_live_room(&admin, LiveRoomId(room)).await.unwrap().0, VIEWER);
-    assert_eq!(reason(rooms.list_lobby(&admin, LiveRoomId(room), None, 5).await), Reason::NotHost);
     assert_eq!(
-        reason(rooms.join_live_room(&person("ann"), LiveRoomId(Uuid::new_v4())).await),
+        reason(rooms.live.leave_live_room(&person("ann"), LiveRoomId(room)).await),
+        Reason::RoomNotFound
+    );
+    assert_eq!(reason(rooms.live.admit_all(&person("ann"), LiveRoomId(room)).await), Reason::RoomNotFound);
+    let member = Caller { groups: vec!["moons".to_owned(), "stars".to_owned()], ..person("ann") };
+    assert_eq!(rooms.live.join_live_room(&member, LiveRoomId(room)).await.unwrap().0, VIEWER);
+    assert_eq!(reason(rooms.live.admit_all(&member, LiveRoomId(room)).await), Reason::NotHost);
+    let admin = Caller { is_admin: true, ..person("adi") };
+    assert_eq!(rooms.live.join_live_room(&admin, LiveRoomId(room)).await.unwrap().0, VIEWER);
+    assert_eq!(reason(rooms.live.list_lobby(&admin, LiveRoomId(room), None, 5).await), Reason::NotHost);
+    assert_eq!(
+        reason(rooms.live.join_live_room(&person("ann"), LiveRoomId(Uuid::new_v4())).await),
         Reason::RoomNotFound
     );
 }

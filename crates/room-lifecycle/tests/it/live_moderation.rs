@@ -5,12 +5,12 @@ use domain::{LiveRoomId, LiveSessionId, LiveStatus, LobbyStatus, Owner, SeatRole
 use livekit_dev::{Fault, PublishError};
 use livekit_protocol::TrackSource;
 use proto::types::v1::Caller;
-use room_lifecycle::{Rooms, live::moderation::Summary, store::live::seats::Seat};
+use room_lifecycle::live::{moderation::Summary, store::seats::Seat};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use time::Duration;
 
 use crate::harness::{
-    Replica, World, reason, refused,
+    Replica, Service, World, reason, refused,
     seats::{Open, VIEWER, person},
 };
 
@@ -21,12 +21,12 @@ impl Open {
         person(&self.room.host)
     }
 
-    async fn give(&self, rooms: &Rooms, user: &str, role: SeatRole) -> Result<Option<Seat>, Refusal> {
-        Ok(rooms.set_seat_role(&self.host(), LiveRoomId(self.room.id), user, role).await?)
+    async fn give(&self, rooms: &Service, user: &str, role: SeatRole) -> Result<Option<Seat>, Refusal> {
+        Ok(rooms.live.set_seat_role(&self.host(), LiveRoomId(self.room.id), user, role).await?)
     }
 
-    async fn summary(&self, rooms: &Rooms) -> Summary {
-        rooms.summary(&self.host(), LiveRoomId(self.room.id), None, 100).await.unwrap()
+    async fn summary(&self, rooms: &Service) -> Summary {
+        rooms.live.summary(&self.host(), LiveRoomId(self.room.id), None, 100).await.unwrap()
     }
 }
 
@@ -35,7 +35,7 @@ async fn watched_by_vera(connect: PgConnectOptions) -> (World, Replica, Open) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     let open = world.live(&rooms, 10).await;
-    rooms.join_live_room(&person("vera"), LiveRoomId(open.room.id)).await.unwrap();
+    rooms.live.join_live_room(&person("vera"), LiveRoomId(open.room.id)).await.unwrap();
     world.enter_as_viewer(&open, "vera").await;
     rooms.pass().await.unwrap();
     (world, rooms, open)
@@ -109,16 +109,19 @@ async fn demotion_is_retried_when_livekit_failed(_: PgPoolOptions, connect: PgCo
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn kicked_viewer_is_removed_again_with_an_old_token(_: PgPoolOptions, connect: PgConnectOptions) {
     let (world, rooms, open) = watched_by_vera(connect).await;
-    assert!(rooms.kick_seated(&open.host(), LiveRoomId(open.room.id), "vera").await.unwrap());
+    assert!(rooms.live.kick_seated(&open.host(), LiveRoomId(open.room.id), "vera").await.unwrap());
     assert!(!world.is_listed(&open, "vera").await);
-    let again = rooms.join_live_room(&person("vera"), LiveRoomId(open.room.id)).await;
+    let again = rooms.live.join_live_room(&person("vera"), LiveRoomId(open.room.id)).await;
     assert_eq!(reason(again), Reason::Kicked);
     assert!(world.seat_row(&open, "vera").await.left);
 
     world.enter_as_viewer(&open, "vera").await;
     rooms.watch().await.unwrap();
     assert!(!world.is_listed(&open, "vera").await, "the watch removes the participant again");
-    assert!(rooms.kick_seated(&open.host(), LiveRoomId(open.room.id), "vera").await.unwrap(), "idempotent");
+    assert!(
+        rooms.live.kick_seated(&open.host(), LiveRoomId(open.room.id), "vera").await.unwrap(),
+        "idempotent"
+    );
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
@@ -126,24 +129,30 @@ async fn ban_holds_until_expired_or_lifted(_: PgPoolOptions, connect: PgConnectO
     let (world, rooms, open) = watched_by_vera(connect).await;
     let (host, room) = (open.host(), open.room.id);
     let until = world.live_record(&open).await.now + Duration::minutes(10);
-    rooms.ban(&host, LiveRoomId(room), "vera", Some(until)).await.unwrap();
+    rooms.live.ban(&host, LiveRoomId(room), "vera", Some(until)).await.unwrap();
     assert!(!world.is_listed(&open, "vera").await);
-    assert_eq!(reason(rooms.join_live_room(&person("vera"), LiveRoomId(room)).await), Reason::Banned);
+    assert_eq!(reason(rooms.live.join_live_room(&person("vera"), LiveRoomId(room)).await), Reason::Banned);
     world.enter_as_viewer(&open, "vera").await;
     rooms.watch().await.unwrap();
     assert!(!world.is_listed(&open, "vera").await, "an old token does not help");
 
     world.pass_time(Duration::minutes(11));
-    assert!(rooms.join_live_room(&person("vera"), LiveRoomId(room)).await.is_ok(), "the ban has expired");
-    rooms.ban(&host, LiveRoomId(room), "vera", None).await.unwrap();
-    rooms.ban(&host, LiveRoomId(room), "vera", None).await.unwrap();
-    assert_eq!(reason(rooms.join_live_room(&person("vera"), LiveRoomId(room)).await), Reason::Banned);
-    rooms.unban(&host, LiveRoomId(room), "vera").await.unwrap();
-    rooms.unban(&host, LiveRoomId(room), "vera").await.unwrap();
-    assert!(rooms.join_live_room(&person("vera"), LiveRoomId(room)).await.is_ok(), "the ban was lifted");
+    assert!(
+        rooms.live.join_live_room(&person("vera"), LiveRoomId(room)).await.is_ok(),
+        "the ban has expired"
+    );
+    rooms.live.ban(&host, LiveRoomId(room), "vera", None).await.unwrap();
+    rooms.live.ban(&host, LiveRoomId(room), "vera", None).await.unwrap();
+    assert_eq!(reason(rooms.live.join_live_room(&person("vera"), LiveRoomId(room)).await), Reason::Banned);
+    rooms.live.unban(&host, LiveRoomId(room), "vera").await.unwrap();
+    rooms.live.unban(&host, LiveRoomId(room), "vera").await.unwrap();
+    assert!(rooms.live.join_live_room(&person("vera"), LiveRoomId(room)).await.is_ok(), "the ban was lifted");
 
-    rooms.ban(&host, LiveRoomId(room), "newcomer", None).await.unwrap();
-    assert_eq!(reason(rooms.join_live_room(&person("newcomer"), LiveRoomId(room)).await), Reason::Banned);
+    rooms.live.ban(&host, LiveRoomId(room), "newcomer", None).await.unwrap();
+    assert_eq!(
+        reason(rooms.live.join_live_room(&person("newcomer"), LiveRoomId(room)).await),
+        Reason::Banned
+    );
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
@@ -155,14 +164,14 @@ async fn ban_is_new_after_an_expired_one(_: PgPoolOptions, connect: PgConnectOpt
         at.fetch_one(&world.pool).await.unwrap()
     };
     let now = world.live_record(&open).await.now;
-    rooms.ban(&host, LiveRoomId(room), "vera", Some(now + Duration::minutes(10))).await.unwrap();
+    rooms.live.ban(&host, LiveRoomId(room), "vera", Some(now + Duration::minutes(10))).await.unwrap();
     let first = begun().await;
-    rooms.ban(&host, LiveRoomId(room), "vera", Some(now + Duration::minutes(20))).await.unwrap();
+    rooms.live.ban(&host, LiveRoomId(room), "vera", Some(now + Duration::minutes(20))).await.unwrap();
     assert_eq!(begun().await, first, "the same ban, extended");
     world.pass_time(Duration::minutes(21));
-    rooms.ban(&host, LiveRoomId(room), "vera", None).await.unwrap();
+    rooms.live.ban(&host, LiveRoomId(room), "vera", None).await.unwrap();
     assert!(begun().await - first >= Duration::minutes(21));
-    let past = Refusal::from(rooms.ban(&host, LiveRoomId(room), "ann", Some(now)).await.unwrap_err());
+    let past = Refusal::from(rooms.live.ban(&host, LiveRoomId(room), "ann", Some(now)).await.unwrap_err());
     assert_eq!((past.reason, past.facts["field"].as_str()), (Reason::InvalidRequest, "until"));
 }
 
@@ -174,7 +183,7 @@ async fn ban_waits_for_a_concurrent_join(_: PgPoolOptions, connect: PgConnectOpt
     let held = format!("select from live_room_sessions where id = '{}' for no key update", open.session);
     let taking = world.hold(&held).await;
     let (host, room) = (open.host(), open.room.id);
-    let banning = async { rooms.ban(&host, LiveRoomId(room), "vera", None).await.unwrap() };
+    let banning = async { rooms.live.ban(&host, LiveRoomId(room), "vera", None).await.unwrap() };
     let sitting = async {
         testkit::eventually("the ban waits", || world.waiting(1)).await;
         let bans = sqlx::query_scalar!(r#"select count(*) as "n!" from live_room_bans"#);
@@ -182,14 +191,14 @@ async fn ban_waits_for_a_concurrent_join(_: PgPoolOptions, connect: PgConnectOpt
         drop(taking);
     };
     futures::join!(banning, sitting);
-    assert_eq!(reason(rooms.join_live_room(&person("vera"), LiveRoomId(room)).await), Reason::Banned);
+    assert_eq!(reason(rooms.live.join_live_room(&person("vera"), LiveRoomId(room)).await), Reason::Banned);
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn ban_is_retried_when_livekit_failed(_: PgPoolOptions, connect: PgConnectOptions) {
     let (world, rooms, open) = watched_by_vera(connect).await;
     world.server().faults().set("RemoveParticipant", Fault::BadGateway);
-    rooms.ban(&open.host(), LiveRoomId(open.room.id), "vera", None).await.unwrap();
+    rooms.live.ban(&open.host(), LiveRoomId(open.room.id), "vera", None).await.unwrap();
     assert!(world.is_listed(&open, "vera").await);
     world.server().faults().clear();
     rooms.watch().await.unwrap();
@@ -200,22 +209,22 @@ async fn ban_is_retried_when_livekit_failed(_: PgPoolOptions, connect: PgConnect
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn banned_viewer_gets_no_seat_back_by_an_old_token(_: PgPoolOptions, connect: PgConnectOptions) {
     let (world, rooms, open) = watched_by_vera(connect).await;
-    rooms.ban(&open.host(), LiveRoomId(open.room.id), "vera", None).await.unwrap();
+    rooms.live.ban(&open.host(), LiveRoomId(open.room.id), "vera", None).await.unwrap();
     world.pass_time(Duration::minutes(1)); // longer than a participant may stay after giving up the seat
     world.enter_as_viewer(&open, "vera").await;
     rooms.watch().await.unwrap();
     assert!(world.seat_row(&open, "vera").await.left);
-    rooms.unban(&open.host(), LiveRoomId(open.room.id), "vera").await.unwrap();
-    assert!(rooms.join_live_room(&person("vera"), LiveRoomId(open.room.id)).await.is_ok());
+    rooms.live.unban(&open.host(), LiveRoomId(open.room.id), "vera").await.unwrap();
+    assert!(rooms.live.join_live_room(&person("vera"), LiveRoomId(open.room.id)).await.is_ok());
     assert!(!world.seat_row(&open, "vera").await.left, "the seat is taken again");
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn unban_lifts_a_kick_from_the_open_session(_: PgPoolOptions, connect: PgConnectOptions) {
     let (_world, rooms, open) = watched_by_vera(connect).await;
-    rooms.kick_seated(&open.host(), LiveRoomId(open.room.id), "vera").await.unwrap();
-    rooms.unban(&open.host(), LiveRoomId(open.room.id), "vera").await.unwrap();
-    assert!(rooms.join_live_room(&person("vera"), LiveRoomId(open.room.id)).await.is_ok());
+    rooms.live.kick_seated(&open.host(), LiveRoomId(open.room.id), "vera").await.unwrap();
+    rooms.live.unban(&open.host(), LiveRoomId(open.room.id), "vera").await.unwrap();
+    assert!(rooms.live.join_live_room(&person("vera"), LiveRoomId(open.room.id)).await.is_ok());
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
@@ -223,7 +232,7 @@ async fn mute_changes_only_a_published_track(_: PgPoolOptions, connect: PgConnec
     let (world, rooms, open) = watched_by_vera(connect).await;
     open.give(&rooms, "vera", SeatRole::Speaker).await.unwrap();
     let mute = async |user: &str, source| {
-        rooms.mute_seated(&open.host(), LiveRoomId(open.room.id), user, source).await.unwrap()
+        rooms.live.mute_seated(&open.host(), LiveRoomId(open.room.id), user, source).await.unwrap()
     };
     assert!(!mute("vera", Source::Microphone).await, "no track is published yet");
     world.publishes(&open, "vera").await.unwrap();
@@ -238,24 +247,24 @@ async fn moderation_is_refused_to_others_and_on_the_host(_: PgPoolOptions, conne
     let (_world, rooms, open) = watched_by_vera(connect).await;
     let (host, vera, room) = (open.host(), person("vera"), open.room.id);
     let wrong = [
-        reason(rooms.set_seat_role(&vera, LiveRoomId(room), "vera", SeatRole::Speaker).await),
-        reason(rooms.mute_seated(&vera, LiveRoomId(room), "vera", Source::Camera).await),
-        reason(rooms.kick_seated(&vera, LiveRoomId(room), "vera").await),
-        reason(rooms.ban(&vera, LiveRoomId(room), "vera", None).await),
-        reason(rooms.unban(&vera, LiveRoomId(room), "vera").await),
-        reason(rooms.summary(&vera, LiveRoomId(room), None, 1).await.map(drop)),
+        reason(rooms.live.set_seat_role(&vera, LiveRoomId(room), "vera", SeatRole::Speaker).await),
+        reason(rooms.live.mute_seated(&vera, LiveRoomId(room), "vera", Source::Camera).await),
+        reason(rooms.live.kick_seated(&vera, LiveRoomId(room), "vera").await),
+        reason(rooms.live.ban(&vera, LiveRoomId(room), "vera", None).await),
+        reason(rooms.live.unban(&vera, LiveRoomId(room), "vera").await),
+        reason(rooms.live.summary(&vera, LiveRoomId(room), None, 1).await.map(drop)),
     ];
     assert_eq!(wrong, [Reason::NotHost; 6]);
     let on_host = [
-        reason(rooms.set_seat_role(&host, LiveRoomId(room), &host.user_id, SeatRole::Guest).await),
-        reason(rooms.kick_seated(&host, LiveRoomId(room), &host.user_id).await),
-        reason(rooms.ban(&host, LiveRoomId(room), &host.user_id, None).await),
+        reason(rooms.live.set_seat_role(&host, LiveRoomId(room), &host.user_id, SeatRole::Guest).await),
+        reason(rooms.live.kick_seated(&host, LiveRoomId(room), &host.user_id).await),
+        reason(rooms.live.ban(&host, LiveRoomId(room), &host.user_id, None).await),
     ];
     assert_eq!(on_host, [Reason::InvalidRequest; 3]);
     assert_eq!(open.give(&rooms, "stranger", SeatRole::Speaker).await.unwrap(), None);
-    assert!(!rooms.kick_seated(&host, LiveRoomId(room), "stranger").await.unwrap());
+    assert!(!rooms.live.kick_seated(&host, LiveRoomId(room), "stranger").await.unwrap());
     assert_eq!(
-        reason(rooms.ban(&host, LiveRoomId(uuid::Uuid::nil()), "vera", None).await),
+        reason(rooms.live.ban(&host, LiveRoomId(uuid::Uuid::nil()), "vera", None).await),
         Reason::RoomNotFound
     );
 }
@@ -264,12 +273,12 @@ async fn moderation_is_refused_to_others_and_on_the_host(_: PgPoolOptions, conne
 async fn hand_is_lowered_by_a_promotion_or_with_the_seat(_: PgPoolOptions, connect: PgConnectOptions) {
     let (world, rooms, open) = watched_by_vera(connect).await;
     let hand = async |who: &str, raised| {
-        rooms.raise_hand(&person(who), LiveRoomId(open.room.id), raised).await.unwrap()
+        rooms.live.raise_hand(&person(who), LiveRoomId(open.room.id), raised).await.unwrap()
     };
     assert_eq!(hand("vera", true).await, Some(VIEWER));
     assert_eq!(hand("vera", true).await, Some(VIEWER), "idempotent");
     assert_eq!(hand("stranger", true).await, None);
-    rooms.join_live_room(&person("walt"), LiveRoomId(open.room.id)).await.unwrap();
+    rooms.live.join_live_room(&person("walt"), LiveRoomId(open.room.id)).await.unwrap();
     hand("walt", true).await;
     let raised = async || {
         let seats = open.summary(&rooms).await.people;
@@ -285,12 +294,12 @@ async fn hand_is_lowered_by_a_promotion_or_with_the_seat(_: PgPoolOptions, conne
     assert_eq!(hand("walt", false).await, Some(VIEWER));
     assert_eq!(raised().await, Vec::<String>::new());
     hand("walt", true).await;
-    rooms.leave_live_room(&person("walt"), LiveRoomId(open.room.id)).await.unwrap();
+    rooms.live.leave_live_room(&person("walt"), LiveRoomId(open.room.id)).await.unwrap();
     assert_eq!(raised().await, Vec::<String>::new(), "the user has left");
-    rooms.join_live_room(&person("walt"), LiveRoomId(open.room.id)).await.unwrap();
+    rooms.live.join_live_room(&person("walt"), LiveRoomId(open.room.id)).await.unwrap();
     assert_eq!(raised().await, Vec::<String>::new(), "the user has left and returned");
     hand("vera", true).await;
-    rooms.leave_live_room(&person("vera"), LiveRoomId(open.room.id)).await.unwrap();
+    rooms.live.leave_live_room(&person("vera"), LiveRoomId(open.room.id)).await.unwrap();
     world.pass_time(Duration::minutes(1)); // longer than a participant may stay after giving up the seat
     rooms.pass().await.unwrap();
     assert!(!world.seat_row(&open, "vera").await.left, "the participant is still connected");
@@ -301,13 +310,13 @@ async fn hand_is_lowered_by_a_promotion_or_with_the_seat(_: PgPoolOptions, conne
 async fn summary_lists_every_seat_once_over_pages(_: PgPoolOptions, connect: PgConnectOptions) {
     let (_world, rooms, open) = watched_by_vera(connect).await;
     for who in ["walt", "xena", "yuri"] {
-        rooms.join_live_room(&person(who), LiveRoomId(open.room.id)).await.unwrap();
+        rooms.live.join_live_room(&person(who), LiveRoomId(open.room.id)).await.unwrap();
     }
-    rooms.raise_hand(&person("yuri"), LiveRoomId(open.room.id), true).await.unwrap();
-    rooms.kick_seated(&open.host(), LiveRoomId(open.room.id), "xena").await.unwrap();
+    rooms.live.raise_hand(&person("yuri"), LiveRoomId(open.room.id), true).await.unwrap();
+    rooms.live.kick_seated(&open.host(), LiveRoomId(open.room.id), "xena").await.unwrap();
     let (mut after, mut listed) = (None, Vec::new());
     loop {
-        let page = rooms.summary(&open.host(), LiveRoomId(open.room.id), after, 2).await.unwrap().people;
+        let page = rooms.live.summary(&open.host(), LiveRoomId(open.room.id), after, 2).await.unwrap().people;
         let Some(last) = page.last() else { break };
         after = Some(domain::page::Cursor { at: last.rank, id: last.key });
         listed.extend(page);
@@ -325,14 +334,14 @@ async fn moderation_is_refused_but_bans_work_when_idle(_: PgPoolOptions, connect
     let rooms = world.rooms().await;
     let (host, session) = world.host_with(LiveStatus::Ended).await;
     let (caller, room) = (&host.caller, host.room.id);
-    assert_eq!(reason(rooms.kick_seated(caller, LiveRoomId(room), "vera").await), Reason::RoomNotActive);
+    assert_eq!(reason(rooms.live.kick_seated(caller, LiveRoomId(room), "vera").await), Reason::RoomNotActive);
     assert_eq!(
-        reason(rooms.set_seat_role(caller, LiveRoomId(room), "vera", SeatRole::Speaker).await),
+        reason(rooms.live.set_seat_role(caller, LiveRoomId(room), "vera", SeatRole::Speaker).await),
         Reason::RoomNotActive
     );
-    rooms.ban(caller, LiveRoomId(room), "vera", None).await.unwrap();
+    rooms.live.ban(caller, LiveRoomId(room), "vera", None).await.unwrap();
     host.go_live(&rooms).await.unwrap();
-    assert_eq!(reason(rooms.join_live_room(&person("vera"), LiveRoomId(room)).await), Reason::Banned);
-    let shown = rooms.summary(caller, LiveRoomId(room), None, 10).await.unwrap().live.session.unwrap();
+    assert_eq!(reason(rooms.live.join_live_room(&person("vera"), LiveRoomId(room)).await), Reason::Banned);
+    let shown = rooms.live.summary(caller, LiveRoomId(room), None, 10).await.unwrap().live.session.unwrap();
     assert_ne!(shown.id.0, session, "the open session, not the last one");
 }

@@ -8,14 +8,13 @@ use proto::{
     },
     types::v1::{Caller, LiveRoomStatus},
 };
-use room_lifecycle::Rooms;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use testkit::seed::live::{live_session, seat};
 use tonic::Request;
 use uuid::Uuid;
 
 use crate::harness::{
-    World,
+    Service, World,
     hosts::{admin, person},
     nests::outcome,
 };
@@ -25,16 +24,16 @@ pub fn about(caller: &Caller, room: Uuid) -> Request<LiveRoomRequest> {
 }
 
 /// The refusals of all read calls for this caller.
-async fn read_all(rooms: &Rooms, caller: &Caller, room: Uuid) -> [Option<Reason>; 3] {
+async fn read_all(rooms: &Service, caller: &Caller, room: Uuid) -> [Option<Reason>; 3] {
     let list = ListSessionsRequest {
         caller: Some(caller.clone()),
         room_id: room.to_string(),
         ..ListSessionsRequest::default()
     };
     [
-        outcome(LiveRoomService::get_room(rooms, about(caller, room)).await).err(),
-        outcome(LiveRoomService::get_room_state(rooms, about(caller, room)).await).err(),
-        outcome(LiveRoomService::list_sessions(rooms, Request::new(list)).await).err(),
+        outcome(LiveRoomService::get_room(&rooms.live, about(caller, room)).await).err(),
+        outcome(LiveRoomService::get_room_state(&rooms.live, about(caller, room)).await).err(),
+        outcome(LiveRoomService::list_sessions(&rooms.live, Request::new(list)).await).err(),
     ]
     .map(|refusal| refusal.map(|refusal| refusal.reason))
 }
@@ -86,16 +85,17 @@ async fn ended_session_is_listed_only_with_access(_: PgPoolOptions, connect: PgC
             room_id: room.to_string(),
             ..ListSessionsRequest::default()
         };
-        let page = outcome(LiveRoomService::list_sessions(&*rooms, Request::new(list)).await).unwrap();
+        let page = outcome(LiveRoomService::list_sessions(&rooms.live, Request::new(list)).await).unwrap();
         assert_eq!(page.sessions.len(), listed, "{caller:?}");
-        let last = outcome(LiveRoomService::get_room(&*rooms, about(caller, room)).await).unwrap().session;
+        let last =
+            outcome(LiveRoomService::get_room(&rooms.live, about(caller, room)).await).unwrap().session;
         assert_eq!(last.is_some(), listed == 2, "{caller:?}");
         assert!(last.is_none_or(|last| last.id == secret.to_string()));
     }
 }
 
-async fn state(rooms: &Rooms, caller: &Caller, room: Uuid) -> GetRoomStateResponse {
-    outcome(LiveRoomService::get_room_state(rooms, about(caller, room)).await).unwrap()
+async fn state(rooms: &Service, caller: &Caller, room: Uuid) -> GetRoomStateResponse {
+    outcome(LiveRoomService::get_room_state(&rooms.live, about(caller, room)).await).unwrap()
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
@@ -165,7 +165,7 @@ async fn sessions_are_listed_in_pages_latest_first(_: PgPoolOptions, connect: Pg
             limit: Some(3),
             cursor,
         };
-        let page = outcome(LiveRoomService::list_sessions(&*rooms, Request::new(request)).await).unwrap();
+        let page = outcome(LiveRoomService::list_sessions(&rooms.live, Request::new(request)).await).unwrap();
         shown.extend(page.sessions.into_iter().map(|session| session.id));
         cursor = page.next_cursor;
         if cursor.is_none() {
@@ -181,7 +181,7 @@ async fn sessions_are_listed_in_pages_latest_first(_: PgPoolOptions, connect: Pg
     };
     for request in [wrong(101, ""), wrong(-1, ""), wrong(0, "x")] {
         let refusal =
-            outcome(LiveRoomService::list_sessions(&*rooms, Request::new(request)).await).unwrap_err();
+            outcome(LiveRoomService::list_sessions(&rooms.live, Request::new(request)).await).unwrap_err();
         assert_eq!(refusal.reason, Reason::InvalidRequest);
     }
 }

@@ -12,30 +12,29 @@ use proto::{
     },
     types::v1::{AccessLevel, Caller, LiveRoomStatus},
 };
-use room_lifecycle::Rooms;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use tonic::Request;
 use uuid::Uuid;
 
 use crate::{
-    harness::{World, hosts::person, nests::outcome},
+    harness::{Service, World, hosts::person, nests::outcome},
     live_room_reads::about,
 };
 
-async fn mine(rooms: &Rooms, caller: &Caller) -> LiveRoomResponse {
+async fn mine(rooms: &Service, caller: &Caller) -> LiveRoomResponse {
     let request = GetMyRoomRequest { caller: Some(caller.clone()) };
-    outcome(LiveRoomService::get_my_room(rooms, Request::new(request)).await).unwrap()
+    outcome(LiveRoomService::get_my_room(&rooms.live, Request::new(request)).await).unwrap()
 }
 
 async fn update(
-    rooms: &Rooms,
+    rooms: &Service,
     caller: &Caller,
     room: &str,
     fields: LiveRoomFields,
 ) -> Result<LiveRoomResponse, Refusal> {
     let request =
         UpdateRoomRequest { caller: Some(caller.clone()), room_id: room.to_owned(), fields: Some(fields) };
-    outcome(LiveRoomService::update_room(rooms, Request::new(request)).await)
+    outcome(LiveRoomService::update_room(&rooms.live, Request::new(request)).await)
 }
 
 fn named(id: &str, name: &str) -> Caller {
@@ -109,7 +108,7 @@ async fn user_without_a_usable_name_gets_a_room(_: PgPoolOptions, connect: PgCon
         assert_eq!(room.room_name, room_name);
     }
     let system = GetMyRoomRequest { caller: Some(system_caller()) };
-    let refusal = outcome(LiveRoomService::get_my_room(&*rooms, Request::new(system)).await).unwrap_err();
+    let refusal = outcome(LiveRoomService::get_my_room(&rooms.live, Request::new(system)).await).unwrap_err();
     assert_eq!(refusal.reason, Reason::Unauthenticated);
 }
 
@@ -126,8 +125,10 @@ async fn host_updates_the_fields_of_a_room(_: PgPoolOptions, connect: PgConnectO
         ..LiveRoomFields::default()
     };
     let request = SaveMyRoomRequest { caller: Some(ana.clone()), fields: Some(fields.clone()) };
-    let saved =
-        outcome(LiveRoomService::save_my_room(&*rooms, Request::new(request)).await).unwrap().room.unwrap();
+    let saved = outcome(LiveRoomService::save_my_room(&rooms.live, Request::new(request)).await)
+        .unwrap()
+        .room
+        .unwrap();
     assert_eq!((saved.title.as_str(), saved.room_name.as_str()), ("Stars", "Ana"));
     assert_eq!(saved.topic_keys, ["stars", "tea"]);
     assert_eq!(saved.cover_image_url(), "https://example.org/a.png");
@@ -144,7 +145,8 @@ async fn host_updates_the_fields_of_a_room(_: PgPoolOptions, connect: PgConnectO
     assert_eq!((changed.cover_image_url.as_deref(), changed.room_slug.as_str()), (None, "ana"));
     let member = Caller { groups: vec!["astronomers".into()], ..person("bob") };
     let shown =
-        outcome(LiveRoomService::get_room(&*rooms, about(&member, saved.id.parse().unwrap())).await).unwrap();
+        outcome(LiveRoomService::get_room(&rooms.live, about(&member, saved.id.parse().unwrap())).await)
+            .unwrap();
     assert_eq!(shown.room.unwrap(), changed);
     assert_eq!(update(&rooms, &member, &saved.id, fields.clone()).await.unwrap_err().reason, Reason::NotHost);
     for (caller, id) in [(&person("carl"), saved.id.clone()), (&ana, Uuid::new_v4().to_string())] {

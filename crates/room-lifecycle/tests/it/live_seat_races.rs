@@ -2,13 +2,13 @@
 
 use chassis::status::Reason;
 use domain::{LiveRoomId, SeatRole};
-use room_lifecycle::Rooms;
+use room_lifecycle::live::attendance::project_presence;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
 use crate::{
     crashes::{cut, cuts},
     harness::{
-        reason,
+        Service, reason,
         seats::{VIEWER, join, person, refused},
     },
     live_seats::{join_and_connect, world},
@@ -22,10 +22,10 @@ async fn last_three_seats_go_to_three_of_fifty_joins(_: PgPoolOptions, connect: 
         assert_eq!(join(&rooms, &open, early).await, VIEWER);
     }
     let joins = (0..50).map(|n| {
-        let replica = Rooms::clone(if n % 2 == 0 { &rooms } else { &other });
+        let replica = Service::clone(if n % 2 == 0 { &rooms } else { &other });
         let room = open.room.id;
         tokio::spawn(async move {
-            replica.join_live_room(&person(&format!("viewer-{n}")), LiveRoomId(room)).await
+            replica.live.join_live_room(&person(&format!("viewer-{n}")), LiveRoomId(room)).await
         })
     });
     let mut got = 0;
@@ -56,8 +56,8 @@ async fn join_gets_no_seat_when_the_session_ends(_: PgPoolOptions, connect: PgCo
         ))
         .await;
     let late = tokio::spawn({
-        let (rooms, room) = (Rooms::clone(&rooms), open.room.id);
-        async move { rooms.join_live_room(&person("ann"), LiveRoomId(room)).await }
+        let (rooms, room) = (Service::clone(&rooms), open.room.id);
+        async move { rooms.live.join_live_room(&person("ann"), LiveRoomId(room)).await }
     });
     testkit::eventually("the join waits for the session", async || world.waiting(1).await).await;
     sqlx::raw_sql("commit").execute(&mut end).await.unwrap();
@@ -73,15 +73,17 @@ async fn concurrent_joins_and_leaves_never_exceed_the_limit(_: PgPoolOptions, co
     let record = world.live_record(&open).await;
     let mut crowd = tokio::task::JoinSet::new();
     for n in 0..12 {
-        let (rooms, room) = (Rooms::clone(if n % 2 == 0 { &rooms } else { &other }), open.room.id);
+        let (rooms, room) = (Service::clone(if n % 2 == 0 { &rooms } else { &other }), open.room.id);
         crowd.spawn(async move {
             let one = person(&format!("viewer-{n}"));
             for _ in 0..5 {
-                match rooms.join_live_room(&one, LiveRoomId(room)).await {
-                    Ok(_) => drop(rooms.disconnect_from_live_room(&one, LiveRoomId(room)).await.unwrap()),
+                match rooms.live.join_live_room(&one, LiveRoomId(room)).await {
+                    Ok(_) => {
+                        rooms.live.disconnect_from_live_room(&one, LiveRoomId(room)).await.unwrap();
+                    }
                     full => assert_eq!(reason(full), Reason::RoomFull),
                 }
-                rooms.leave_live_room(&one, LiveRoomId(room)).await.unwrap();
+                rooms.live.leave_live_room(&one, LiveRoomId(room)).await.unwrap();
             }
         });
     }
@@ -89,12 +91,12 @@ async fn concurrent_joins_and_leaves_never_exceed_the_limit(_: PgPoolOptions, co
         world.join(&record.room_name, &format!("viewer-{n}"));
     }
     for replica in [&rooms, &other] {
-        let (rooms, id) = (Rooms::clone(replica), record.id);
+        let (rooms, id) = (Service::clone(replica), record.id);
         crowd.spawn(async move {
             for _ in 0..5 {
                 rooms.reconcile(&[id]).await.unwrap();
-                rooms.release_held().await.unwrap();
-                rooms.settle_live_rooms().await.unwrap();
+                rooms.live.release_held().await.unwrap();
+                rooms.live.settle_live_rooms().await.unwrap();
             }
         });
     }
@@ -109,15 +111,16 @@ async fn joins_and_leaves_are_atomic_after_a_crash(_: PgPoolOptions, connect: Pg
     let (world, rooms, open) = world(connect, 1).await;
     let steady = world.rooms().await;
     for polls in cuts() {
-        let died = cut(polls, rooms.join_live_room(&person("ann"), LiveRoomId(open.room.id))).await.is_none();
+        let died =
+            cut(polls, rooms.live.join_live_room(&person("ann"), LiveRoomId(open.room.id))).await.is_none();
         assert!(world.seated(&open).await <= 1);
         assert_eq!(join(&steady, &open, "ann").await, VIEWER);
         assert_eq!(refused(&steady, &open, "ben").await, Reason::RoomFull);
         let left =
-            cut(polls, rooms.leave_live_room(&person("ann"), LiveRoomId(open.room.id))).await.is_some();
-        steady.leave_live_room(&person("ann"), LiveRoomId(open.room.id)).await.unwrap();
+            cut(polls, rooms.live.leave_live_room(&person("ann"), LiveRoomId(open.room.id))).await.is_some();
+        steady.live.leave_live_room(&person("ann"), LiveRoomId(open.room.id)).await.unwrap();
         assert_eq!(join(&steady, &open, "ben").await, VIEWER);
-        steady.leave_live_room(&person("ben"), LiveRoomId(open.room.id)).await.unwrap();
+        steady.live.leave_live_room(&person("ben"), LiveRoomId(open.room.id)).await.unwrap();
         if left && !died {
             assert!(polls > 1, "the first cut came before the end");
             break;
@@ -128,7 +131,7 @@ async fn joins_and_leaves_are_atomic_after_a_crash(_: PgPoolOptions, connect: Pg
         join_and_connect(&world, &steady, &open, "ann").await;
         let record = world.live_record(&open).await;
         world.execute("update live_room_attendance set joined_at = null, held_until = app_now()").await;
-        let whole = cut(polls, rooms.project_presence(record.id)).await.is_some();
+        let whole = cut(polls, project_presence(&world.pool, record.id)).await.is_some();
         world.check_live(&steady, &open).await;
         assert_eq!(world.numbers(&open).await.0, 1);
         if whole {

@@ -3,21 +3,21 @@
 use chassis::status::Reason;
 use domain::{LiveRoomId, LiveSessionId, LobbyStatus, Owner, SeatRole};
 use livekit_dev::Fault;
-use room_lifecycle::{Rooms, store::live::seats::Seat};
+use room_lifecycle::live::store::seats::Seat;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use testkit::seed::live;
 use time::Duration;
 
 use crate::{
     harness::{
-        Replica, World,
+        Replica, Service, World,
         seats::{Open, SeatRow, VIEWER, join, person, refused},
     },
     webhooks::event,
 };
 
 /// A user takes a seat, connects to LiveKit, and a check finds them. Returns the participant's SID.
-pub async fn join_and_connect(world: &World, rooms: &Rooms, open: &Open, who: &str) -> String {
+pub async fn join_and_connect(world: &World, rooms: &Service, open: &Open, who: &str) -> String {
     join(rooms, open, who).await;
     let sid = world.enter(open, who).await;
     world.check_live(rooms, open).await;
@@ -58,12 +58,12 @@ async fn seat_is_kept_for_a_disconnect_of_two_minutes(_: PgPoolOptions, connect:
     world.confirm_gone(&rooms, &open).await;
     assert!(world.seat_row(&open, "ann").await.disconnected);
     world.pass_time(Duration::seconds(115));
-    rooms.release_held().await.unwrap();
+    rooms.live.release_held().await.unwrap();
     assert_eq!(refused(&rooms, &open, "ben").await, Reason::RoomFull);
     let speaker = Seat { role: SeatRole::Speaker, lobby_status: LobbyStatus::Admitted };
     assert_eq!(join(&rooms, &open, "ann").await, speaker, "the same seat and role");
     world.pass_time(Duration::seconds(50));
-    rooms.release_held().await.unwrap();
+    rooms.live.release_held().await.unwrap();
     let new = world.enter(&open, "ann").await;
     world.check_live(&rooms, &open).await;
     let there = SeatRow {
@@ -89,7 +89,7 @@ async fn seat_is_lost_after_a_disconnect_of_over_two_minutes(_: PgPoolOptions, c
     // A seat with an expired hold is free, whether released or not.
     assert_eq!(join(&rooms, &open, "ben").await, VIEWER);
     assert_eq!(refused(&rooms, &open, "ann").await, Reason::RoomFull);
-    rooms.release_held().await.unwrap();
+    rooms.live.release_held().await.unwrap();
     assert!(world.seat_row(&open, "ann").await.left);
     assert_eq!(world.seated(&open).await, 1);
 }
@@ -99,10 +99,10 @@ async fn seat_is_released_when_not_connected_for_a_minute(_: PgPoolOptions, conn
     let (world, rooms, open) = world(connect, 1).await;
     join(&rooms, &open, "ann").await;
     world.pass_time(Duration::seconds(55));
-    rooms.release_held().await.unwrap();
+    rooms.live.release_held().await.unwrap();
     assert_eq!(refused(&rooms, &open, "ben").await, Reason::RoomFull);
     world.pass_time(Duration::seconds(10));
-    rooms.release_held().await.unwrap();
+    rooms.live.release_held().await.unwrap();
     assert!(world.seat_row(&open, "ann").await.left);
     // A late participant counts, because LiveKit shows them.
     world.enter(&open, "ann").await;
@@ -116,9 +116,9 @@ async fn hold_is_no_longer_when_the_clock_was_set_back(_: PgPoolOptions, connect
     let (world, rooms, open) = world(connect, 1).await;
     join(&rooms, &open, "ann").await;
     world.pass_time(Duration::hours(-3));
-    rooms.release_held().await.unwrap();
+    rooms.live.release_held().await.unwrap();
     world.pass_time(Duration::seconds(121));
-    rooms.release_held().await.unwrap();
+    rooms.live.release_held().await.unwrap();
     assert!(world.seat_row(&open, "ann").await.left);
 }
 
@@ -133,7 +133,7 @@ async fn second_tab_replaces_the_first_and_counts_once(_: PgPoolOptions, connect
     // A late webhook about the first connection does not concern the second one.
     let record = world.live_record(&open).await;
     let body = event("EV_late", "participant_left", &record, "ann", &first);
-    rooms.receive_webhook(&world.signed(&body), &body).await.unwrap();
+    rooms.webhooks.receive(&world.signed(&body), &body).await.unwrap();
     world.check_live(&rooms, &open).await;
     assert_eq!(world.numbers(&open).await, (1, 1, false));
 }
@@ -148,9 +148,9 @@ async fn viewers_are_connected_guests_without_the_host(_: PgPoolOptions, connect
         join_and_connect(&world, &rooms, &open, who).await;
     }
     assert_eq!(world.numbers(&open).await, (3, 3, true));
-    rooms.leave_live_room(&person("ann"), LiveRoomId(open.room.id)).await.unwrap();
+    rooms.live.leave_live_room(&person("ann"), LiveRoomId(open.room.id)).await.unwrap();
     world.exit(&open, "ann").await;
-    rooms.disconnect_from_live_room(&person("ben"), LiveRoomId(open.room.id)).await.unwrap();
+    rooms.live.disconnect_from_live_room(&person("ben"), LiveRoomId(open.room.id)).await.unwrap();
     world.exit(&open, "ben").await;
     world.exit(&open, &open.room.host).await;
     assert_eq!(world.numbers(&open).await, (1, 3, true), "leave and disconnect count at once");
@@ -169,7 +169,7 @@ async fn seat_stays_given_up_until_the_user_returns(_: PgPoolOptions, connect: P
     let (world, rooms, open) = world(connect, 5).await;
     join_and_connect(&world, &rooms, &open, "ann").await;
     for _ in 0..2 {
-        let seat = rooms.leave_live_room(&person("ann"), LiveRoomId(open.room.id)).await.unwrap();
+        let seat = rooms.live.leave_live_room(&person("ann"), LiveRoomId(open.room.id)).await.unwrap();
         assert_eq!(seat, Some(VIEWER));
     }
     world.check_live(&rooms, &open).await; // LiveKit still lists the participant
@@ -178,7 +178,7 @@ async fn seat_stays_given_up_until_the_user_returns(_: PgPoolOptions, connect: P
     world.pass_time(Duration::seconds(31));
     world.check_live(&rooms, &open).await;
     assert!(!world.seat_row(&open, "ann").await.left);
-    let stranger = rooms.leave_live_room(&person("a-stranger"), LiveRoomId(open.room.id)).await.unwrap();
+    let stranger = rooms.live.leave_live_room(&person("a-stranger"), LiveRoomId(open.room.id)).await.unwrap();
     assert_eq!(stranger, None);
 }
 
@@ -188,16 +188,16 @@ async fn repeated_disconnect_keeps_the_first_time(_: PgPoolOptions, connect: PgC
     join_and_connect(&world, &rooms, &open, "ann").await;
     world.exit(&open, "ann").await;
     for _ in 0..3 {
-        rooms.disconnect_from_live_room(&person("ann"), LiveRoomId(open.room.id)).await.unwrap();
+        rooms.live.disconnect_from_live_room(&person("ann"), LiveRoomId(open.room.id)).await.unwrap();
         world.pass_time(Duration::seconds(41));
     }
-    rooms.release_held().await.unwrap();
+    rooms.live.release_held().await.unwrap();
     assert!(
         !world.seat_row(&open, "ann").await.left,
         "the user may be connected until a check says otherwise"
     );
     world.confirm_gone(&rooms, &open).await;
-    rooms.release_held().await.unwrap();
+    rooms.live.release_held().await.unwrap();
     assert!(world.seat_row(&open, "ann").await.left);
 }
 
@@ -226,7 +226,7 @@ async fn seats_are_kept_when_livekit_restarts(_: PgPoolOptions, connect: PgConne
     world.confirm_gone(&rooms, &open).await;
     assert_eq!(world.numbers(&open).await, (0, 2, false));
     world.pass_time(Duration::seconds(100));
-    rooms.release_held().await.unwrap();
+    rooms.live.release_held().await.unwrap();
     for who in ["ann", "ben"] {
         assert_eq!(join(&rooms, &open, who).await, VIEWER);
         join_and_connect(&world, &rooms, &open, who).await;
@@ -236,7 +236,7 @@ async fn seats_are_kept_when_livekit_restarts(_: PgPoolOptions, connect: PgConne
 
 /// Three users join, leave and rejoin. Their webhooks are dropped (None), or delivered this many times, backwards if
 /// the flag is set.
-async fn scenario(world: &World, rooms: &Rooms, delivery: Option<(usize, bool)>) -> Vec<SeatRow> {
+async fn scenario(world: &World, rooms: &Service, delivery: Option<(usize, bool)>) -> Vec<SeatRow> {
     let open = world.live(rooms, 5).await;
     let record = world.live_record(&open).await;
     let mut events = Vec::new();
@@ -259,7 +259,7 @@ async fn scenario(world: &World, rooms: &Rooms, delivery: Option<(usize, bool)>)
         }
         for _ in 0..times {
             for body in &events {
-                rooms.receive_webhook(&world.signed(body), body).await.unwrap();
+                rooms.webhooks.receive(&world.signed(body), body).await.unwrap();
                 rooms.drain().await.unwrap();
             }
         }

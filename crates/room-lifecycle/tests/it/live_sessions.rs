@@ -11,7 +11,7 @@ use proto::{
     room::v1::GoLiveRequest,
     types::v1::{AccessLevel, LiveRoomStatus, LiveStatus as Status, Readiness},
 };
-use room_lifecycle::live::decide::Verb;
+use room_lifecycle::live::session_decision::Verb;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;

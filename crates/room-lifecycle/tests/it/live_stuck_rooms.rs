@@ -3,7 +3,7 @@
 use chassis::status::Reason;
 use domain::{LiveStatus, LobbyStatus, SeatRole};
 use proto::types::v1::{LiveStatus as Status, Readiness};
-use room_lifecycle::live::decide::Verb;
+use room_lifecycle::live::session_decision::Verb;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use testkit::seed::live::{live_session, seat};
 use time::Duration;
@@ -99,7 +99,7 @@ async fn one_pass_settles_every_kind_of_stuck_room(_: PgPoolOptions, connect: Pg
     }
     assert_eq!(unsettled(&world).await, STUCK.len());
     assert!(world.stuck().await > 0);
-    let (one, two) = futures::join!(rooms.live_pass(), other.live_pass());
+    let (one, two) = futures::join!(rooms.live.pass(), other.live.pass());
     one.and(two).unwrap();
     rooms.pass().await.unwrap();
     world.assert_live_rooms_whole().await;
@@ -128,7 +128,7 @@ async fn plan_is_followed_without_requests(_: PgPoolOptions, connect: PgConnectO
     for (minutes, status, seats) in [(44, "scheduled", 0), (2, "lobby", 0), (13, "lobby", 0), (2, "live", 1)]
     {
         world.pass_time(Duration::minutes(minutes));
-        rooms.live_pass().await.unwrap();
+        rooms.live.pass().await.unwrap();
         rooms.drain().await.unwrap();
         assert_eq!(world.live_status(session).await, status);
         assert_eq!(world.names().len(), usize::from(status != "scheduled"), "{status}");
@@ -168,7 +168,7 @@ async fn session_is_cancelled_when_not_opened_in_time(_: PgPoolOptions, connect:
     let answer = host.go_live(&rooms).await.unwrap();
     assert!(answer.created, "a missed session does not block a new one");
     assert_eq!(world.live_status(met).await, "cancelled");
-    rooms.live_pass().await.unwrap();
+    rooms.live.pass().await.unwrap();
     assert_eq!(world.live_status(missed).await, "cancelled");
     world.assert_live_rooms_whole().await;
 }
@@ -186,7 +186,7 @@ async fn due_sessions_all_start_in_one_pass(_: PgPoolOptions, connect: PgConnect
              select id, 'lobby', 'x', app_now() - interval '1 second' from rooms",
         )
         .await;
-    rooms.live_pass().await.unwrap();
+    rooms.live.pass().await.unwrap();
     let waiting = sqlx::query_scalar!(
         r#"select count(*) as "n!" from live_room_sessions where status <> 'live' or started_at is null"#
     );
@@ -213,10 +213,10 @@ async fn room_that_cannot_be_settled_stops_no_other(_: PgPoolOptions, connect: P
         .await;
     let session = live_session(&world.pool, &world.host().await.room, LiveStatus::Lobby).await;
     world.set_plan(session, -1, None).await;
-    rooms.live_pass().await.unwrap();
+    rooms.live.pass().await.unwrap();
     assert_eq!(unsettled(&world).await, 1);
     assert_eq!(world.live_status(session).await, "live");
     world.execute("drop trigger refuse on live_rooms").await;
-    rooms.live_pass().await.unwrap();
+    rooms.live.pass().await.unwrap();
     assert_eq!(unsettled(&world).await, 0);
 }

@@ -3,24 +3,20 @@
 use chassis::status::Reason;
 use domain::{LiveStatus, LobbyStatus, RoomStatus, SeatRole};
 use livekit_dev::Fault;
-use room_lifecycle::live::decide::Verb;
+use room_lifecycle::live::session_decision::Verb;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use testkit::seed::live::seat;
 use uuid::Uuid;
 
 use crate::harness::{
-    World,
+    Service, World,
     hosts::{Host, admin, person},
 };
 
 const ALL: [Verb; 6] =
     [Verb::Start, Verb::OpenLobby, Verb::End, Verb::Cancel, Verb::Reset, Verb::HostPresent(true)];
 
-async fn reset_as(
-    rooms: &room_lifecycle::Rooms,
-    host: &Host,
-    caller: proto::types::v1::Caller,
-) -> Option<Reason> {
+async fn reset_as(rooms: &Service, host: &Host, caller: proto::types::v1::Caller) -> Option<Reason> {
     let other = Host { caller, ..host.clone() };
     other.change(rooms, Verb::Reset).await.err().map(|refusal| refusal.reason)
 }
@@ -187,7 +183,7 @@ async fn stranger_is_refused_without_waiting_for_the_room(_: PgPoolOptions, conn
     let mut busy =
         world.hold(&format!("select from live_rooms where id = '{}' for update", host.room.id)).await;
     let end = tokio::spawn({
-        let (rooms, host) = (room_lifecycle::Rooms::clone(&rooms), host.clone());
+        let (rooms, host) = (Service::clone(&rooms), host.clone());
         async move { host.change(&rooms, Verb::End).await }
     });
     testkit::eventually("the host's end waits for the room", async || world.waiting(1).await).await;

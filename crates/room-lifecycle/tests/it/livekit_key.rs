@@ -95,7 +95,7 @@ async fn refused_calls_leave_no_token_in_the_database(_: PgPoolOptions, connect:
     assert!(error.contains(REFUSED) && error.contains(SIGNATURE) && !error.contains(TOKEN), "{error}");
 
     let (booking, _) = world.open_room(&*world.rooms().await).await;
-    let failed = refused.record(&host(&booking), &start_request(&booking)).await;
+    let failed = refused.recordings.record(&host(&booking), &start_request(&booking)).await;
     assert_eq!(reason(failed), Reason::RecordingUnavailable);
     let _ = refused.pass().await;
     let kept = sqlx::query_scalar!(

@@ -1,7 +1,7 @@
 //! A pass's statements stay cheap with many rooms, and a failed step does not stop the others.
 
 use livekit_api::services::room::CreateRoomOptions;
-use room_lifecycle::store::{
+use room_lifecycle::rooms::store::{
     self,
     marks::{self, Listing},
 };

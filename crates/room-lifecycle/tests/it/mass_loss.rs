@@ -3,7 +3,7 @@
 
 use domain::RoomId;
 use livekit_dev::Fault;
-use room_lifecycle::store::{
+use room_lifecycle::rooms::store::{
     events,
     marks::{self, Listing},
 };

@@ -7,14 +7,14 @@ use proto::room::v1::{
     CreateNestRequest, GetNestRequest, JoinNestRequest, Nest, SetPermissionsRequest,
     nest_service_server::NestService,
 };
-use room_lifecycle::{Rooms, nests::link};
+use room_lifecycle::nests::link;
 use serde_json::json;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use tonic::Request;
 use uuid::Uuid;
 
 use crate::harness::{
-    World,
+    Service, World,
     hosts::person,
     nests::{OpenNest, create, key, outcome, proof},
     refused,
@@ -29,9 +29,9 @@ fn create_request(host: &str) -> CreateNestRequest {
     }
 }
 
-async fn get(rooms: &Rooms, id: &str) -> Result<Nest, Reason> {
+async fn get(rooms: &Service, id: &str) -> Result<Nest, Reason> {
     let request = GetNestRequest { caller: None, nest_id: id.to_owned() };
-    let answer = outcome(NestService::get_nest(rooms, Request::new(request)).await);
+    let answer = outcome(NestService::get_nest(&rooms.nests, Request::new(request)).await);
     answer.map(|answer| answer.nest.unwrap()).map_err(|refusal| refusal.reason)
 }
 
@@ -139,7 +139,7 @@ async fn used_request_is_refused_after_the_change_was_undone(_: PgPoolOptions, c
     nest.speaks(&rooms, &key(2), false).await;
     let refusal = nest.permit(&other, (&nest.host, &key(2)), again).await.unwrap_err();
     assert_eq!(refusal.reason, Reason::Unauthenticated);
-    let ended = other.end_nest(&nest.host, &used, NestId(nest.id)).await;
+    let ended = other.nests.end_nest(&nest.host, &used, NestId(nest.id)).await;
     assert_eq!(crate::harness::reason(ended), Reason::Unauthenticated);
     assert!(world.nest_is_open(&nest).await);
     assert_eq!(get(&rooms, &nest.id.to_string()).await.unwrap().speakers, [nest.host]);
@@ -311,7 +311,7 @@ async fn invalid_nest_id_is_not_found(_: PgPoolOptions, connect: PgConnectOption
     for id in ["", "x", &Uuid::new_v4().to_string(), "../../etc"] {
         assert_eq!(get(&rooms, id).await.unwrap_err(), Reason::RoomNotFound, "{id}");
         let request = JoinNestRequest { caller: Some(person(&key(1))), nest_id: id.to_owned() };
-        let joined = outcome(NestService::join_nest(&*rooms, Request::new(request)).await);
+        let joined = outcome(NestService::join_nest(&rooms.nests, Request::new(request)).await);
         assert_eq!(joined.unwrap_err().reason, Reason::RoomNotFound, "{id}");
     }
     let unknown = rooms.ensure(Owner::Nest(NestId(Uuid::new_v4())), false).await;

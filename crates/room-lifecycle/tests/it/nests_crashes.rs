@@ -18,7 +18,7 @@ async fn creation_is_atomic_after_a_crash(_: PgPoolOptions, connect: PgConnectOp
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     for polls in cuts() {
-        if cut(polls, rooms.create_nest(&key(1), &proof(), &[], false)).await.is_some() {
+        if cut(polls, rooms.nests.create_nest(&key(1), &proof(), &[], false)).await.is_some() {
             assert!(polls > 1, "the first cut came before the end");
             break;
         }
@@ -32,7 +32,7 @@ async fn end_is_atomic_after_a_crash(_: PgPoolOptions, connect: PgConnectOptions
     let (rooms, steady) = (world.rooms().await, world.rooms().await);
     for polls in cuts() {
         let nest = world.nest(&steady).await;
-        if cut(polls, rooms.end_nest(&key(1), &proof(), NestId(nest.id))).await.is_some() {
+        if cut(polls, rooms.nests.end_nest(&key(1), &proof(), NestId(nest.id))).await.is_some() {
             break;
         }
     }

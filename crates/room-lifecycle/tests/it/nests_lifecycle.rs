@@ -3,13 +3,12 @@
 
 use domain::{NestId, NestRole, Owner, RoomStatus};
 use livekit_dev::{Fault, WebhookFault};
-use room_lifecycle::Rooms;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use time::Duration;
 
 use crate::{
     harness::{
-        Replica, World,
+        Replica, Service, World,
         nests::{OpenNest, key},
         refused,
     },
@@ -22,13 +21,13 @@ impl World {
     }
 
     /// Runs a pass's step for ends and checks the room.
-    async fn pass_and_check_nest(&self, rooms: &Rooms, nest: &OpenNest) {
+    async fn pass_and_check_nest(&self, rooms: &Service, nest: &OpenNest) {
         rooms.announce_ends().await.unwrap();
         self.check_nest(rooms, nest).await;
     }
 
     /// Leaves, and two checks confirm it.
-    async fn exit_nest(&self, rooms: &Rooms, nest: &OpenNest, identity: &str) {
+    async fn exit_nest(&self, rooms: &Service, nest: &OpenNest, identity: &str) {
         self.server().leave(&self.nest_record(nest).await.room_name, identity).unwrap();
         self.check_nest(rooms, nest).await;
         self.pass_time(Duration::seconds(6));
@@ -139,7 +138,7 @@ async fn announced_end_is_taken_back_on_any_sign_of_use(_: PgPoolOptions, connec
             "is heard of" => {
                 let body =
                     event("EV_1", "participant_joined", &world.nest_record(&nest).await, "guest-1", "PA_1");
-                rooms.receive_webhook(&world.signed(&body), &body).await.unwrap();
+                rooms.webhooks.receive(&world.signed(&body), &body).await.unwrap();
             }
             _ => world.server().faults().set("ListParticipants", refused()),
         }

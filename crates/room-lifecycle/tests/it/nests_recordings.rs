@@ -6,18 +6,17 @@ use domain::{NestId, NestRole, RecordingStatus};
 use livekit_dev::Worker;
 use livekit_protocol::EgressStatus;
 use proto::types::v1::RecordingStatus as Status;
-use room_lifecycle::Rooms;
 use serde_json::json;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use time::Duration;
 
 use crate::harness::{
-    World,
+    Service, World,
     nest_recordings::By,
     nests::{OpenNest, key, proof},
 };
 
-fn by<'a>(rooms: &'a Rooms, nest: &'a OpenNest, key: &'a str) -> By<'a> {
+fn by<'a>(rooms: &'a Service, nest: &'a OpenNest, key: &'a str) -> By<'a> {
     By { rooms, nest, key }
 }
 
@@ -35,7 +34,7 @@ async fn admin_records_audio_visibly_to_all_clients(_: PgPoolOptions, connect: P
     };
     let name = std::path::Path::new(&asked.file_outputs[0].filepath);
     assert!(asked.audio_only && name.extension().is_some_and(|kind| kind == "mp4"), "{asked:?}");
-    assert!(rooms.nest(NestId(nest.id)).await.unwrap().recording);
+    assert!(rooms.nests.nest(NestId(nest.id)).await.unwrap().recording);
     rooms.drain().await.unwrap();
     assert_eq!(
         world.metadata(&nest).await["recording"],
@@ -46,14 +45,14 @@ async fn admin_records_audio_visibly_to_all_clients(_: PgPoolOptions, connect: P
     world.work();
     host.stop(&recording.id).await.unwrap();
     assert!(
-        rooms.nest(NestId(nest.id)).await.unwrap().recording,
+        rooms.nests.nest(NestId(nest.id)).await.unwrap().recording,
         "the recording goes on until its file is written"
     );
     world.work();
     world.follow(&rooms).await;
     let done = host.get(&recording.id).await.unwrap();
     assert_eq!((done.status(), done.downloadable), (Status::Complete, true));
-    assert!(!rooms.nest(NestId(nest.id)).await.unwrap().recording);
+    assert!(!rooms.nests.nest(NestId(nest.id)).await.unwrap().recording);
     rooms.drain().await.unwrap();
     assert_eq!(world.metadata(&nest).await["recording"], json!(false));
     assert_eq!(host.list().await.unwrap().len(), 1);
@@ -106,7 +105,7 @@ async fn signed_recording_request_takes_effect_once(_: PgPoolOptions, connect: P
     let host = nest.by_host(&rooms);
     let first = host.start_with(started.clone()).await.unwrap();
     host.stop_with(&first.id, Some(stopped.clone())).await.unwrap();
-    rooms.watch_recordings().await.unwrap();
+    rooms.recordings.watch_recordings().await.unwrap();
     let again = nest.by_host(&other).start_with(started).await;
     assert_eq!(again.unwrap_err().reason, Reason::Unauthenticated);
     let second = host.start().await.unwrap();
@@ -125,11 +124,11 @@ async fn stopped_recording_is_not_stopped_again(_: PgPoolOptions, connect: PgCon
     let host = nest.by_host(&rooms);
     let recording = host.start().await.unwrap();
     world.work();
-    rooms.watch_recordings().await.unwrap();
+    rooms.recordings.watch_recordings().await.unwrap();
     host.stop(&recording.id).await.unwrap();
     assert_eq!(host.stop(&recording.id).await.unwrap_err().reason, Reason::RecordingStopped);
     world.work();
-    rooms.watch_recordings().await.unwrap();
+    rooms.recordings.watch_recordings().await.unwrap();
     let refusal = host.stop(&recording.id).await.unwrap_err();
     assert_eq!((refusal.reason, refusal.message.as_str()), (Reason::RecordingStopped, "Already stopped"));
 }
@@ -174,24 +173,24 @@ async fn recording_is_closed_when_nest_ends_or_recorder_dies(_: PgPoolOptions, c
     let host = nest.by_host(&rooms);
     let first = host.start().await.unwrap();
     world.work();
-    rooms.watch_recordings().await.unwrap();
+    rooms.recordings.watch_recordings().await.unwrap();
     world.server().set_worker(Worker::Dead);
     world.server().work();
-    rooms.watch_recordings().await.unwrap();
+    rooms.recordings.watch_recordings().await.unwrap();
     for seconds in [8, 8] {
         world.pass_time(Duration::seconds(seconds));
-        rooms.watch_recordings().await.unwrap();
+        rooms.recordings.watch_recordings().await.unwrap();
     }
     let kept = world.recording_row(first.id.parse().unwrap()).await.unwrap();
     assert_eq!(kept.status, RecordingStatus::Failed);
-    assert!(!rooms.nest(NestId(nest.id)).await.unwrap().recording);
+    assert!(!rooms.nests.nest(NestId(nest.id)).await.unwrap().recording);
 
     world.server().set_worker(Worker::Waits);
     let second = host.start().await.unwrap();
     let row = world.recording_row(second.id.parse().unwrap()).await.unwrap();
     world.put(&row, EgressStatus::EgressActive);
     nest.end(&rooms, &nest.host).await.unwrap();
-    rooms.watch_recordings().await.unwrap();
+    rooms.recordings.watch_recordings().await.unwrap();
     world.work();
     world.follow(&rooms).await;
     assert!(!world.status_of(&row).await.is_open());

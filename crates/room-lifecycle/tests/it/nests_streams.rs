@@ -5,7 +5,7 @@ use chassis::status::Reason;
 use domain::{NestId, NestRole, RecordingStatus};
 use livekit_dev::Worker;
 use livekit_protocol::EgressStatus;
-use room_lifecycle::store::recordings::streams::list_due;
+use room_lifecycle::recordings::store::streams::list_due;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use time::Duration;
 
@@ -27,7 +27,7 @@ async fn stream_runs_while_the_nest_is_occupied(_: PgPoolOptions, connect: PgCon
     let playlist = String::from_utf8(nest.play(&rooms, "live.m3u8").await.unwrap()).unwrap();
     let segment = playlist.lines().find(|line| !line.starts_with('#')).unwrap();
     assert!(!nest.play(&rooms, segment).await.unwrap().is_empty());
-    assert!(!rooms.nest(NestId(nest.id)).await.unwrap().recording, "a stream is no recording");
+    assert!(!rooms.nests.nest(NestId(nest.id)).await.unwrap().recording, "a stream is no recording");
     rooms.pass().await.unwrap();
     assert_eq!(world.running().len(), 1, "a nest has one stream");
 
@@ -36,12 +36,12 @@ async fn stream_runs_while_the_nest_is_occupied(_: PgPoolOptions, connect: PgCon
     world.check_nest(&rooms, &nest).await;
     world.pass_time(Duration::seconds(6));
     world.check_nest(&rooms, &nest).await;
-    rooms.watch_recordings().await.unwrap();
+    rooms.recordings.watch_recordings().await.unwrap();
     assert_eq!(world.status_of(&stream).await, RecordingStatus::Active, "the host may return");
     world.pass_time(Duration::seconds(40));
-    rooms.watch_recordings().await.unwrap();
+    rooms.recordings.watch_recordings().await.unwrap();
     world.work();
-    rooms.watch_recordings().await.unwrap();
+    rooms.recordings.watch_recordings().await.unwrap();
     assert_eq!(world.status_of(&stream).await, RecordingStatus::Complete);
     assert_eq!(nest.play(&rooms, "live.m3u8").await.unwrap_err().reason, Reason::RoomNotFound);
     rooms.pass().await.unwrap();
@@ -77,7 +77,7 @@ async fn failed_stream_is_restarted_with_a_growing_back_off(_: PgPoolOptions, co
         let stream = world.pass_and_stream(&rooms, &nest).await;
         world.put(&stream, EgressStatus::EgressActive);
         world.put(&stream, EgressStatus::EgressFailed);
-        rooms.watch_recordings().await.unwrap();
+        rooms.recordings.watch_recordings().await.unwrap();
         assert_eq!(world.status_of(&stream).await, RecordingStatus::Failed);
         world.pass_time(Duration::seconds(back_off - 4));
         assert!(list_due(&world.pool, 10).await.unwrap().is_empty(), "too early after failure {attempt}");
@@ -97,9 +97,9 @@ async fn stream_is_one_for_all_replicas_and_ends_with_its_nest(_: PgPoolOptions,
     world.work();
     nest.end(&one, &nest.host).await.unwrap();
     assert_eq!(nest.play(&one, "live.m3u8").await.unwrap_err().reason, Reason::RoomNotFound);
-    one.watch_recordings().await.unwrap();
+    one.recordings.watch_recordings().await.unwrap();
     world.work();
-    one.watch_recordings().await.unwrap();
+    one.recordings.watch_recordings().await.unwrap();
     assert!(!world.status_of(&first).await.is_open());
     assert_eq!(world.running(), []);
 }

@@ -2,17 +2,16 @@
 
 use domain::{Owner, RoomStatus, SessionId};
 use livekit_api::services::room::CreateRoomOptions;
-use room_lifecycle::Rooms;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use time::Duration;
 
 use crate::harness::{
-    State, World,
+    Service, State, World,
     nests::{OpenNest, key},
 };
 
 /// Opens a booking, a live session and a nest. Returns the sorted names of their rooms.
-async fn open_rooms(world: &World, rooms: &Rooms) -> Vec<String> {
+async fn open_rooms(world: &World, rooms: &Service) -> Vec<String> {
     world.open_room(rooms).await;
     world.host().await.go_live(rooms).await.unwrap();
     OpenNest::of(rooms, &key(1)).await;
@@ -22,9 +21,9 @@ async fn open_rooms(world: &World, rooms: &Rooms) -> Vec<String> {
 }
 
 /// Asserts that neither the command nor repeated passes remove anything.
-async fn assert_kept(world: &World, rooms: &Rooms, names: &[String]) {
+async fn assert_kept(world: &World, rooms: &Service, names: &[String]) {
     for _ in 0..3 {
-        let strays = rooms.find_orphans().await.unwrap();
+        let strays = rooms.admin.find_orphans().await.unwrap();
         assert!(strays.retired.is_empty() && strays.unknown.is_empty(), "{strays:?}");
         rooms.pass().await.unwrap();
         assert_eq!(world.names(), names);
@@ -58,7 +57,7 @@ async fn open_owners_keep_their_rooms_without_records(_: PgPoolOptions, connect:
     let names = open_rooms(&world, &rooms).await;
     for lost in ["delete from livekit_rooms", "delete from livekit_rooms; delete from livekit_room_names"] {
         world.execute(lost).await;
-        let strays = rooms.find_orphans().await.unwrap();
+        let strays = rooms.admin.find_orphans().await.unwrap();
         assert!(strays.retired.is_empty() && strays.unknown.is_empty(), "{strays:?}");
         assert_kept(&world, &rooms, &names).await;
     }
@@ -70,7 +69,7 @@ async fn open_owner_keeps_room_whose_record_ended(_: PgPoolOptions, connect: PgC
     let rooms = world.rooms().await;
     let names = open_rooms(&world, &rooms).await;
     world.execute("update livekit_rooms set status = 'ended', ended_reason = 'window'").await;
-    let strays = rooms.find_orphans().await.unwrap();
+    let strays = rooms.admin.find_orphans().await.unwrap();
     assert!(strays.retired.is_empty() && strays.unknown.is_empty(), "{strays:?}");
     assert_eq!(world.names(), names);
 }
@@ -102,7 +101,7 @@ async fn room_of_closed_owner_is_removed_without_its_name(_: PgPoolOptions, conn
     let options = CreateRoomOptions { metadata, ..CreateRoomOptions::default() };
     world.admin().create_room(&record.room_name, options).await.unwrap();
     world.execute("delete from livekit_room_names").await;
-    assert_eq!(rooms.find_orphans().await.unwrap().unknown, [record.room_name]);
+    assert_eq!(rooms.admin.find_orphans().await.unwrap().unknown, [record.room_name]);
     rooms.pass().await.unwrap();
     world.pass_time(Duration::seconds(31));
     rooms.pass().await.unwrap();

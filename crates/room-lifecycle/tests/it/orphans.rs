@@ -5,7 +5,7 @@ use std::sync::Arc;
 use domain::RoomStatus;
 use livekit_api::services::room::CreateRoomOptions;
 use livekit_dev::{Fault, Stop, Store};
-use room_lifecycle::{Rooms, store::deployment};
+use room_lifecycle::rooms::store::deployment;
 use sqlx::{
     AssertSqlSafe, Connection, PgConnection,
     postgres::{PgConnectOptions, PgPoolOptions},
@@ -13,7 +13,7 @@ use sqlx::{
 use time::Duration;
 use uuid::Uuid;
 
-use crate::harness::{World, refused};
+use crate::harness::{Service, World, refused};
 
 async fn put(world: &World, name: &str, metadata: &str) {
     let options = CreateRoomOptions { metadata: metadata.to_owned(), ..CreateRoomOptions::default() };
@@ -106,7 +106,7 @@ async fn unknown_room_is_deleted_when_empty_for_30_seconds(_: PgPoolOptions, con
     rooms.pass().await.unwrap();
     rooms.pass().await.unwrap();
     assert_eq!(world.names(), ["inhabited"], "an occupied room is only reported");
-    assert_eq!(rooms.find_orphans().await.unwrap().inhabited, ["inhabited"]);
+    assert_eq!(rooms.admin.find_orphans().await.unwrap().inhabited, ["inhabited"]);
 }
 
 /// Retired rooms are deleted first, which can take as long as LiveKit waits for a dead node.
@@ -121,7 +121,7 @@ async fn unknown_room_is_kept_when_joined_during_a_clean_up(_: PgPoolOptions, co
     retire(&world, "retired").await;
     world.server().faults().set("DeleteRoom", Fault::Hang);
     let pass = tokio::spawn({
-        let rooms = Rooms::clone(&rooms);
+        let rooms = Service::clone(&rooms);
         async move { rooms.pass().await }
     });
     world.reached("DeleteRoom", 1).await;
@@ -159,8 +159,8 @@ async fn more_than_20_unknown_rooms_are_left_to_an_operator(_: PgPoolOptions, co
         world.pass_time(Duration::seconds(31));
     }
     assert_eq!(world.names().len(), 21);
-    for name in rooms.find_orphans().await.unwrap().unknown {
-        rooms.delete_orphan(&name).await.unwrap(); // `greenroom repair orphans --yes`
+    for name in rooms.admin.find_orphans().await.unwrap().unknown {
+        rooms.admin.delete_orphan(&name).await.unwrap(); // `greenroom repair orphans --yes`
     }
     assert!(world.names().is_empty());
 }
@@ -200,7 +200,7 @@ async fn database_clone_deletes_nothing_until_adopted(_: PgPoolOptions, connect:
         assert_eq!(clone.record(&booking).await.status, RoomStatus::Ended);
         assert_eq!((clone.names().len(), clone.server().calls("DeleteRoom")), (2, 0));
 
-        rooms.adopt_deployment().await.unwrap();
+        rooms.admin.adopt_deployment().await.unwrap();
         rooms.pass().await.unwrap();
         assert_eq!(clone.names(), [clone.record(&kept).await.room_name]);
         clone.pool.close().await;
@@ -253,7 +253,7 @@ async fn unknown_room_is_kept_when_its_check_fails(_: PgPoolOptions, connect: Pg
         assert_eq!(world.names(), ["unknown"]);
         world.pass_time(Duration::seconds(31));
     }
-    assert_eq!(rooms.find_orphans().await.unwrap().inhabited, ["unknown"]);
+    assert_eq!(rooms.admin.find_orphans().await.unwrap().inhabited, ["unknown"]);
     world.server().faults().clear();
     rooms.pass().await.unwrap();
     assert_eq!(world.names(), ["unknown"], "found empty once");
@@ -295,7 +295,7 @@ async fn physical_copy_with_a_new_id_deletes_nothing(_: PgPoolOptions, connect: 
     assert_eq!(world.names(), [record.room_name.as_str(), "unknown"]);
     assert_eq!(world.server().calls("DeleteRoom"), 0);
     assert!(
-        copy.find_orphans().await.unwrap().unknown.is_empty(),
+        copy.admin.find_orphans().await.unwrap().unknown.is_empty(),
         "the original's rooms are foreign to the copy"
     );
 }

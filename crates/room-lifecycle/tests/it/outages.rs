@@ -6,7 +6,7 @@ use std::time::Instant;
 use chassis::status::Reason;
 use domain::RoomStatus;
 use livekit_dev::{Code, Fault};
-use room_lifecycle::store::{events, marks};
+use room_lifecycle::rooms::store::{events, marks};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use time::Duration;
 

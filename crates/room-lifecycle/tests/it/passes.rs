@@ -2,11 +2,11 @@
 
 use domain::RoomStatus;
 use livekit_dev::Fault;
-use room_lifecycle::{Rooms, store::marks};
+use room_lifecycle::rooms::store::marks;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use time::Duration;
 
-use crate::harness::{Booking, State, World, owner};
+use crate::harness::{Booking, Service, State, World, owner};
 
 async fn lose(world: &World, booking: &Booking) {
     let name = world.record(booking).await.room_name;
@@ -252,7 +252,7 @@ async fn only_one_replica_lists_livekit_at_a_time(_: PgPoolOptions, connect: PgC
     let (booking, _) = world.open_room(&one).await;
     world.server().faults().set_next("ListRooms", 1, Fault::Hang);
     let first = tokio::spawn({
-        let one = Rooms::clone(&one);
+        let one = Service::clone(&one);
         async move { one.pass().await }
     });
     world.reached("ListRooms", 1).await;

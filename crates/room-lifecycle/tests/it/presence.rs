@@ -1,24 +1,24 @@
 //! Recorded presence: no absent participant counts as joined, and no connected one as left (I6).
 
 use livekit_dev::Fault;
-use room_lifecycle::{Rooms, store::Record};
+use room_lifecycle::rooms::store::Record;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use time::Duration;
 
 use crate::{
-    harness::{Booking, World, owner},
+    harness::{Booking, Service, World, owner},
     webhooks::event,
 };
 
-async fn check(rooms: &Rooms, record: &Record) {
+async fn check(rooms: &Service, record: &Record) {
     assert_eq!(rooms.reconcile(&[record.id]).await.unwrap(), [record.id]);
 }
 
 /// Delivers a webhook about this participant.
-async fn send_webhook(world: &World, rooms: &Rooms, record: &Record, kind: &str, who: &str, sid: &str) {
+async fn send_webhook(world: &World, rooms: &Service, record: &Record, kind: &str, who: &str, sid: &str) {
     let id = format!("EV_{kind}_{sid}");
     let body = event(&id, kind, record, who, sid);
-    rooms.receive_webhook(&world.signed(&body), &body).await.unwrap();
+    rooms.webhooks.receive(&world.signed(&body), &body).await.unwrap();
 }
 
 async fn joined_guest(world: &World) -> (crate::harness::Replica, Booking, Record, String) {
@@ -142,7 +142,7 @@ async fn check_during_the_end_leaves_no_participant_joined(_: PgPoolOptions, con
     world.join(&record.room_name, &booking.guest);
     world.server().faults().set_next("ListParticipants", 1, Fault::HangAfterEffect);
     let late = tokio::spawn({
-        let slow = Rooms::clone(&slow);
+        let slow = Service::clone(&slow);
         let id = record.id;
         async move { slow.reconcile(&[id]).await }
     });
@@ -191,7 +191,7 @@ async fn kick_is_not_undone_by_a_concurrent_check(_: PgPoolOptions, connect: PgC
         ))
         .await;
     let late = tokio::spawn({
-        let (rooms, id) = (Rooms::clone(&rooms), record.id);
+        let (rooms, id) = (Service::clone(&rooms), record.id);
         async move { rooms.reconcile(&[id]).await }
     });
     testkit::eventually("the check waits for the room", async || world.waiting(1).await).await;

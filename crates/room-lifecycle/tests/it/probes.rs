@@ -1,11 +1,10 @@
 //! How often participants are probed, by which replica, and which rooms a probe leaves.
 
 use livekit_dev::Fault;
-use room_lifecycle::Rooms;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use time::Duration;
 
-use crate::harness::meetings::redis_world;
+use crate::harness::{Service, meetings::redis_world};
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn probes_are_five_a_second_and_the_quietest_come_first(_: PgPoolOptions, connect: PgConnectOptions) {
@@ -76,10 +75,10 @@ async fn one_replica_at_a_time_probes(_: PgPoolOptions, connect: PgConnectOption
     let probed = world.probes();
     assert!(probed > 0);
     world.pass_time(Duration::seconds(20));
-    other.probe_participants().await.unwrap();
+    other.stale_participants.probe_participants().await.unwrap();
     assert_eq!(world.probes(), probed);
     world.pass_time(Duration::seconds(11));
-    other.probe_participants().await.unwrap();
+    other.stale_participants.probe_participants().await.unwrap();
     assert!(world.probes() > probed, "the other replica takes over from the stopped one");
     world.server().restart();
     world.watch_seconds(&other, 30).await;
@@ -138,8 +137,8 @@ async fn departure_during_a_probe_raises_no_alarm(_: PgPoolOptions, connect: PgC
     world.server().leave(&meeting.record.room_name, &guest).unwrap();
     world.pass_time(Duration::SECOND);
     let probing = tokio::spawn({
-        let rooms = Rooms::clone(&rooms);
-        async move { rooms.probe_participants().await }
+        let rooms = Service::clone(&rooms);
+        async move { rooms.stale_participants.probe_participants().await }
     });
     world.reached("UpdateSubscriptions", 2).await;
     world.send_webhook(&rooms, &meeting.record, "participant_left", &guest, &sid).await;

@@ -8,8 +8,8 @@ use domain::RoomStatus;
 use futures::future::join_all;
 use livekit_dev::Fault;
 use room_lifecycle::{
-    Error, Rooms,
-    store::{self, Record},
+    Error,
+    rooms::store::{self, Record},
 };
 use sqlx::{
     Connection,
@@ -18,10 +18,10 @@ use sqlx::{
 use time::Duration;
 use tokio::task::JoinHandle;
 
-use crate::harness::{Booking, State, World, owner, reason};
+use crate::harness::{Booking, Service, State, World, owner, reason};
 
 /// Starts an ensure in the background.
-fn spawn(rooms: &Rooms, booking: &Booking, forced: bool) -> JoinHandle<Result<Record, Error>> {
+fn spawn(rooms: &Service, booking: &Booking, forced: bool) -> JoinHandle<Result<Record, Error>> {
     let (rooms, owner) = (rooms.clone(), owner(booking));
     tokio::spawn(async move { rooms.ensure(owner, forced).await })
 }
@@ -189,7 +189,7 @@ async fn concurrent_end_and_create_leave_no_room(_: PgPoolOptions, connect: PgCo
     testkit::eventually("the result waits for the row", || async { world.waiting(1).await }).await;
     world.complete(&booking).await;
     let end = tokio::spawn({
-        let two = Rooms::clone(&two);
+        let two = Service::clone(&two);
         async move { two.drain().await }
     });
     testkit::eventually("the end waits for the row", || async { world.waiting(2).await }).await;
@@ -209,7 +209,7 @@ async fn create_is_refused_when_the_meeting_ends_meanwhile(_: PgPoolOptions, con
     // Blocks inserts into the table, and so the commit of the intent.
     let lock = world.hold("lock table livekit_room_names in share mode").await;
     let create = tokio::spawn({
-        let (one, owner) = (Rooms::clone(&one), owner(&booking));
+        let (one, owner) = (Service::clone(&one), owner(&booking));
         async move { one.create(owner).await }
     });
     testkit::eventually("the intent waits", || async { world.waiting(1).await }).await;

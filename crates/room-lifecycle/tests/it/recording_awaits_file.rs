@@ -10,13 +10,10 @@ use proto::room::v1::{
     recording_service_server::RecordingService,
 };
 use proto::types::v1::RecordingStatus as Status;
-use room_lifecycle::{
-    Rooms,
-    recordings::{
-        Recording,
-        files::{FILE_MISSING, FILE_UNREACHABLE},
-        settings::OutputSettings,
-    },
+use room_lifecycle::recordings::{
+    Recording,
+    files::{FILE_MISSING, FILE_UNREACHABLE},
+    settings::OutputSettings,
 };
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use time::Duration;
@@ -24,7 +21,7 @@ use tonic::Request;
 
 use crate::{
     harness::{
-        Booking, Replica, World,
+        Booking, Replica, Service, World,
         bucket::{Bucket, settings},
         recordings::{host, stop},
     },
@@ -35,31 +32,31 @@ use crate::{
 async fn completed(world: &World, rooms: &Replica) -> (Booking, Recording) {
     let (booking, recording) = world.recorded(rooms).await;
     world.put(&recording, EgressStatus::EgressComplete);
-    rooms.watch_recordings().await.unwrap();
+    rooms.recordings.watch_recordings().await.unwrap();
     assert_eq!(world.status_of(&recording).await, RecordingStatus::Ending);
     (booking, recording)
 }
 
 async fn check_file_after(
     world: &World,
-    rooms: &Rooms,
+    rooms: &Service,
     recording: &Recording,
     seconds: i64,
 ) -> RecordingStatus {
     world.pass_time(Duration::seconds(seconds));
-    rooms.check_files().await.unwrap();
+    rooms.recordings.check_files().await.unwrap();
     world.status_of(recording).await
 }
 
 /// Reads the recording as its host.
-async fn get_recording(rooms: &Rooms, booking: &Booking, recording: &Recording) -> pb::Recording {
+async fn get_recording(rooms: &Service, booking: &Booking, recording: &Recording) -> pb::Recording {
     let request = RecordingRequest {
         caller: Some(host(booking)),
         place: Some(RecordingPlace { place: Some(Place::SessionId(booking.id.to_string())) }),
         recording_id: recording.id.to_string(),
         proof: None,
     };
-    let answer = RecordingService::get_recording(rooms, Request::new(request)).await.unwrap();
+    let answer = RecordingService::get_recording(&rooms.recordings, Request::new(request)).await.unwrap();
     answer.into_inner().recording.unwrap()
 }
 
@@ -86,8 +83,8 @@ async fn recording_is_announced_when_its_file_is_there(_: PgPoolOptions, connect
     assert_eq!(check_file_after(&world, &rooms, &recording, 6).await, RecordingStatus::Complete);
     assert_eq!(world.recording_row(recording.id).await.unwrap().size, Some(4), "the size of the file");
     assert_eq!(world.announced().await, 2);
-    rooms.check_files().await.unwrap();
-    rooms.watch_recordings().await.unwrap();
+    rooms.recordings.check_files().await.unwrap();
+    rooms.recordings.watch_recordings().await.unwrap();
     assert_eq!(world.announced().await, 2, "announced once");
 }
 
@@ -191,8 +188,8 @@ async fn deleted_recording_is_removed_when_its_file_is_missing(_: PgPoolOptions,
     let rooms = world.rooms().await;
     let (booking, recording) = completed(&world, &rooms).await;
     let scope = crate::harness::recordings::scope(&booking);
-    rooms.delete_recording(&host(&booking), scope, recording.id, None).await.unwrap();
-    let deleted = rooms.stop_recording(&host(&booking), scope, recording.id, None).await;
+    rooms.recordings.delete_recording(&host(&booking), scope, recording.id, None).await.unwrap();
+    let deleted = rooms.recordings.stop_recording(&host(&booking), scope, recording.id, None).await;
     assert_eq!(crate::harness::reason(deleted), Reason::RecordingNotFound);
     world.recordings_pass(&rooms).await.unwrap();
     world.pass_time(Duration::seconds(61));

@@ -72,7 +72,8 @@ async fn bucket_file_is_opened_by_its_link_and_deleted(_: PgPoolOptions, connect
         recording_id: recording.id.to_string(),
         proof: None,
     };
-    let answer = RecordingService::get_recording(&*rooms, Request::new(request)).await.unwrap().into_inner();
+    let answer =
+        RecordingService::get_recording(&rooms.recordings, Request::new(request)).await.unwrap().into_inner();
     let link = answer.recording.unwrap().download_url.unwrap();
     assert_eq!(get(&link).await, (StatusCode::OK, whole));
     let longer = link.replace("X-Amz-Expires=3600", "X-Amz-Expires=36000");
@@ -80,7 +81,7 @@ async fn bucket_file_is_opened_by_its_link_and_deleted(_: PgPoolOptions, connect
     assert_eq!(get(&longer).await.0, StatusCode::FORBIDDEN, "the expiry is signed");
     assert_eq!(get(link.split_once('?').unwrap().0).await.0, StatusCode::FORBIDDEN, "objects are not public");
 
-    rooms.delete_recording(&host(&booking), scope(&booking), recording.id, None).await.unwrap();
+    rooms.recordings.delete_recording(&host(&booking), scope(&booking), recording.id, None).await.unwrap();
     world.recordings_pass(&rooms).await.unwrap();
     assert_eq!(
         (world.recording_row(recording.id).await, bucket.file(&recording.file).exists()),
@@ -109,7 +110,7 @@ async fn bucket_stream_is_played_and_all_segments_deleted(_: PgPoolOptions, conn
     world
         .execute("update recordings set status = 'complete', ended_at = app_now(), deleted_at = app_now()")
         .await;
-    rooms.remove_recordings().await.unwrap();
+    rooms.recordings.remove_recordings().await.unwrap();
     let left = std::fs::read_dir(bucket.file(&stream.file)).map_or(0, Iterator::count);
     assert_eq!((world.count_recordings().await, left), (0, 0));
 }
@@ -124,11 +125,11 @@ async fn nothing_is_lost_when_the_bucket_refuses_the_key(_: PgPoolOptions, conne
     let refused = Refusal::from_status(&read(&stranger, recording.id.0, None, None).await.unwrap_err());
     assert_eq!(refused.reason, Reason::RecordingUnavailable);
 
-    stranger.delete_recording(&host(&booking), scope(&booking), recording.id, None).await.unwrap();
-    stranger.remove_recordings().await.unwrap();
+    stranger.recordings.delete_recording(&host(&booking), scope(&booking), recording.id, None).await.unwrap();
+    stranger.recordings.remove_recordings().await.unwrap();
     assert!(world.recording_row(recording.id).await.is_some() && bucket.file(&recording.file).exists());
     world.pass_time(time::Duration::minutes(6));
-    rooms.remove_recordings().await.unwrap();
+    rooms.recordings.remove_recordings().await.unwrap();
     assert!(world.recording_row(recording.id).await.is_none() && !bucket.file(&recording.file).exists());
 }
 

@@ -45,7 +45,7 @@ async fn start_leaves_no_unwatched_recording_after_a_crash(_: PgPoolOptions, con
     for polls in cuts() {
         let (booking, _) = world.open_room(&steady).await;
         let (caller, request) = (host(&booking), start_request(&booking));
-        if cut(polls, rooms.record(&caller, &request)).await.is_some() {
+        if cut(polls, rooms.recordings.record(&caller, &request)).await.is_some() {
             assert!(polls > 1, "the first cut came before the end");
             break;
         }
@@ -61,7 +61,7 @@ async fn stop_is_atomic_after_a_crash(_: PgPoolOptions, connect: PgConnectOption
     for polls in cuts() {
         let (booking, recording) = world.recorded(&steady).await;
         let caller = host(&booking);
-        let stopped = rooms.stop_recording(&caller, scope(&booking), recording.id, None);
+        let stopped = rooms.recordings.stop_recording(&caller, scope(&booking), recording.id, None);
         let done = cut(polls, stopped).await.is_some();
         asked.push(recording);
         if done {
@@ -84,7 +84,7 @@ async fn deletion_is_atomic_after_a_crash(_: PgPoolOptions, connect: PgConnectOp
     for polls in cuts() {
         let (booking, recording) = world.recorded(&steady).await;
         let caller = host(&booking);
-        let deleted = rooms.delete_recording(&caller, scope(&booking), recording.id, None);
+        let deleted = rooms.recordings.delete_recording(&caller, scope(&booking), recording.id, None);
         if cut(polls, deleted).await.is_some() {
             break;
         }
@@ -102,7 +102,7 @@ async fn start_completes_after_the_client_disconnects(_: PgPoolOptions, connect:
     world.server().faults().set("StartRoomCompositeEgress", livekit_dev::Fault::Hang);
     let (caller, request) = (host(&booking), start_request(&booking));
     let id = request.id;
-    let gone = cut(1, rooms.start_recording(&caller, request)).await;
+    let gone = cut(1, rooms.recordings.start_recording(&caller, request)).await;
     assert!(gone.is_none());
     world.reached("StartRoomCompositeEgress", 1).await;
     world.server().faults().clear();

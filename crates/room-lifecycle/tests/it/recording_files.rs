@@ -11,19 +11,20 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use tonic::Request;
 
 use crate::harness::{
-    World,
+    Service, World,
     recordings::{host, scope, stop},
 };
 
 pub async fn read(
-    rooms: &room_lifecycle::Rooms,
+    rooms: &Service,
     id: uuid::Uuid,
     first: Option<u64>,
     last: Option<u64>,
 ) -> Result<(RecordingFile, Vec<u8>), tonic::Status> {
     let caller = Some(chassis::grpc::system_caller());
     let request = ReadRecordingRequest { caller, recording_id: id.to_string(), first, last };
-    let mut parts = RecordingService::read_recording(rooms, Request::new(request)).await?.into_inner();
+    let mut parts =
+        RecordingService::read_recording(&rooms.recordings, Request::new(request)).await?.into_inner();
     let (mut file, mut all) = (RecordingFile::default(), Vec::new());
     while let Some(part) = parts.next().await {
         match part?.part.unwrap() {
@@ -59,7 +60,7 @@ async fn file_is_read_whole_or_in_part(_: PgPoolOptions, connect: PgConnectOptio
     let mut request = ReadRecordingRequest { recording_id: recording.id.to_string(), ..Default::default() };
     request.caller = Some(host(&booking));
     assert!(
-        RecordingService::read_recording(&*rooms, Request::new(request)).await.is_err(),
+        RecordingService::read_recording(&rooms.recordings, Request::new(request)).await.is_err(),
         "hosts read by signed links only"
     );
 }
@@ -69,7 +70,7 @@ async fn deleted_recording_is_not_found_and_its_file_removed(_: PgPoolOptions, c
     let world = World::recording(connect).await;
     let rooms = world.rooms().await;
     let (booking, recording) = world.recorded(&rooms).await;
-    rooms.delete_recording(&host(&booking), scope(&booking), recording.id, None).await.unwrap();
+    rooms.recordings.delete_recording(&host(&booking), scope(&booking), recording.id, None).await.unwrap();
     assert_eq!(world.running()[0].status(), EgressStatus::EgressEnding, "the running egress is stopped");
     let request = RecordingRequest {
         caller: Some(host(&booking)),
@@ -77,7 +78,7 @@ async fn deleted_recording_is_not_found_and_its_file_removed(_: PgPoolOptions, c
         recording_id: recording.id.to_string(),
         proof: None,
     };
-    assert!(RecordingService::get_recording(&*rooms, Request::new(request)).await.is_err());
+    assert!(RecordingService::get_recording(&rooms.recordings, Request::new(request)).await.is_err());
     world.work();
     assert!(world.file(&recording).exists());
     world.recordings_pass(&rooms).await.unwrap();
@@ -92,7 +93,7 @@ async fn failed_file_removal_is_retried_and_delays_no_other(_: PgPoolOptions, co
     let (first, stubborn) = world.recorded(&rooms).await;
     let (second, other) = world.recorded(&rooms).await;
     for (booking, recording) in [(&first, &stubborn), (&second, &other)] {
-        rooms.delete_recording(&host(booking), scope(booking), recording.id, None).await.unwrap();
+        rooms.recordings.delete_recording(&host(booking), scope(booking), recording.id, None).await.unwrap();
     }
     world.work();
     std::fs::remove_file(world.file(&stubborn)).unwrap();
@@ -136,7 +137,7 @@ async fn database_copy_stops_and_removes_no_recording(_: PgPoolOptions, connect:
     let (wanted, running) = world.recorded(&rooms).await;
     world.execute("update deployment set livekit_url = 'http://elsewhere.example.org'").await;
     let copy = world.rooms().await;
-    copy.delete_recording(&host(&booking), scope(&booking), done.id, None).await.unwrap();
+    copy.recordings.delete_recording(&host(&booking), scope(&booking), done.id, None).await.unwrap();
     stop(&copy, &wanted, &running).await;
     let stops = world.server().calls("StopEgress");
     world.execute(&format!("delete from recordings where id = '{}'", running.id)).await;

@@ -10,7 +10,7 @@ use domain::{LiveStatus, Owner, RecordingKind, RecordingStatus};
 use livekit_dev::{Code, Fault, Worker};
 use livekit_protocol::EgressStatus::{EgressAborted, EgressFailed};
 use room_lifecycle::{
-    Error, Rooms,
+    Error,
     recordings::{Recording, RecordingScope, StartRequest, settings::OutputSettings},
 };
 use serde_json::{Value, json};
@@ -20,7 +20,7 @@ use time::Duration;
 use crate::{
     crashes::cut,
     harness::{
-        Booking, World, reason,
+        Booking, Service, World, reason,
         recordings::{host, record, scope, start_request},
     },
 };
@@ -32,9 +32,9 @@ fn keyed(booking: &Booking) -> StartRequest {
 }
 
 /// Starts a recording for a caller with a budget of two seconds.
-async fn start(rooms: &Rooms, booking: &Booking, request: StartRequest) -> Result<Recording, Error> {
+async fn start(rooms: &Service, booking: &Booking, request: StartRequest) -> Result<Recording, Error> {
     let (budget, caller) = (Wait::from_secs(2), host(booking));
-    context::with_budget(budget, rooms.start_recording(&caller, request)).await
+    context::with_budget(budget, rooms.recordings.start_recording(&caller, request)).await
 }
 
 impl World {
@@ -91,7 +91,7 @@ async fn failure_after_the_answer_reaches_the_host(_: PgPoolOptions, connect: Pg
     world.server().faults().set(START, Fault::Hang);
     world.server().set_worker(Worker::Absent);
     let begun = std::time::Instant::now();
-    let started = rooms.start_recording(&host(&booking), start_request(&booking)).await.unwrap();
+    let started = rooms.recordings.start_recording(&host(&booking), start_request(&booking)).await.unwrap();
     assert!(begun.elapsed() < Wait::from_secs(6), "{:?}", begun.elapsed());
     assert_eq!(started.status, RecordingStatus::Starting);
     world.fail_starts(started.id).await;
@@ -112,7 +112,9 @@ async fn failure_reaches_a_live_rooms_host(_: PgPoolOptions, connect: PgConnectO
     world.hang_starts();
     let request = StartRequest::new(RecordingScope::LiveRoom(host.room.id.into()), RecordingKind::File, None);
     let started =
-        context::with_budget(Wait::from_secs(2), rooms.start_recording(&host.caller, request)).await.unwrap();
+        context::with_budget(Wait::from_secs(2), rooms.recordings.start_recording(&host.caller, request))
+            .await
+            .unwrap();
     world.fail_starts(started.id).await;
     let notified = world.notified().await;
     assert_eq!((notified.len(), &notified[0].0), (1, &host.caller.user_id));
@@ -129,10 +131,10 @@ async fn failure_is_notified_when_a_repeated_request_was_answered(
     let (booking, _) = world.open_room(&rooms).await;
     world.hang_starts();
     let (caller, request) = (host(&booking), keyed(&booking));
-    let first = rooms.start_recording(&caller, request);
+    let first = rooms.recordings.start_recording(&caller, request);
     let second = async {
         world.reached(START, 1).await;
-        let repeated = other.start_recording(&host(&booking), keyed(&booking)).await.unwrap();
+        let repeated = other.recordings.start_recording(&host(&booking), keyed(&booking)).await.unwrap();
         world.server().faults().clear();
         repeated
     };
@@ -151,7 +153,7 @@ async fn failure_is_notified_when_the_caller_has_gone(_: PgPoolOptions, connect:
     world.hang_starts();
     let (caller, request) = (host(&booking), start_request(&booking));
     let id = request.id;
-    assert!(cut(1, rooms.start_recording(&caller, request)).await.is_none());
+    assert!(cut(1, rooms.recordings.start_recording(&caller, request)).await.is_none());
     world.reached(START, 1).await;
     world.fail_starts(id).await;
     assert_eq!(world.notified().await.len(), 1);
@@ -168,7 +170,7 @@ async fn unknown_start_fails_after_50_seconds(_: PgPoolOptions, connect: PgConne
     drop(killed);
     world.server().faults().clear();
     world.pass_time(Duration::seconds(49));
-    survivor.watch_recordings().await.unwrap();
+    survivor.recordings.watch_recordings().await.unwrap();
     assert_eq!(
         world.status_of(&started).await,
         RecordingStatus::Starting,
@@ -176,7 +178,7 @@ async fn unknown_start_fails_after_50_seconds(_: PgPoolOptions, connect: PgConne
     );
     assert_eq!(reason(record(&survivor, &booking).await), Reason::AlreadyRecording);
     world.pass_time(Duration::seconds(2));
-    survivor.watch_recordings().await.unwrap();
+    survivor.recordings.watch_recordings().await.unwrap();
     assert_eq!(world.status_of(&started).await, RecordingStatus::Failed);
     assert_eq!((world.notified().await.len(), world.failures().await), (1, 1));
     let again = start(&survivor, &booking, keyed(&booking)).await.unwrap();
@@ -194,7 +196,7 @@ async fn start_of_a_killed_process_goes_on(_: PgPoolOptions, connect: PgConnectO
     drop(killed);
     world.server().faults().clear();
     world.work();
-    survivor.watch_recordings().await.unwrap();
+    survivor.recordings.watch_recordings().await.unwrap();
     assert_eq!(world.status_of(&started).await, RecordingStatus::Active);
     assert_eq!((world.notified().await, world.failures().await), (vec![], 0));
 }
@@ -231,16 +233,16 @@ async fn recorder_that_fails_later_is_notified(_: PgPoolOptions, connect: PgConn
     for (number, end) in [EgressFailed, EgressAborted].into_iter().enumerate() {
         let recording = record(&rooms, &booking).await.unwrap();
         world.put(&recording, end);
-        rooms.watch_recordings().await.unwrap();
+        rooms.recordings.watch_recordings().await.unwrap();
         assert_eq!(world.notified().await.len(), number + 1, "{end:?}");
     }
     let unwanted = record(&rooms, &booking).await.unwrap();
-    rooms.stop_recording(&host(&booking), scope(&booking), unwanted.id, None).await.unwrap();
-    rooms.watch_recordings().await.unwrap();
+    rooms.recordings.stop_recording(&host(&booking), scope(&booking), unwanted.id, None).await.unwrap();
+    rooms.recordings.watch_recordings().await.unwrap();
     assert_eq!(world.status_of(&unwanted).await, RecordingStatus::Aborted);
     let deleted = record(&rooms, &booking).await.unwrap();
-    rooms.delete_recording(&host(&booking), scope(&booking), deleted.id, None).await.unwrap();
-    rooms.watch_recordings().await.unwrap();
+    rooms.recordings.delete_recording(&host(&booking), scope(&booking), deleted.id, None).await.unwrap();
+    rooms.recordings.watch_recordings().await.unwrap();
     assert!(!world.status_of(&deleted).await.is_open());
     assert_eq!(world.notified().await.len(), 2, "no notification when the host ended it");
 }

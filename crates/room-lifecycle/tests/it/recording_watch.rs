@@ -31,9 +31,9 @@ async fn recording_is_closed_after_a_failure_in_any_state(_: PgPoolOptions, conn
         for state in [EgressStatus::EgressStarting, EgressStatus::EgressActive, EgressStatus::EgressEnding] {
             let recording = record(&rooms, &booking).await.unwrap();
             world.put(&recording, state);
-            rooms.watch_recordings().await.unwrap();
+            rooms.recordings.watch_recordings().await.unwrap();
             world.put(&recording, end);
-            rooms.watch_recordings().await.unwrap();
+            rooms.recordings.watch_recordings().await.unwrap();
             let closed = world.recording_row(recording.id).await.unwrap();
             assert!(!closed.status.is_open(), "{end:?} from {state:?}: {:?}", closed.status);
             assert_eq!(closed.error.as_deref(), Some("as the test said"));
@@ -48,12 +48,12 @@ async fn recording_that_livekits_store_has_lost_goes_on(_: PgPoolOptions, connec
     let room = world.record(&booking).await.room_name;
     world.server().flush();
     for _ in 0..4 {
-        rooms.watch_recordings().await.unwrap();
+        rooms.recordings.watch_recordings().await.unwrap();
         world.pass_time(Duration::seconds(20));
     }
     assert_eq!(world.status_of(&recording).await, RecordingStatus::Active, "the recorder is in the room");
     world.server().leave(&room, recording.egress_id.as_deref().unwrap()).unwrap();
-    rooms.watch_recordings().await.unwrap();
+    rooms.recordings.watch_recordings().await.unwrap();
     let closed = world.recording_row(recording.id).await.unwrap();
     assert_eq!(closed.error.as_deref(), Some("LiveKit does not know it any more"));
 }
@@ -63,10 +63,10 @@ async fn recording_fails_when_its_recorder_leaves_the_room(_: PgPoolOptions, con
     let (world, rooms, booking, recording) = recorded(connect).await;
     world.server().set_worker(Worker::Dead);
     world.server().work(); // the recorder leaves the room, but LiveKit lists its egress as active forever
-    rooms.watch_recordings().await.unwrap();
+    rooms.recordings.watch_recordings().await.unwrap();
     for seconds in [8, 6] {
         world.pass_time(Duration::seconds(seconds));
-        rooms.watch_recordings().await.unwrap();
+        rooms.recordings.watch_recordings().await.unwrap();
         assert_eq!(
             world.status_of(&recording).await,
             RecordingStatus::Active,
@@ -74,7 +74,7 @@ async fn recording_fails_when_its_recorder_leaves_the_room(_: PgPoolOptions, con
         );
     }
     world.pass_time(Duration::seconds(2));
-    rooms.watch_recordings().await.unwrap();
+    rooms.recordings.watch_recordings().await.unwrap();
     let closed = world.recording_row(recording.id).await.unwrap();
     assert_eq!(
         (closed.status, closed.error.as_deref()),
@@ -89,10 +89,10 @@ async fn recording_goes_on_when_one_list_lacks_its_recorder(_: PgPoolOptions, co
     let id = recording.egress_id.clone().unwrap();
     let faults = world.server().faults();
     faults.set_next("ListParticipants", 1, Fault::OmitParticipant(id));
-    rooms.watch_recordings().await.unwrap();
+    rooms.recordings.watch_recordings().await.unwrap();
     for _ in 0..2 {
         world.pass_time(Duration::seconds(10));
-        rooms.watch_recordings().await.unwrap();
+        rooms.recordings.watch_recordings().await.unwrap();
     }
     assert_eq!(world.status_of(&recording).await, RecordingStatus::Active);
 }
@@ -105,10 +105,10 @@ async fn recorder_that_never_starts_fails_after_a_minute(_: PgPoolOptions, conne
     let recording = record(&rooms, &booking).await.unwrap();
     world.server().set_worker(Worker::Dead);
     world.pass_time(Duration::seconds(59));
-    rooms.watch_recordings().await.unwrap();
+    rooms.recordings.watch_recordings().await.unwrap();
     assert_eq!(world.status_of(&recording).await, RecordingStatus::Starting);
     world.pass_time(Duration::seconds(2));
-    rooms.watch_recordings().await.unwrap();
+    rooms.recordings.watch_recordings().await.unwrap();
     assert_eq!(world.status_of(&recording).await, RecordingStatus::Failed);
     world.assert_another_can_start(&rooms, &booking).await;
 }
@@ -118,14 +118,14 @@ async fn ending_recording_fails_when_its_recorder_is_dead(_: PgPoolOptions, conn
     let (world, rooms, booking, recording) = recorded(connect).await;
     stop(&rooms, &booking, &recording).await;
     world.pass_time(Duration::seconds(61));
-    rooms.watch_recordings().await.unwrap();
+    rooms.recordings.watch_recordings().await.unwrap();
     assert_eq!(
         world.status_of(&recording).await,
         RecordingStatus::Ending,
         "a recorder that answers may still be uploading"
     );
     world.server().set_worker(Worker::Dead);
-    rooms.watch_recordings().await.unwrap();
+    rooms.recordings.watch_recordings().await.unwrap();
     assert_eq!(world.status_of(&recording).await, RecordingStatus::Failed);
     world.assert_another_can_start(&rooms, &booking).await;
 }
@@ -135,10 +135,10 @@ async fn unanswered_stop_is_retried_and_then_closes(_: PgPoolOptions, connect: P
     let (world, rooms, booking, recording) = recorded(connect).await;
     world.server().set_worker(Worker::Dead);
     assert_eq!(stop(&rooms, &booking, &recording).await.status, RecordingStatus::Ending);
-    let _ = rooms.watch_recordings().await;
+    let _ = rooms.recordings.watch_recordings().await;
     assert_eq!(world.server().calls("StopEgress"), 2);
     world.pass_time(Duration::seconds(61));
-    rooms.watch_recordings().await.unwrap();
+    rooms.recordings.watch_recordings().await.unwrap();
     assert_eq!(world.status_of(&recording).await, RecordingStatus::Failed);
     world.assert_another_can_start(&rooms, &booking).await;
 }
@@ -158,11 +158,11 @@ async fn stop_ends_a_recording_that_is_over_on_livekit(_: PgPoolOptions, connect
         stop(&rooms, &booking, &unknown).await.status.is_open(),
         "LiveKit's store may have lost the egress"
     );
-    rooms.watch_recordings().await.unwrap();
+    rooms.recordings.watch_recordings().await.unwrap();
     world.pass_time(Duration::seconds(31));
-    rooms.watch_recordings().await.unwrap();
+    rooms.recordings.watch_recordings().await.unwrap();
     assert_eq!(world.status_of(&unknown).await, RecordingStatus::Failed);
-    rooms.watch_recordings().await.unwrap();
+    rooms.recordings.watch_recordings().await.unwrap();
     assert_eq!(world.running(), [], "the unknown egress is stopped");
 }
 
@@ -176,14 +176,14 @@ async fn start_with_a_lost_answer_fails_after_50_seconds(_: PgPoolOptions, conne
     let lost = record(&rooms, &booking).await.unwrap();
     assert_eq!((lost.status, lost.egress_id), (RecordingStatus::Starting, None));
     world.pass_time(Duration::seconds(49));
-    rooms.watch_recordings().await.unwrap();
+    rooms.recordings.watch_recordings().await.unwrap();
     assert_eq!(
         world.recording_row(lost.id).await.unwrap().status,
         RecordingStatus::Starting,
         "LiveKit may still be starting it"
     );
     world.pass_time(Duration::seconds(3));
-    rooms.watch_recordings().await.unwrap();
+    rooms.recordings.watch_recordings().await.unwrap();
     assert_eq!(world.recording_row(lost.id).await.unwrap().status, RecordingStatus::Failed);
     world.assert_another_can_start(&rooms, &booking).await;
 }
@@ -195,12 +195,12 @@ async fn unknown_egress_is_stopped_only_in_our_rooms(_: PgPoolOptions, connect: 
     let (booking, _) = world.open_room(&rooms).await;
     record(&rooms, &booking).await.unwrap();
     world.execute("delete from recordings").await; // as in a database that was restored from before the start
-    rooms.watch_recordings().await.unwrap();
+    rooms.recordings.watch_recordings().await.unwrap();
     assert_eq!(world.running(), []);
     let admin = world.admin();
     admin.create_room("foreign-room", CreateRoomOptions::default()).await.unwrap();
     world.start_foreign_recording("foreign-room").await;
-    rooms.watch_recordings().await.unwrap();
+    rooms.recordings.watch_recordings().await.unwrap();
     assert_eq!(world.running().len(), 1);
 }
 
@@ -210,7 +210,7 @@ async fn recording_is_kept_when_livekit_fails_or_lies(_: PgPoolOptions, connect:
     world.pass_time(Duration::seconds(100));
     for fault in [Fault::BadGateway, Fault::EmptyList, crate::harness::refused()] {
         world.server().faults().set("ListEgress", fault.clone());
-        let _ = rooms.watch_recordings().await;
+        let _ = rooms.recordings.watch_recordings().await;
         assert_eq!(world.status_of(&recording).await, RecordingStatus::Active, "{fault:?}");
         world.server().faults().clear();
     }
@@ -233,7 +233,7 @@ async fn recording_ends_with_its_room_and_generation(_: PgPoolOptions, connect: 
     world.admin().delete_room(&name).await.unwrap();
     rooms.ensure(crate::harness::owner(&renewed), true).await.unwrap();
     assert_eq!(world.record(&renewed).await.generation, 2);
-    rooms.watch_recordings().await.unwrap();
+    rooms.recordings.watch_recordings().await.unwrap();
     assert_ne!(world.status_of(&second).await, RecordingStatus::Active);
     world.work();
     world.follow(&rooms).await;
@@ -261,7 +261,7 @@ async fn recording_fails_when_lists_and_room_lack_the_recorder(_: PgPoolOptions,
         if empty {
             faults.set("ListEgress", Fault::EmptyList);
         }
-        let _ = rooms.watch_recordings().await;
+        let _ = rooms.recordings.watch_recordings().await;
         faults.clear();
         world.status_of(&recording).await
     };
@@ -281,7 +281,7 @@ async fn recording_fails_when_lists_and_room_lack_the_recorder(_: PgPoolOptions,
 async fn passes_and_drains_do_not_wait_for_recorders(_: PgPoolOptions, connect: PgConnectOptions) {
     let (world, rooms, _, recording) = recorded(connect).await;
     let asked = world.server().calls("ListEgress");
-    room_lifecycle::store::marks::insert_mark(&world.pool, recording.room_id).await.unwrap();
+    room_lifecycle::rooms::store::marks::insert_mark(&world.pool, recording.room_id).await.unwrap();
     assert_eq!(rooms.drain().await.unwrap(), 1);
     rooms.pass().await.unwrap();
     assert_eq!(world.server().calls("ListEgress"), asked);

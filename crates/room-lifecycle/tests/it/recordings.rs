@@ -68,12 +68,13 @@ async fn idempotency_key_creates_one_recording(_: PgPoolOptions, connect: PgConn
     let keyed = |scope| StartRequest::new(scope, RecordingKind::File, Some("a key".to_owned()));
     let caller = host(&booking);
     let (first, second) = (keyed(scope(&booking)), keyed(scope(&booking)));
-    let (first, second) = tokio::join!(rooms.record(&caller, &first), rooms.record(&caller, &second));
+    let (first, second) =
+        tokio::join!(rooms.recordings.record(&caller, &first), rooms.recordings.record(&caller, &second));
     let first = first.unwrap();
     assert_eq!(first.id, second.unwrap().id);
     stop(&rooms, &booking, &first).await;
-    rooms.watch_recordings().await.unwrap();
-    let late = rooms.record(&caller, &keyed(scope(&booking))).await.unwrap();
+    rooms.recordings.watch_recordings().await.unwrap();
+    let late = rooms.recordings.record(&caller, &keyed(scope(&booking))).await.unwrap();
     assert_eq!((late.id, late.status), (first.id, RecordingStatus::Aborted), "the row's current status");
     let (other, _) = world.open_room(&rooms).await;
     let caller = proto::types::v1::Caller { user_id: caller.user_id, ..Default::default() };
@@ -81,7 +82,7 @@ async fn idempotency_key_creates_one_recording(_: PgPoolOptions, connect: PgConn
         .execute(&world.pool)
         .await
         .unwrap();
-    let elsewhere = rooms.record(&caller, &keyed(scope(&other))).await;
+    let elsewhere = rooms.recordings.record(&caller, &keyed(scope(&other))).await;
     assert_eq!(reason(elsewhere), Reason::IdempotencyKeyReused);
 }
 
@@ -92,11 +93,11 @@ async fn start_without_a_recorder_leaves_nothing_open(_: PgPoolOptions, connect:
     let (booking, _) = world.open_room(&rooms).await;
     world.server().set_worker(Worker::Absent);
     let keyed = StartRequest::new(scope(&booking), RecordingKind::File, Some("a key".to_owned()));
-    assert_eq!(reason(rooms.record(&host(&booking), &keyed).await), Reason::RecordingUnavailable);
+    assert_eq!(reason(rooms.recordings.record(&host(&booking), &keyed).await), Reason::RecordingUnavailable);
     assert_eq!(world.recording_row(keyed.id).await.unwrap().status, RecordingStatus::Failed);
     world.server().set_worker(Worker::Waits);
     let again = StartRequest::new(scope(&booking), RecordingKind::File, Some("a key".to_owned()));
-    let again = rooms.record(&host(&booking), &again).await.unwrap();
+    let again = rooms.recordings.record(&host(&booking), &again).await.unwrap();
     assert_eq!(again.status, RecordingStatus::Starting, "the same key starts a new attempt");
 }
 
@@ -140,15 +141,15 @@ async fn hosts_record_parties_read_and_strangers_do_neither(_: PgPoolOptions, co
         (person("stranger"), Reason::NotParticipant),
         (admin(), Reason::NotParticipant),
     ] {
-        assert_eq!(reason(rooms.record(&who, &start_request(&booking)).await), why);
+        assert_eq!(reason(rooms.recordings.record(&who, &start_request(&booking)).await), why);
         let (scope, id) = (scope(&booking), recording.id);
-        assert_eq!(reason(rooms.stop_recording(&who, scope, id, None).await), why);
-        assert_eq!(reason(rooms.delete_recording(&who, scope, id, None).await), why);
+        assert_eq!(reason(rooms.recordings.stop_recording(&who, scope, id, None).await), why);
+        assert_eq!(reason(rooms.recordings.delete_recording(&who, scope, id, None).await), why);
     }
     let list = |who| {
         let place = RecordingPlace { place: Some(Place::SessionId(booking.id.to_string())) };
         let request = ListRecordingsRequest { caller: Some(who), place: Some(place), ..Default::default() };
-        RecordingService::list_recordings(&*rooms, Request::new(request))
+        RecordingService::list_recordings(&rooms.recordings, Request::new(request))
     };
     for reader in [host(&booking), guest, admin()] {
         let listed = list(reader).await.unwrap().into_inner().recordings;
@@ -163,9 +164,9 @@ async fn recording_is_found_only_in_its_own_booking(_: PgPoolOptions, connect: P
     let rooms = world.rooms().await;
     let (_, recording) = world.recorded(&rooms).await;
     let (other, _) = world.open_room(&rooms).await;
-    let stopped = rooms.stop_recording(&host(&other), scope(&other), recording.id, None).await;
+    let stopped = rooms.recordings.stop_recording(&host(&other), scope(&other), recording.id, None).await;
     assert_eq!(reason(stopped), Reason::RecordingNotFound);
-    let deleted = rooms.delete_recording(&host(&other), scope(&other), recording.id, None).await;
+    let deleted = rooms.recordings.delete_recording(&host(&other), scope(&other), recording.id, None).await;
     assert_eq!(reason(deleted), Reason::RecordingNotFound);
     assert_eq!(world.status_of(&recording).await, RecordingStatus::Active);
 }
@@ -183,8 +184,8 @@ async fn host_records_the_open_session_of_a_live_room(_: PgPoolOptions, connect:
             key.map(str::to_owned),
         )
     };
-    assert_eq!(reason(rooms.record(&person("stranger"), &request(None)).await), Reason::NotHost);
-    let recording = rooms.record(&host.caller, &request(None)).await.unwrap();
+    assert_eq!(reason(rooms.recordings.record(&person("stranger"), &request(None)).await), Reason::NotHost);
+    let recording = rooms.recordings.record(&host.caller, &request(None)).await.unwrap();
     world.put(&recording, EgressStatus::EgressActive);
     std::fs::write(world.file(&recording), b"film").unwrap();
     world.put(&recording, EgressStatus::EgressComplete);
@@ -195,7 +196,7 @@ async fn host_records_the_open_session_of_a_live_room(_: PgPoolOptions, connect:
     let (idle, _) = world.host_with(LiveStatus::Ended).await;
     let request =
         StartRequest::new(RecordingScope::LiveRoom(LiveRoomId(idle.room.id)), RecordingKind::File, None);
-    assert_eq!(reason(rooms.record(&idle.caller, &request).await), Reason::RoomNotActive);
+    assert_eq!(reason(rooms.recordings.record(&idle.caller, &request).await), Reason::RoomNotActive);
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
@@ -211,7 +212,7 @@ async fn start_is_answered_when_livekit_is_slow(_: PgPoolOptions, connect: PgCon
         ..StartRecordingRequest::default()
     };
     let budget = std::time::Duration::from_secs(6);
-    let asked = RecordingService::start_recording(&*rooms, Request::new(request));
+    let asked = RecordingService::start_recording(&rooms.recordings, Request::new(request));
     let shown = chassis::context::with_budget(budget, asked).await.unwrap().into_inner().recording.unwrap();
     assert_eq!(shown.status(), proto::types::v1::RecordingStatus::Starting);
     world.server().faults().clear();
@@ -239,10 +240,10 @@ async fn stop_and_delete_are_answered_when_livekit_is_slow(_: PgPoolOptions, con
         })
     };
     let budget = std::time::Duration::from_secs(6);
-    let asked = RecordingService::stop_recording(&*rooms, request());
+    let asked = RecordingService::stop_recording(&rooms.recordings, request());
     let shown = chassis::context::with_budget(budget, asked).await.unwrap().into_inner().recording.unwrap();
     assert_eq!(shown.status(), proto::types::v1::RecordingStatus::Ending);
-    let asked = RecordingService::delete_recording(&*rooms, request());
+    let asked = RecordingService::delete_recording(&rooms.recordings, request());
     chassis::context::with_budget(budget, asked).await.unwrap();
     world.server().faults().clear();
     testkit::eventually("the work completes without its client", async || {

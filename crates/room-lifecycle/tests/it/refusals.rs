@@ -33,7 +33,7 @@ async fn repeated_live_requests_are_no_failed_statements(_: PgPoolOptions, conne
     let replicas = [world.rooms().await, world.rooms().await];
     let my_room = |n: usize| {
         let request = GetMyRoomRequest { caller: Some(person("newcomer")) };
-        LiveRoomService::get_my_room(&*replicas[n % 2], Request::new(request))
+        LiveRoomService::get_my_room(&replicas[n % 2].live, Request::new(request))
     };
     assert!(join_all((0..20).map(my_room)).await.iter().all(Result::is_ok));
     let host = world.host().await;
@@ -53,11 +53,11 @@ async fn repeated_live_requests_are_no_failed_statements(_: PgPoolOptions, conne
     let room = host.room.id;
     let join = |n: usize| {
         let (rooms, caller) = (&replicas[n % 2], person("vera"));
-        async move { rooms.join_live_room(&caller, LiveRoomId(room)).await }
+        async move { rooms.live.join_live_room(&caller, LiveRoomId(room)).await }
     };
     assert!(join_all((0..20).map(join)).await.iter().all(Result::is_ok));
     for _ in 0..2 {
-        replicas[0].ban(&host.caller, LiveRoomId(room), "vera", None).await.unwrap();
+        replicas[0].live.ban(&host.caller, LiveRoomId(room), "vera", None).await.unwrap();
     }
     assert_eq!(reason(join(0).await), Reason::Banned);
     assert_no_errors(&tap);
@@ -76,11 +76,11 @@ async fn repeated_recordings_are_no_failed_statements(_: PgPoolOptions, connect:
     let caller = host(&booking);
     let keyed = || StartRequest::new(scope(&booking), RecordingKind::File, Some("key".to_owned()));
     for _ in 0..2 {
-        assert_eq!(reason(replicas[0].record(&caller, &keyed()).await), Reason::AlreadyRecording);
+        assert_eq!(reason(replicas[0].recordings.record(&caller, &keyed()).await), Reason::AlreadyRecording);
     }
     let body = event("EV_1", "participant_joined", &room, "ann", "PA_1");
     for rooms in &replicas {
-        rooms.receive_webhook(&world.signed(&body), &body).await.unwrap();
+        rooms.webhooks.receive(&world.signed(&body), &body).await.unwrap();
     }
     assert_no_errors(&tap);
 }

@@ -7,7 +7,7 @@ use chassis::status::Reason;
 use domain::{LiveRoomId, RoomId, RoomStatus, SeatRole, Source};
 use livekit_dev::{About, Code, Fault};
 use livekit_protocol::TrackSource;
-use room_lifecycle::store::{Record, marks};
+use room_lifecycle::rooms::store::{Record, marks};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use testkit::eventually;
 use time::Duration;
@@ -102,13 +102,13 @@ async fn rooms_that_hang_delay_no_other_marked_room(_: PgPoolOptions, connect: P
 
     world.server().leave(&record.room_name, guest).unwrap();
     let body = event("EV_left", "participant_left", &record, guest, &sid);
-    rooms.receive_webhook(&world.signed(&body), &body).await.unwrap();
+    rooms.webhooks.receive(&world.signed(&body), &body).await.unwrap();
     world.drain_while_hanging(&rooms, SLOW, "left", async || is("left").await).await;
 
     rooms.kick(owner(&booking), guest).await.unwrap();
     let sid = world.join(&record.room_name, guest).sid;
     let body = event("EV_back", "participant_joined", &record, guest, &sid);
-    rooms.receive_webhook(&world.signed(&body), &body).await.unwrap();
+    rooms.webhooks.receive(&world.signed(&body), &body).await.unwrap();
     world
         .drain_while_hanging(&rooms, SLOW, "removed again", async || !world.is_connected(&record, guest))
         .await;
@@ -224,9 +224,9 @@ async fn mute_is_answered_while_livekit_hangs(_: PgPoolOptions, connect: PgConne
     let rooms = world.rooms_with(|config| config.timeouts.answer = Wait::from_millis(50)).await;
     let open = world.live(&rooms, 10).await;
     let host = person(&open.room.host);
-    rooms.join_live_room(&person("vera"), LiveRoomId(open.room.id)).await.unwrap();
+    rooms.live.join_live_room(&person("vera"), LiveRoomId(open.room.id)).await.unwrap();
     world.server().faults().set("ListParticipants", Fault::Hang);
-    let answer = rooms.mute_seated(&host, LiveRoomId(open.room.id), "vera", Source::Microphone).await;
+    let answer = rooms.live.mute_seated(&host, LiveRoomId(open.room.id), "vera", Source::Microphone).await;
     assert_eq!(reason(answer), Reason::LivekitUnavailable);
     for _ in 0..20 {
         world.live_record(&open).await; // gives LiveKit time to notice a cancelled call
@@ -242,7 +242,7 @@ async fn permission_call_that_hangs_delays_no_other(_: PgPoolOptions, connect: P
     let record = world.live_record(&open).await;
     let others = ["vera", "ann", "bob", "cem", "dora"];
     for who in others.into_iter().chain(["hanging"]) {
-        rooms.join_live_room(&person(who), LiveRoomId(open.room.id)).await.unwrap();
+        rooms.live.join_live_room(&person(who), LiveRoomId(open.room.id)).await.unwrap();
         let token = world.token_for(&record.room_name, who, SeatRole::Guest.grants());
         world.server().join(&token).unwrap();
     }
@@ -262,7 +262,7 @@ async fn permission_call_that_hangs_delays_no_other(_: PgPoolOptions, connect: P
 
 async fn promote(rooms: &Replica, open: &Open, who: &str) {
     let host = person(&open.room.host);
-    rooms.set_seat_role(&host, LiveRoomId(open.room.id), who, SeatRole::Speaker).await.unwrap().unwrap();
+    rooms.live.set_seat_role(&host, LiveRoomId(open.room.id), who, SeatRole::Speaker).await.unwrap().unwrap();
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]

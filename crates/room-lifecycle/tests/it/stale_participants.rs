@@ -2,12 +2,11 @@
 
 use domain::{LiveStatus, RoomStatus};
 use livekit_dev::{Code, Fault};
-use room_lifecycle::Rooms;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use time::Duration;
 
 use crate::harness::{
-    World,
+    Service, World,
     meetings::redis_world,
     seats::{Open, join},
 };
@@ -72,11 +71,11 @@ async fn seats_and_viewers_follow_stale_participants(_: PgPoolOptions, connect: 
     let seat = world.seat_row(&open, "ann").await;
     assert!(seat.disconnected && seat.held && !seat.left, "the seat is held, as after any disconnect");
     world.pass_time(Duration::minutes(2));
-    rooms.release_held().await.unwrap();
+    rooms.live.release_held().await.unwrap();
     assert_eq!(world.seated(&open).await, 0);
 }
 
-async fn enter(world: &World, rooms: &Rooms, open: &Open, who: &str) {
+async fn enter(world: &World, rooms: &Service, open: &Open, who: &str) {
     join(rooms, open, who).await;
     world.enter(open, who).await;
     world.check_live(rooms, open).await;

@@ -1,7 +1,7 @@
 //! Rows of `rooms_to_close`: after a crash between any two steps, another replica closes the room (I2).
 
 use livekit_dev::{Fault, Store};
-use room_lifecycle::store;
+use room_lifecycle::rooms::store;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use time::Duration;
 

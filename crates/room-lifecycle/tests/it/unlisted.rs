@@ -4,7 +4,7 @@
 use chassis::status::Reason;
 use domain::{LiveRoomId, RoomStatus};
 use livekit_dev::{Fault, Store};
-use room_lifecycle::live::decide::Verb;
+use room_lifecycle::{live::session_decision::Verb, rooms::store::Record};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use time::Duration;
 
@@ -17,7 +17,6 @@ use crate::{
     },
     live_seats::join_and_connect,
 };
-use room_lifecycle::store::Record;
 
 /// A meeting that LiveKit's store has lost.
 async fn flushed(connect: PgConnectOptions) -> (World, Replica, Booking, Record) {
@@ -165,7 +164,7 @@ async fn last_kicked_participant_leaves_an_unlisted_room(_: PgPoolOptions, conne
     join_and_connect(&world, &rooms, &open, "ann").await;
     let record = world.live_record(&open).await;
     world.server().flush();
-    assert!(rooms.kick_seated(&person(&open.room.host), LiveRoomId(open.room.id), "ann").await.unwrap());
+    assert!(rooms.live.kick_seated(&person(&open.room.host), LiveRoomId(open.room.id), "ann").await.unwrap());
     for _ in 0..4 {
         rooms.watch().await.unwrap();
         world.pass_time(Duration::seconds(1));
@@ -186,7 +185,7 @@ async fn ban_acts_within_seconds_in_an_unlisted_room(_: PgPoolOptions, connect: 
     }
     let record = world.live_record(&open).await;
     world.server().flush();
-    rooms.ban(&person(&open.room.host), LiveRoomId(open.room.id), "ann", None).await.unwrap();
+    rooms.live.ban(&person(&open.room.host), LiveRoomId(open.room.id), "ann", None).await.unwrap();
     for _ in 0..4 {
         rooms.watch().await.unwrap();
         world.pass_time(Duration::seconds(1));
@@ -246,7 +245,7 @@ async fn end_acts_at_once_in_an_unlisted_room(_: PgPoolOptions, connect: PgConne
     world.join(&live.room_name, "ann");
     world.join(&nested.room_name, &key(2));
     world.server().flush();
-    rooms.change_session(&person(&open.room.host), LiveRoomId(open.room.id), Verb::End).await.unwrap();
+    rooms.live.change_session(&person(&open.room.host), LiveRoomId(open.room.id), Verb::End).await.unwrap();
     nest.end(&rooms, &key(1)).await.unwrap();
     for room in [&live.room_name, &nested.room_name] {
         assert!(world.connected(room).is_empty(), "{room}");

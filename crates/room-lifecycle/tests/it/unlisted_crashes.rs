@@ -3,16 +3,13 @@
 
 use domain::{LiveSessionId, RoomStatus};
 use livekit_dev::Store;
-use room_lifecycle::{
-    Rooms,
-    store::{self, participants},
-};
+use room_lifecycle::rooms::store::{self, participants};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use time::Duration;
 
 use crate::{
     crashes::{cut, cuts},
-    harness::{World, owner},
+    harness::{Service, World, owner},
     live_seats::join_and_connect,
 };
 
@@ -44,7 +41,7 @@ async fn replacement_is_finished_after_a_crash(_: PgPoolOptions, connect: PgConn
 }
 
 /// Runs passes of a surviving replica.
-async fn finish(world: &World, rooms: &Rooms) {
+async fn finish(world: &World, rooms: &Service) {
     testkit::eventually("the cut work has ended", || world.quiet()).await;
     for _ in 0..2 {
         world.make_due().await;

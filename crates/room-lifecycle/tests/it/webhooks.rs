@@ -3,7 +3,7 @@
 use base64::{Engine, prelude::BASE64_STANDARD};
 use chassis::{clock::Clock, status::Reason};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
-use room_lifecycle::{config::WebhookKey, store::Record};
+use room_lifecycle::{config::WebhookKey, rooms::store::Record};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -65,7 +65,7 @@ async fn webhooks_of_probe_rooms_are_not_stored(_: PgPoolOptions, connect: PgCon
         let event = json!({"id": format!("EV_{n}"), "event": "room_started", "createdAt": "1700000001",
                            "room": {"name": name, "sid": "RM_1"}});
         let body = event.to_string().into_bytes();
-        rooms.receive_webhook(&world.signed(&body), &body).await.unwrap();
+        rooms.webhooks.receive(&world.signed(&body), &body).await.unwrap();
     }
     assert_eq!(world.stored().await, 1, "only that of another deployment");
 }
@@ -79,7 +79,7 @@ async fn valid_webhook_is_stored_and_marks_its_room_once(_: PgPoolOptions, conne
     listener.listen("room_marks").await.unwrap();
     let body = event("EV_1", "participant_joined", &record, "ann", "PA_1");
     for _ in 0..3 {
-        rooms.receive_webhook(&world.signed(&body), &body).await.unwrap();
+        rooms.webhooks.receive(&world.signed(&body), &body).await.unwrap();
     }
     assert_eq!((world.stored().await, world.marks(record.id.0).await), (1, 1));
     listener.recv().await.unwrap();
@@ -142,16 +142,16 @@ async fn webhook_is_refused_when_its_signature_is_wrong(_: PgPoolOptions, connec
         ),
         ("an access token", set("video", json!({"roomJoin": true}))),
     ] {
-        assert_eq!(reason(rooms.receive_webhook(&token, &body).await), Reason::Unauthenticated, "{what}");
+        assert_eq!(reason(rooms.webhooks.receive(&token, &body).await), Reason::Unauthenticated, "{what}");
     }
     assert_eq!((world.stored().await, world.marks(record.id.0).await), (0, 0));
     let clocks_differ = [set("exp", json!(now - 50)), set("nbf", json!(now + 50))];
     for token in clocks_differ.into_iter().chain([of_life(600), format!("Bearer {}", world.signed(&body))]) {
-        rooms.receive_webhook(&token, &body).await.unwrap();
+        rooms.webhooks.receive(&token, &body).await.unwrap();
     }
     loop {
         let now = Clock::default().now().unix_timestamp();
-        let early = rooms.receive_webhook(&set("nbf", json!(now + 61)), &body).await;
+        let early = rooms.webhooks.receive(&set("nbf", json!(now + 61)), &body).await;
         if Clock::default().now().unix_timestamp() == now {
             return assert_eq!(reason(early), Reason::Unauthenticated, "one second too early");
         }
@@ -172,8 +172,11 @@ async fn two_keys_are_accepted_while_one_is_replaced(_: PgPoolOptions, connect: 
         .await;
     for (n, (key, secret)) in keys.into_iter().enumerate() {
         let body = format!(r#"{{"id": "EV_{n}", "event": "room_started"}}"#).into_bytes();
-        rooms.receive_webhook(&sign(key, secret, &body, |_| {}), &body).await.unwrap();
-        assert_eq!(reason(rooms.receive_webhook(&world.signed(&body), &body).await), Reason::Unauthenticated);
+        rooms.webhooks.receive(&sign(key, secret, &body, |_| {}), &body).await.unwrap();
+        assert_eq!(
+            reason(rooms.webhooks.receive(&world.signed(&body), &body).await),
+            Reason::Unauthenticated
+        );
     }
     assert_eq!(world.stored().await, 3);
 }
@@ -190,7 +193,7 @@ async fn body_of_a_newer_server_is_accepted(_: PgPoolOptions, connect: PgConnect
     })
     .to_string()
     .into_bytes();
-    rooms.receive_webhook(&world.signed(&body), &body).await.unwrap();
+    rooms.webhooks.receive(&world.signed(&body), &body).await.unwrap();
     assert_eq!((world.stored().await, world.marks(record.id.0).await), (1, 1));
 }
 
@@ -205,7 +208,7 @@ async fn nul_characters_are_removed_before_storing(_: PgPoolOptions, connect: Pg
     })
     .to_string()
     .into_bytes();
-    rooms.receive_webhook(&world.signed(&body), &body).await.unwrap();
+    rooms.webhooks.receive(&world.signed(&body), &body).await.unwrap();
     let payload = sqlx::query_scalar!("select payload from livekit_events where event_id = 'EV_nul'")
         .fetch_one(&world.pool)
         .await
@@ -219,22 +222,22 @@ async fn odd_bodies_are_stored_or_refused(_: PgPoolOptions, connect: PgConnectOp
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     for body in [&b"not json"[..], b"", b"{\"id\":", b"\xff\xfe"] {
-        assert_eq!(reason(rooms.receive_webhook(&world.signed(body), body).await), Reason::InvalidRequest);
+        assert_eq!(reason(rooms.webhooks.receive(&world.signed(body), body).await), Reason::InvalidRequest);
     }
     let large = vec![b' '; 256 * 1024 + 1];
-    assert_eq!(reason(rooms.receive_webhook(&world.signed(&large), &large).await), Reason::TooLarge);
+    assert_eq!(reason(rooms.webhooks.receive(&world.signed(&large), &large).await), Reason::TooLarge);
     assert_eq!(world.stored().await, 0);
     for (n, body) in [&b"[]"[..], b"7", b"null", b"{}", br#"{"id": 7, "room": "x"}"#].into_iter().enumerate()
     {
         // Without an id, the body itself identifies the event.
         for _ in 0..2 {
-            rooms.receive_webhook(&world.signed(body), body).await.unwrap();
+            rooms.webhooks.receive(&world.signed(body), body).await.unwrap();
         }
         assert_eq!(world.stored().await, i64::try_from(n).unwrap() + 1);
     }
     let mut limit = br#"{"id": "EV_limit"}"#.to_vec();
     limit.resize(256 * 1024, b' ');
-    rooms.receive_webhook(&world.signed(&limit), &limit).await.unwrap();
+    rooms.webhooks.receive(&world.signed(&limit), &limit).await.unwrap();
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
@@ -242,7 +245,7 @@ async fn webhook_of_a_foreign_room_is_stored_without_a_mark(_: PgPoolOptions, co
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     let body = br#"{"id": "EV_1", "event": "room_started", "room": {"name": "foreign-room"}}"#;
-    rooms.receive_webhook(&world.signed(body), body).await.unwrap();
+    rooms.webhooks.receive(&world.signed(body), body).await.unwrap();
     let marks = sqlx::query_scalar!(r#"select count(*) as "n!" from room_marks"#);
     assert_eq!((world.stored().await, marks.fetch_one(&world.pool).await.unwrap()), (1, 0));
 }
@@ -254,7 +257,7 @@ async fn webhook_is_unavailable_when_the_database_is_down(_: PgPoolOptions, conn
     let body = br#"{"id": "EV_1", "event": "room_started"}"#;
     drop(wire);
     for _ in 0..2 {
-        let outcome = rooms.receive_webhook(&world.signed(body), body).await;
+        let outcome = rooms.webhooks.receive(&world.signed(body), body).await;
         assert_eq!(reason(outcome), Reason::DatabaseUnavailable);
     }
 }
@@ -267,7 +270,10 @@ async fn webhooks_are_refused_when_the_clock_is_an_hour_off(_: PgPoolOptions, co
         let (booking, record) = world.open_room(&rooms).await;
         world.join(&record.room_name, &booking.guest);
         let body = event("EV_1", "participant_joined", &record, &booking.guest, "PA_1");
-        assert_eq!(reason(rooms.receive_webhook(&world.signed(&body), &body).await), Reason::Unauthenticated);
+        assert_eq!(
+            reason(rooms.webhooks.receive(&world.signed(&body), &body).await),
+            Reason::Unauthenticated
+        );
         rooms.pass().await.unwrap();
         assert_eq!(world.status(&booking, &booking.guest).await, "joined");
     }
@@ -291,7 +297,7 @@ async fn numbers_of_a_webhook_are_stored_when_out_of_range(_: PgPoolOptions, con
             "egressInfo": {"startedAt": number, "endedAt": number, "fileResults": [{"duration": number, "size": number}]},
         });
         let body = body.to_string().into_bytes();
-        rooms.receive_webhook(&world.signed(&body), &body).await.unwrap();
+        rooms.webhooks.receive(&world.signed(&body), &body).await.unwrap();
         stored += 1;
         assert_eq!(world.stored().await, stored, "{number}");
     }
@@ -309,7 +315,7 @@ async fn times_of_a_signature_are_refused_when_out_of_range(_: PgPoolOptions, co
                 claims.as_object_mut().unwrap().remove("nbf");
                 claims[claim] = json!(number);
             });
-            let refused = rooms.receive_webhook(&signature, body).await;
+            let refused = rooms.webhooks.receive(&signature, body).await;
             assert_eq!(reason(refused), Reason::Unauthenticated, "{claim} {number}");
         }
     }

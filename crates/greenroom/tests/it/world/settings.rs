@@ -43,7 +43,7 @@ pub fn services(connect: &PgConnectOptions, livekit: &config::LiveKit, secret: &
             events_keep: Duration::from_hours(720),
             app_url: None,
             recordings: room_lifecycle::config::RecordingSettings::default(),
-            timeouts: room_lifecycle::diagnosis::Timeouts::default(),
+            timeouts: room_lifecycle::config::Timeouts::default(),
             pace: room_lifecycle::config::Pace::default(),
             clock: Clock::default(),
         },

@@ -1,14 +1,11 @@
 //! Bookings and the records of their rooms.
 
 use domain::{Owner, SessionId};
-use room_lifecycle::{
-    Rooms,
-    store::{self, Record},
-};
+use room_lifecycle::rooms::store::{self, Record};
 use time::Duration;
 use uuid::Uuid;
 
-use super::{Booking, State, World};
+use super::{Booking, Service, State, World};
 
 impl World {
     pub async fn booking(&self, state: State) -> Booking {
@@ -16,14 +13,14 @@ impl World {
     }
 
     /// A booking that is open now and has its room.
-    pub async fn open_room(&self, rooms: &Rooms) -> (Booking, Record) {
+    pub async fn open_room(&self, rooms: &Service) -> (Booking, Record) {
         let booking = self.booking(State::OpenNow).await;
         let record = rooms.ensure(Owner::Session(SessionId(booking.id)), false).await.unwrap();
         (booking, record)
     }
 
     /// A booking that is open now, with host and guest in its room.
-    pub async fn meeting(&self, rooms: &Rooms) -> (Booking, Record) {
+    pub async fn meeting(&self, rooms: &Service) -> (Booking, Record) {
         let (booking, record) = self.open_room(rooms).await;
         for who in [&booking.host, &booking.guest] {
             self.join(&record.room_name, who);
@@ -33,7 +30,7 @@ impl World {
     }
 
     /// Checks a room. The check must succeed.
-    pub async fn check(&self, rooms: &Rooms, record: &Record) {
+    pub async fn check(&self, rooms: &Service, record: &Record) {
         assert_eq!(rooms.reconcile(&[record.id]).await.unwrap(), [record.id]);
     }
 

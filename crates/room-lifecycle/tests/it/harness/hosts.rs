@@ -6,12 +6,12 @@ use proto::{
     room::v1::{GoLiveRequest, GoLiveResponse, live_room_service_server::LiveRoomService},
     types::v1::Caller,
 };
-use room_lifecycle::{Rooms, live::decide::Verb, store::live::Live};
+use room_lifecycle::live::{session_decision::Verb, store::Live};
 use testkit::seed::live::{LiveRoom, live_room, live_session};
 use tonic::Request;
 use uuid::Uuid;
 
-use super::World;
+use super::{Service, World};
 
 /// A user with a live room.
 #[derive(Clone, Debug)]
@@ -30,17 +30,17 @@ impl Host {
     }
 
     /// Goes live now, through the gRPC service.
-    pub async fn go_live(&self, rooms: &Rooms) -> Result<GoLiveResponse, Refusal> {
+    pub async fn go_live(&self, rooms: &Service) -> Result<GoLiveResponse, Refusal> {
         go_live(rooms, self.request()).await
     }
 
-    pub async fn change(&self, rooms: &Rooms, verb: Verb) -> Result<Live, Refusal> {
-        Ok(rooms.change_session(&self.caller, LiveRoomId(self.room.id), verb).await?)
+    pub async fn change(&self, rooms: &Service, verb: Verb) -> Result<Live, Refusal> {
+        Ok(rooms.live.change_session(&self.caller, LiveRoomId(self.room.id), verb).await?)
     }
 }
 
-pub async fn go_live(rooms: &Rooms, request: GoLiveRequest) -> Result<GoLiveResponse, Refusal> {
-    match LiveRoomService::go_live(rooms, Request::new(request)).await {
+pub async fn go_live(rooms: &Service, request: GoLiveRequest) -> Result<GoLiveResponse, Refusal> {
+    match LiveRoomService::go_live(&rooms.live, Request::new(request)).await {
         Ok(answer) => Ok(answer.into_inner()),
         Err(status) => Err(Refusal::from_status(&status)),
     }

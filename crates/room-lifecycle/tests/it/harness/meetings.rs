@@ -1,11 +1,11 @@
 //! Meetings on a LiveKit with Redis, whose participants are probed every second.
 
 use livekit_dev::Store;
-use room_lifecycle::{Rooms, store::Record};
+use room_lifecycle::rooms::store::Record;
 use sqlx::postgres::PgConnectOptions;
 use time::Duration;
 
-use super::{Booking, Replica, World};
+use super::{Booking, Replica, Service, World};
 use crate::webhooks::event;
 
 /// A booking whose host and guest are in the room.
@@ -21,7 +21,7 @@ pub async fn redis_world(connect: PgConnectOptions) -> (World, Replica) {
 }
 
 impl World {
-    pub async fn watched_meeting(&self, rooms: &Rooms) -> Meeting {
+    pub async fn watched_meeting(&self, rooms: &Service) -> Meeting {
         let (booking, record) = self.open_room(rooms).await;
         let meeting = Meeting { booking, record };
         self.enter_meeting(rooms, &meeting, &meeting.booking.host).await;
@@ -31,13 +31,13 @@ impl World {
     }
 
     /// Joins and checks the room. Returns the participant's SID.
-    pub async fn enter_meeting(&self, rooms: &Rooms, meeting: &Meeting, who: &str) -> String {
+    pub async fn enter_meeting(&self, rooms: &Service, meeting: &Meeting, who: &str) -> String {
         let sid = self.join(&meeting.record.room_name, who).sid;
         self.check_meeting(rooms, meeting).await;
         sid
     }
 
-    pub async fn check_meeting(&self, rooms: &Rooms, meeting: &Meeting) {
+    pub async fn check_meeting(&self, rooms: &Service, meeting: &Meeting) {
         let id = meeting.record.id;
         assert_eq!(rooms.reconcile(&[id]).await.unwrap(), [id]);
     }
@@ -48,10 +48,10 @@ impl World {
     }
 
     /// Runs the probe loop once a second for this time.
-    pub async fn watch_seconds(&self, rooms: &Rooms, seconds: u32) {
+    pub async fn watch_seconds(&self, rooms: &Service, seconds: u32) {
         for _ in 0..seconds {
             self.pass_time(Duration::SECOND);
-            rooms.probe_participants().await.unwrap();
+            rooms.stale_participants.probe_participants().await.unwrap();
         }
     }
 
@@ -60,8 +60,8 @@ impl World {
     }
 
     /// Delivers a webhook about this participant.
-    pub async fn send_webhook(&self, rooms: &Rooms, record: &Record, kind: &str, who: &str, sid: &str) {
+    pub async fn send_webhook(&self, rooms: &Service, record: &Record, kind: &str, who: &str, sid: &str) {
         let body = event(&format!("EV_{kind}_{sid}"), kind, record, who, sid);
-        rooms.receive_webhook(&self.signed(&body), &body).await.unwrap();
+        rooms.webhooks.receive(&self.signed(&body), &body).await.unwrap();
     }
 }

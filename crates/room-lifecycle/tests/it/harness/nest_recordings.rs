@@ -8,18 +8,18 @@ use proto::room::v1::{
     RecordingPlace, RecordingRequest, StartRecordingRequest, read_recording_response::Part,
     recording_place::Place, recording_service_server::RecordingService,
 };
-use room_lifecycle::{Rooms, recordings::Recording};
+use room_lifecycle::recordings::Recording;
 use tonic::Request;
 
 use super::{
-    World,
+    Service, World,
     hosts::person,
     nests::{OpenNest, create, key, outcome, proof},
 };
 
 /// Calls about recordings of one nest, by one key.
 pub struct By<'a> {
-    pub rooms: &'a Rooms,
+    pub rooms: &'a Service,
     pub nest: &'a OpenNest,
     pub key: &'a str,
 }
@@ -45,7 +45,7 @@ impl By<'_> {
             proof: Some(proof),
             ..StartRecordingRequest::default()
         };
-        Ok(outcome(RecordingService::start_recording(self.rooms, Request::new(request)).await)?
+        Ok(outcome(RecordingService::start_recording(&self.rooms.recordings, Request::new(request)).await)?
             .recording
             .unwrap())
     }
@@ -56,34 +56,36 @@ impl By<'_> {
 
     pub async fn stop_with(&self, id: &str, proof: Option<Proof>) -> Result<WireRecording, Refusal> {
         let request = self.request(id, proof);
-        Ok(outcome(RecordingService::stop_recording(self.rooms, request).await)?.recording.unwrap())
+        Ok(outcome(RecordingService::stop_recording(&self.rooms.recordings, request).await)?
+            .recording
+            .unwrap())
     }
 
     pub async fn delete(&self, id: &str) -> Result<(), Refusal> {
         let request = self.request(id, Some(proof()));
-        outcome(RecordingService::delete_recording(self.rooms, request).await).map(drop)
+        outcome(RecordingService::delete_recording(&self.rooms.recordings, request).await).map(drop)
     }
 
     pub async fn get(&self, id: &str) -> Result<WireRecording, Refusal> {
-        Ok(outcome(self.rooms.get_recording(self.request(id, None)).await)?.recording.unwrap())
+        Ok(outcome(self.rooms.recordings.get_recording(self.request(id, None)).await)?.recording.unwrap())
     }
 
     pub async fn list(&self) -> Result<Vec<WireRecording>, Refusal> {
         let (caller, place) = (Some(person(self.key)), Some(self.place()));
         let request = ListRecordingsRequest { caller, place, ..ListRecordingsRequest::default() };
-        Ok(outcome(self.rooms.list_recordings(Request::new(request)).await)?.recordings)
+        Ok(outcome(self.rooms.recordings.list_recordings(Request::new(request)).await)?.recordings)
     }
 }
 
 impl OpenNest {
-    pub fn by_host<'a>(&'a self, rooms: &'a Rooms) -> By<'a> {
+    pub fn by_host<'a>(&'a self, rooms: &'a Service) -> By<'a> {
         By { rooms, nest: self, key: &self.host }
     }
 
     /// Reads a file of the nest's stream.
-    pub async fn play(&self, rooms: &Rooms, file: &str) -> Result<Vec<u8>, Refusal> {
+    pub async fn play(&self, rooms: &Service, file: &str) -> Result<Vec<u8>, Refusal> {
         let request = ReadStreamRequest { nest_id: self.id.to_string(), file: file.to_owned() };
-        let parts = outcome(RecordingService::read_stream(rooms, Request::new(request)).await)?;
+        let parts = outcome(RecordingService::read_stream(&rooms.recordings, Request::new(request)).await)?;
         let parts: Vec<_> = parts.try_collect().await.unwrap();
         let bytes = parts.into_iter().filter_map(|part| match part.part {
             Some(Part::Bytes(bytes)) => Some(bytes),
@@ -95,7 +97,7 @@ impl OpenNest {
 
 impl World {
     /// A nest with HLS streaming requested, with its host in it.
-    pub async fn streamed_nest(&self, rooms: &Rooms) -> OpenNest {
+    pub async fn streamed_nest(&self, rooms: &Service) -> OpenNest {
         let request = CreateNestRequest {
             caller: Some(person(&key(1))),
             proof: Some(proof()),
@@ -124,7 +126,7 @@ impl World {
     }
 
     /// Runs a pass and returns the stream that it starts.
-    pub async fn pass_and_stream(&self, rooms: &Rooms, nest: &OpenNest) -> Recording {
+    pub async fn pass_and_stream(&self, rooms: &Service, nest: &OpenNest) -> Recording {
         rooms.pass().await.unwrap();
         testkit::eventually("the nest's stream has a recorder", async || {
             let streams = self.streams(nest).await;

@@ -7,14 +7,11 @@ use proto::room::v1::{
     CreateNestRequest, EndNestRequest, JoinNestRequest, Nest, Proof, SetPermissionsRequest,
     nest_service_server::NestService,
 };
-use room_lifecycle::{
-    Rooms,
-    store::{self, Record},
-};
+use room_lifecycle::rooms::store::{self, Record};
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
-use super::{World, hosts::person};
+use super::{Service, World, hosts::person};
 
 /// An open nest and its host's key.
 #[derive(Clone, Debug)]
@@ -38,12 +35,12 @@ pub fn outcome<T>(answer: Result<Response<T>, Status>) -> Result<T, Refusal> {
     answer.map(Response::into_inner).map_err(|status| Refusal::from_status(&status))
 }
 
-pub async fn create(rooms: &Rooms, request: CreateNestRequest) -> Result<Nest, Refusal> {
-    Ok(outcome(NestService::create_nest(rooms, Request::new(request)).await)?.nest.unwrap())
+pub async fn create(rooms: &Service, request: CreateNestRequest) -> Result<Nest, Refusal> {
+    Ok(outcome(NestService::create_nest(&rooms.nests, Request::new(request)).await)?.nest.unwrap())
 }
 
 impl OpenNest {
-    pub async fn of(rooms: &Rooms, host: &str) -> Self {
+    pub async fn of(rooms: &Service, host: &str) -> Self {
         let request = CreateNestRequest {
             caller: Some(person(host)),
             proof: Some(proof()),
@@ -53,21 +50,21 @@ impl OpenNest {
         Self { id: nest.id.parse().unwrap(), host: nest.host }
     }
 
-    pub async fn join(&self, rooms: &Rooms, key: &str) -> Result<(), Refusal> {
+    pub async fn join(&self, rooms: &Service, key: &str) -> Result<(), Refusal> {
         let request = JoinNestRequest { caller: Some(person(key)), nest_id: self.id.to_string() };
-        outcome(NestService::join_nest(rooms, Request::new(request)).await).map(drop)
+        outcome(NestService::join_nest(&rooms.nests, Request::new(request)).await).map(drop)
     }
 
-    pub async fn end(&self, rooms: &Rooms, key: &str) -> Result<(), Refusal> {
+    pub async fn end(&self, rooms: &Service, key: &str) -> Result<(), Refusal> {
         let request =
             EndNestRequest { caller: Some(person(key)), proof: Some(proof()), nest_id: self.id.to_string() };
-        outcome(NestService::end_nest(rooms, Request::new(request)).await).map(drop)
+        outcome(NestService::end_nest(&rooms.nests, Request::new(request)).await).map(drop)
     }
 
     /// Sends a permission change by `by` for `of`. `amend` sets the change.
     pub async fn permit(
         &self,
-        rooms: &Rooms,
+        rooms: &Service,
         (by, of): (&str, &str),
         amend: impl FnOnce(&mut SetPermissionsRequest),
     ) -> Result<bool, Refusal> {
@@ -79,23 +76,23 @@ impl OpenNest {
             ..SetPermissionsRequest::default()
         };
         amend(&mut request);
-        Ok(outcome(NestService::set_permissions(rooms, Request::new(request)).await)?.changed)
+        Ok(outcome(NestService::set_permissions(&rooms.nests, Request::new(request)).await)?.changed)
     }
 
     /// The host allows or forbids a participant to speak.
-    pub async fn speaks(&self, rooms: &Rooms, key: &str, can_publish: bool) -> bool {
+    pub async fn speaks(&self, rooms: &Service, key: &str, can_publish: bool) -> bool {
         let amend = |request: &mut SetPermissionsRequest| request.can_publish = Some(can_publish);
         self.permit(rooms, (&self.host, key), amend).await.unwrap()
     }
 
-    pub async fn mute(&self, rooms: &Rooms, key: &str, muted: bool) -> Result<bool, Refusal> {
+    pub async fn mute(&self, rooms: &Service, key: &str, muted: bool) -> Result<bool, Refusal> {
         let amend = |request: &mut SetPermissionsRequest| request.mute_microphone = Some(muted);
         self.permit(rooms, (&self.host, key), amend).await
     }
 }
 
 impl World {
-    pub async fn nest(&self, rooms: &Rooms) -> OpenNest {
+    pub async fn nest(&self, rooms: &Service) -> OpenNest {
         OpenNest::of(rooms, &key(1)).await
     }
 
@@ -138,7 +135,7 @@ impl World {
     }
 
     /// Checks the nest's room.
-    pub async fn check_nest(&self, rooms: &Rooms, nest: &OpenNest) {
+    pub async fn check_nest(&self, rooms: &Service, nest: &OpenNest) {
         let record = self.nest_record(nest).await;
         rooms.reconcile(&[record.id]).await.unwrap();
     }

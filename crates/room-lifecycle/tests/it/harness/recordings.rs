@@ -8,14 +8,13 @@ use livekit_dev::{Store, Worker};
 use livekit_protocol::{EgressInfo, EgressStatus, EncodedFileOutput};
 use proto::types::v1::Caller;
 use room_lifecycle::{
-    Error, Rooms,
+    Error,
     config::RecordingSettings,
-    recordings::{Recording, RecordingScope, StartRequest, settings::OutputSettings},
-    store,
+    recordings::{Recording, RecordingScope, StartRequest, settings::OutputSettings, store::find_recording},
 };
 use sqlx::postgres::PgConnectOptions;
 
-use super::{Booking, World, hosts::person};
+use super::{Booking, Service, World, hosts::person};
 
 impl World {
     /// A world with a recorder and a folder that both sides can read.
@@ -53,7 +52,7 @@ impl World {
 
     /// The recording's row, deleted or not.
     pub async fn recording_row(&self, id: RecordingId) -> Option<Recording> {
-        store::recordings::find_recording(&self.pool, id).await.unwrap()
+        find_recording(&self.pool, id).await.unwrap()
     }
 
     pub async fn status_of(&self, recording: &Recording) -> RecordingStatus {
@@ -85,26 +84,26 @@ impl World {
     }
 
     /// A booking whose room is being recorded.
-    pub async fn recorded(&self, rooms: &Rooms) -> (Booking, Recording) {
+    pub async fn recorded(&self, rooms: &Service) -> (Booking, Recording) {
         let (booking, _) = self.open_room(rooms).await;
         let recording = record(rooms, &booking).await.unwrap();
         self.work();
-        rooms.watch_recordings().await.unwrap();
+        rooms.recordings.watch_recordings().await.unwrap();
         assert_eq!(self.status_of(&recording).await, RecordingStatus::Active);
         (booking, recording)
     }
 
     /// Does what the loops do: watches all recordings, looks for files, and removes deleted recordings.
-    pub async fn recordings_pass(&self, rooms: &Rooms) -> Result<(), Error> {
-        let watched = rooms.watch_recordings().await;
-        let found = rooms.check_files().await;
-        rooms.remove_recordings().await.and(found).and(watched)
+    pub async fn recordings_pass(&self, rooms: &Service) -> Result<(), Error> {
+        let watched = rooms.recordings.watch_recordings().await;
+        let found = rooms.recordings.check_files().await;
+        rooms.recordings.remove_recordings().await.and(found).and(watched)
     }
 
     /// Watches all recordings and looks for the files of completed ones.
-    pub async fn follow(&self, rooms: &Rooms) {
-        rooms.watch_recordings().await.unwrap();
-        rooms.check_files().await.unwrap();
+    pub async fn follow(&self, rooms: &Service) {
+        rooms.recordings.watch_recordings().await.unwrap();
+        rooms.recordings.check_files().await.unwrap();
     }
 
     /// Counts notifications of completed recordings.
@@ -116,7 +115,7 @@ impl World {
     }
 
     /// Asserts that another recording of the room can start, on LiveKit too.
-    pub async fn assert_another_can_start(&self, rooms: &Rooms, booking: &Booking) {
+    pub async fn assert_another_can_start(&self, rooms: &Service, booking: &Booking) {
         self.server().set_worker(Worker::Waits);
         let next = record(rooms, booking).await.unwrap();
         assert_eq!(next.status, RecordingStatus::Starting);
@@ -136,12 +135,12 @@ pub fn start_request(booking: &Booking) -> StartRequest {
     StartRequest::new(scope(booking), RecordingKind::File, None)
 }
 
-pub async fn record(rooms: &Rooms, booking: &Booking) -> Result<Recording, Error> {
-    rooms.record(&host(booking), &start_request(booking)).await
+pub async fn record(rooms: &Service, booking: &Booking) -> Result<Recording, Error> {
+    rooms.recordings.record(&host(booking), &start_request(booking)).await
 }
 
-pub async fn stop(rooms: &Rooms, booking: &Booking, recording: &Recording) -> Recording {
-    rooms.stop_recording(&host(booking), scope(booking), recording.id, None).await.unwrap()
+pub async fn stop(rooms: &Service, booking: &Booking, recording: &Recording) -> Recording {
+    rooms.recordings.stop_recording(&host(booking), scope(booking), recording.id, None).await.unwrap()
 }
 
 impl World {

@@ -1,14 +1,21 @@
 //! Replicas of the service, each with its own connections to the database.
 
-use std::time::Duration;
+use std::{ops::Deref, time::Duration};
 
 use chassis::{clock::Clock, lifecycle::Lifecycle};
 use room_lifecycle::{
-    Config, Rooms,
-    config::{Pace, Policy, ROLE, WebhookKey},
-    diagnosis::Timeouts,
-    nests::link::EventKind,
+    Config, Error, RoomLifecycle, RoomRpcs,
+    admin::Admin,
+    config::{Pace, Policy, ROLE, Timeouts, WebhookKey},
+    diagnosis::Diagnoses,
+    live::LiveRooms,
+    nests::{Nests, link::EventKind},
+    recordings::Recordings,
+    rooms::Rooms,
+    stale_participants::StaleParticipants,
+    webhook::Webhooks,
 };
+use sqlx::PgPool;
 use tokio::{
     net::{TcpListener, TcpStream},
     task::{JoinHandle, JoinSet},
@@ -16,17 +23,61 @@ use tokio::{
 
 use super::{World, clock};
 
-/// One replica. Its background work ends when it is dropped.
-pub struct Replica {
-    rooms: Rooms,
-    lifecycle: Lifecycle,
+/// The features of one replica. As a core it has the methods of [`Rooms`].
+#[derive(Clone)]
+pub struct Service {
+    whole: RoomLifecycle,
+    pub live: LiveRooms,
+    pub nests: Nests,
+    pub recordings: Recordings,
+    pub diagnoses: Diagnoses,
+    pub webhooks: Webhooks,
+    pub stale_participants: StaleParticipants,
+    pub admin: Admin,
+    pub rpcs: RoomRpcs,
 }
 
-impl std::ops::Deref for Replica {
+impl Service {
+    async fn new(config: &Config, pool: PgPool, lifecycle: &Lifecycle) -> Self {
+        let whole = RoomLifecycle::new(config, pool, lifecycle).await.unwrap();
+        Self {
+            live: whole.live.clone(),
+            nests: whole.nests.clone(),
+            recordings: whole.recordings.clone(),
+            diagnoses: whole.diagnoses.clone(),
+            webhooks: whole.webhooks.clone(),
+            stale_participants: whole.stale_participants.clone(),
+            admin: whole.admin.clone(),
+            rpcs: whole.room_rpcs(),
+            whole,
+        }
+    }
+
+    /// Runs one whole pass over all features.
+    pub async fn pass(&self) -> Result<(), Error> {
+        self.whole.pass().await
+    }
+}
+
+impl Deref for Service {
     type Target = Rooms;
 
     fn deref(&self) -> &Rooms {
-        &self.rooms
+        &self.whole.rooms
+    }
+}
+
+/// One replica. Its background work ends when it is dropped.
+pub struct Replica {
+    service: Service,
+    lifecycle: Lifecycle,
+}
+
+impl Deref for Replica {
+    type Target = Service;
+
+    fn deref(&self) -> &Service {
+        &self.service
     }
 }
 
@@ -84,14 +135,14 @@ impl World {
         amend(&mut config);
         let lifecycle = Lifecycle::new();
         let pool = clock::pool(&self.connect, &self.offset_ms, Some(ROLE));
-        Replica { rooms: Rooms::new(&config, pool, &lifecycle).await.unwrap(), lifecycle }
+        Replica { service: Service::new(&config, pool, &lifecycle).await, lifecycle }
     }
 
     /// A replica whose connections the test recognizes by their application name.
     pub async fn rooms_named(&self, name: &str) -> Replica {
         let lifecycle = Lifecycle::new();
         let pool = clock::pool(&self.connect.clone().application_name(name), &self.offset_ms, Some(ROLE));
-        Replica { rooms: Rooms::new(&self.config(), pool, &lifecycle).await.unwrap(), lifecycle }
+        Replica { service: Service::new(&self.config(), pool, &lifecycle).await, lifecycle }
     }
 
     /// A replica that reaches the database only while the wire exists.
@@ -112,7 +163,7 @@ impl World {
         let timeout = Duration::from_secs(2);
         let pool =
             clock::options(&self.offset_ms, Some(ROLE)).acquire_timeout(timeout).connect_lazy_with(connect);
-        let rooms = Rooms::new(&self.config(), pool, &lifecycle).await.unwrap();
-        (Replica { rooms, lifecycle }, Wire(wire))
+        let service = Service::new(&self.config(), pool, &lifecycle).await;
+        (Replica { service, lifecycle }, Wire(wire))
     }
 }

@@ -4,14 +4,14 @@ use chassis::status::Reason;
 use domain::{LiveRoomId, LiveSessionId, LiveStatus, LobbyStatus, Owner, SeatRole};
 use proto::types::v1::Caller;
 use room_lifecycle::{
-    Rooms,
-    store::{self, Record, live::seats::Seat},
+    live::store::seats::Seat,
+    rooms::store::{self, Record},
 };
 use testkit::seed::live::{self, LiveRoom};
 use time::Duration;
 use uuid::Uuid;
 
-use super::{World, reason};
+use super::{Service, World, reason};
 
 /// A live room with an open session.
 pub struct Open {
@@ -49,7 +49,7 @@ impl World {
     }
 
     /// A live session with its room on LiveKit.
-    pub async fn live(&self, rooms: &Rooms, max_participants: i32) -> Open {
+    pub async fn live(&self, rooms: &Service, max_participants: i32) -> Open {
         let open = self.open(LiveStatus::Live, max_participants).await;
         rooms.ensure(Owner::LiveSession(LiveSessionId(open.session)), false).await.unwrap();
         open
@@ -76,13 +76,13 @@ impl World {
     }
 
     /// Checks the room. The check must succeed.
-    pub async fn check_live(&self, rooms: &Rooms, open: &Open) {
+    pub async fn check_live(&self, rooms: &Service, open: &Open) {
         let record = self.live_record(open).await;
         assert_eq!(rooms.reconcile(&[record.id]).await.unwrap(), [record.id]);
     }
 
     /// Checks twice, far enough apart that participants who left LiveKit count as gone.
-    pub async fn confirm_gone(&self, rooms: &Rooms, open: &Open) {
+    pub async fn confirm_gone(&self, rooms: &Service, open: &Open) {
         self.check_live(rooms, open).await;
         self.pass_time(Duration::seconds(6));
         self.check_live(rooms, open).await;
@@ -134,12 +134,12 @@ impl World {
     }
 }
 
-pub async fn join(rooms: &Rooms, open: &Open, who: &str) -> Seat {
-    let (seat, session) = rooms.join_live_room(&person(who), LiveRoomId(open.room.id)).await.unwrap();
+pub async fn join(rooms: &Service, open: &Open, who: &str) -> Seat {
+    let (seat, session) = rooms.live.join_live_room(&person(who), LiveRoomId(open.room.id)).await.unwrap();
     assert_eq!(session, LiveSessionId(open.session));
     seat
 }
 
-pub async fn refused(rooms: &Rooms, open: &Open, who: &str) -> Reason {
-    reason(rooms.join_live_room(&person(who), LiveRoomId(open.room.id)).await)
+pub async fn refused(rooms: &Service, open: &Open, who: &str) -> Reason {
+    reason(rooms.live.join_live_room(&person(who), LiveRoomId(open.room.id)).await)
 }

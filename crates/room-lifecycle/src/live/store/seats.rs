@@ -1,0 +1,231 @@
+//! The SQL of seats: a user takes a seat in a session, or gives it up. Callers that take a seat, or free one for
+//! others, hold the session's lock. Statements that count run after the lock is taken, on a snapshot of their own.
+
+use chassis::db::Statement;
+use domain::{LiveRoomId, LiveSessionId, LiveStatus, LobbyStatus, SeatRole};
+use proto::types::v1::Caller;
+use sqlx::{PgExecutor, Result};
+use time::OffsetDateTime;
+
+use super::RoomReader;
+use crate::live::policy::{CONNECT_HOLD, DISCONNECT_HOLD, LOBBY_HOLD};
+
+pub use super::lobby::admit_waiting;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seat {
+    pub role: SeatRole,
+    pub lobby_status: LobbyStatus,
+}
+
+/// A live room and one user's seat in it, and the database's now.
+#[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "a row of facts, each decided on by itself")]
+pub struct SeatView {
+    pub may_read: bool,
+    pub is_host: bool,
+    /// The open session.
+    pub session: Option<LiveSessionId>,
+    pub status: Option<LiveStatus>,
+    pub auto_admit: bool,
+    /// Whether any user waits whose wait has not expired.
+    pub has_waiting: bool,
+    /// A transition of the session is due: its lobby opens, or it goes live.
+    pub due: bool,
+    pub banned: bool,
+    pub kicked: bool,
+    /// The user's role in this session. The host comes from the room.
+    pub role: SeatRole,
+    /// `None`: the user never had a seat in this session.
+    pub lobby_status: Option<LobbyStatus>,
+    /// The user has the seat now, and has not given it up.
+    pub taken: bool,
+    /// The seat is recorded with `role`.
+    pub role_kept: bool,
+    pub held_until: Option<OffsetDateTime>,
+    pub now: OffsetDateTime,
+}
+
+impl SeatView {
+    #[must_use]
+    pub fn seat(&self) -> Option<Seat> {
+        self.lobby_status.map(|lobby_status| Seat { role: self.role, lobby_status })
+    }
+}
+
+/// Reads a room and a user's seat in one round trip. Every table is reached by a unique key.
+pub async fn find_seat_view(
+    db: impl PgExecutor<'_>,
+    room: LiveRoomId,
+    who: RoomReader<'_>,
+) -> Result<Option<SeatView>> {
+    sqlx::query_as!(
+        SeatView,
+        r#"select may_read_live_room(coalesce(s.access_level, r.access_level), r.host_user_id, r.metadata,
+                                     $2, $3, $4) as "may_read!",
+                  r.host_user_id = $2 as "is_host!", s.id as "session?: LiveSessionId", s.status as "status?: LiveStatus",
+                  coalesce(s.auto_admit, false) as "auto_admit!",
+                  exists (select from live_room_attendance w
+                          where w.open_session = s.id and w.lobby_status = 'waiting'
+                            and (w.held_until is null or w.held_until > app_now()))
+                      as "has_waiting!",
+                  coalesce(s.status in ('scheduled', 'lobby') and s.starts_at <= app_now()
+                           or s.status = 'scheduled'
+                              and coalesce(s.lobby_open_at,
+                                           s.starts_at - make_interval(mins => s.lobby_buffer_minutes)) <= app_now(),
+                           false) as "due!",
+                  b.user_id is not null and coalesce(b.until > app_now(), true) as "banned!",
+                  coalesce(p.status = 'kicked', false) as "kicked!",
+                  i.role as "role!: SeatRole", a.lobby_status as "lobby_status?: LobbyStatus",
+                  a.user_id is not null and a.left_at is null as "taken!", a.role is not distinct from i.role as "role_kept!",
+                  a.held_until as "held_until?",
+                  app_now() as "now!"
+           from live_rooms r
+           left join live_room_sessions s on s.open_room = r.id
+           left join live_room_attendance a on a.session_id = s.id and a.user_id = $2
+           left join live_room_bans b on b.live_room_id = r.id and b.user_id = $2
+           left join livekit_rooms k on k.live_session_id = s.id
+           left join livekit_participants p on p.room_id = k.id and p.user_id = $2
+           cross join lateral (
+               select case when r.host_user_id = $2 then 'host' when a.role = 'speaker' then 'speaker'
+                           else 'guest' end as role) i
+           where r.id = $1"#,
+        room.0,
+        who.user_id,
+        who.is_admin,
+        who.groups
+    )
+    .fetch_optional(db)
+    .statement("SELECT find_seat_view")
+    .await
+}
+
+/// Locks a session that can be joined, until the transaction ends. `false`: it cannot be joined. What is read after
+/// this stays as it is until the commit.
+pub async fn lock_session(db: impl PgExecutor<'_>, session: LiveSessionId) -> Result<bool> {
+    let locked = sqlx::query_scalar!(
+        "select id from live_room_sessions where id = $1 and status in ('lobby', 'live') for no key update",
+        session.0
+    )
+    .fetch_optional(db)
+    .statement("SELECT lock_session")
+    .await?;
+    Ok(locked.is_some())
+}
+
+/// Locks the session of a live room that can be joined, if there is one.
+pub async fn lock_session_of(db: impl PgExecutor<'_>, room: LiveRoomId) -> Result<Option<LiveSessionId>> {
+    sqlx::query_scalar!(
+        "select id as \"id: LiveSessionId\" from live_room_sessions where open_room = $1 and status in ('lobby', 'live') for no key update",
+        room.0
+    )
+    .fetch_optional(db)
+    .statement("SELECT lock_session_of")
+    .await
+}
+
+/// A seat to write.
+#[derive(Clone, Copy, Debug)]
+pub struct Taking {
+    pub session: LiveSessionId,
+    pub seat: Seat,
+    /// Free seats are not counted: the user holds this one already, or it counts against no limit.
+    pub reserved: bool,
+}
+
+/// Takes a seat, or takes it again. `None`: all seats are taken. Also inserts the participant of the room on LiveKit,
+/// and saves the user data of the caller's token.
+pub async fn insert_seat(db: impl PgExecutor<'_>, taking: Taking, caller: &Caller) -> Result<Option<Seat>> {
+    let held_for = if taking.seat.lobby_status == LobbyStatus::Waiting { LOBBY_HOLD } else { CONNECT_HOLD };
+    sqlx::query_as!(
+        Seat,
+        r#"with seat as (
+               insert into live_room_attendance as a
+                   (session_id, live_room_id, user_id, role, lobby_status, held_until)
+               select s.id, s.room_id, $2, $3, $4, app_now() + make_interval(secs => $6)
+               from live_room_sessions s
+               where s.id = $1
+                 and ($5 or (select count(*) from live_room_attendance t
+                             where t.open_session = $1 and t.lobby_status = 'admitted'
+                               and t.role <> 'host' and t.user_id <> $2
+                               and (t.held_until is null or t.held_until > app_now())) < s.max_participants)
+               on conflict (session_id, user_id) do update
+               set role = excluded.role, lobby_status = excluded.lobby_status, is_banned = false, left_at = null,
+                   seated_at = case when a.left_at is null then a.seated_at else excluded.seated_at end,
+                   hand_raised_at = case when a.left_at is null then a.hand_raised_at end,
+                   held_until = greatest(excluded.held_until,
+                                         case when a.left_at is null and a.lobby_status = excluded.lobby_status
+                                              then a.held_until end),
+                   -- a user who comes back counts as a viewer only when observed again
+                   disconnected_at = case when a.joined_at is not null
+                                          then coalesce(a.disconnected_at, a.left_at) end
+               returning a.role, a.lobby_status),
+           participant as (
+               insert into livekit_participants (room_id, user_id, role, display_name)
+               select k.id, $2, case $3 when 'guest' then 'viewer' else $3 end, nullif($7, '')
+               from seat join livekit_rooms k on k.live_session_id = $1
+               on conflict do nothing),
+           remembered as (select upsert_user($2, $7, $8, $9, $10) is not null from seat)
+           select seat.role as "role!: SeatRole", seat.lobby_status as "lobby_status!: LobbyStatus"
+           from seat cross join remembered"#,
+        taking.session.0,
+        caller.user_id,
+        taking.seat.role.as_str(),
+        taking.seat.lobby_status.as_str(),
+        taking.reserved,
+        held_for.as_seconds_f64(),
+        caller.name,
+        caller.email,
+        caller.avatar_url,
+        caller.email_verified
+    )
+    .fetch_optional(db)
+    .statement("INSERT insert_seat")
+    .await
+}
+
+/// Records that the user gave up the seat.
+pub async fn set_left(db: impl PgExecutor<'_>, session: LiveSessionId, user: &str) -> Result<bool> {
+    let done = sqlx::query!(
+        "update live_room_attendance
+         set left_at = app_now(), disconnected_at = null, held_until = null
+         where session_id = $1 and user_id = $2 and left_at is null",
+        session.0,
+        user
+    )
+    .execute(db)
+    .statement("UPDATE set_left")
+    .await?;
+    Ok(done.rows_affected() > 0)
+}
+
+/// Records that the user's client lost its connection. Idempotent: the first time counts.
+pub async fn set_disconnected(db: impl PgExecutor<'_>, session: LiveSessionId, user: &str) -> Result<bool> {
+    let done = sqlx::query!(
+        "update live_room_attendance
+         set disconnected_at = app_now(), held_until = app_now() + make_interval(secs => $3)
+         where session_id = $1 and user_id = $2 and left_at is null and lobby_status = 'admitted'
+           and disconnected_at is null",
+        session.0,
+        user,
+        DISCONNECT_HOLD.as_seconds_f64()
+    )
+    .execute(db)
+    .statement("UPDATE set_disconnected")
+    .await?;
+    Ok(done.rows_affected() > 0)
+}
+
+/// Whether the live session has a free seat for this user. It counts seats like a join.
+pub async fn has_free_seat(db: impl PgExecutor<'_>, session: LiveSessionId, user: &str) -> Result<bool> {
+    let free = sqlx::query_scalar!(
+        r#"select (select count(*) from live_room_attendance t
+                   where t.open_session = s.id and t.lobby_status = 'admitted'
+                     and t.role <> 'host' and t.user_id <> $2
+                     and (t.held_until is null or t.held_until > app_now())) < s.max_participants as "free!"
+           from live_room_sessions s where s.id = $1"#,
+        session.0,
+        user
+    );
+    Ok(free.fetch_optional(db).statement("SELECT has_free_seat").await?.unwrap_or(false))
+}

@@ -1,0 +1,152 @@
+//! The participants of a room: records who is in it, and removes kicked participants that have joined again.
+
+use futures::future::join_all;
+use livekit_protocol::{ParticipantInfo, participant_info};
+
+use super::{
+    Rooms,
+    missing::List,
+    participant_calls::{Call, CallKey},
+    plan::{Observed, Why},
+    policy::STALE_AFTER,
+    store::{Record, events, participants},
+};
+use crate::{
+    error::{Error, done},
+    kinds,
+    livekit::LiveKitError,
+};
+
+impl Rooms {
+    /// Records the participants of an active room, then corrects permissions and removes kicked participants.
+    /// `observed` is what LiveKit's list says about the room.
+    pub(crate) async fn sync_participants(&self, record: &Record, observed: &Observed) -> Result<(), Error> {
+        let listed = self.livekit.list_participants(&record.room_name).await;
+        if listed.is_err() {
+            self.abandon_auto_end(record).await?;
+        }
+        let participants = listed?;
+        let list = self.check_list(record, observed, &participants).await?;
+        if list == List::Replaced {
+            return self.create_next(record).await;
+        }
+        kinds::before_presence(self, record, &participants).await?;
+        let active = || participants.iter().filter(|one| is_standard(one) && is_active(one));
+        let check = participants::PresenceCheck {
+            room: record.id,
+            generation: record.generation,
+            identities: &active().map(|one| one.identity.clone()).collect::<Vec<_>>(),
+            sids: &active().map(|one| one.sid.clone()).collect::<Vec<_>>(),
+            at: record.now,
+            is_partial: list == List::Partial,
+        };
+        participants::set_presence(&self.pool, &check).await?;
+        kinds::after_presence(self, record.kind, record.id).await?;
+        if self.finish_auto_end(record, list == List::Whole && !participants.iter().any(is_standard)).await? {
+            return Ok(());
+        }
+        let participants = self.without_stale(record, participants).await?;
+        let aligned = kinds::after_check(self, record, &participants, observed.metadata());
+        let removed = async {
+            if record.watched_until.is_some() {
+                self.remove_unwelcome(record, &participants).await
+            } else {
+                Ok(())
+            }
+        };
+        // Concurrently, so that a call that LiveKit does not answer delays only its own participant.
+        let (aligned, removed) = futures::join!(aligned, removed);
+        one_failure([aligned, removed])
+    }
+
+    /// Records that the participants of rooms that are over have left.
+    pub(crate) async fn set_left_with_room(&self) -> Result<(), Error> {
+        done(participants::set_left_with_room(&self.pool).await)
+    }
+
+    /// Removes stale participants from LiveKit's list: a call about one fails after 3 s. Only where permissions are
+    /// corrected or participants removed.
+    async fn without_stale(
+        &self,
+        record: &Record,
+        mut listed: Vec<ParticipantInfo>,
+    ) -> Result<Vec<ParticipantInfo>, Error> {
+        if kinds::is_aligned(record) || record.watched_until.is_some() {
+            let stale = participants::list_stale_sids(&self.pool, record.id).await?;
+            listed.retain(|one| !stale.contains(&one.sid));
+        }
+        Ok(listed)
+    }
+
+    /// Removes kicked and banned participants that are in the room, or that joined and have not left as far as we know.
+    async fn remove_unwelcome(&self, record: &Record, participants: &[ParticipantInfo]) -> Result<(), Error> {
+        let unwelcome = participants::list_excluded(&self.pool, record.id).await?;
+        let removals = unwelcome.into_iter().filter_map(|one| {
+            let sid = participants
+                .iter()
+                .find(|participant| participant.identity == one.user_id)
+                .map(|participant| participant.sid.clone());
+            let is_due = sid.is_some() || one.rejoined_since.is_some();
+            is_due.then(|| self.remove_again(record, one, sid))
+        });
+        let outcomes = join_all(removals).await;
+        if outcomes.iter().any(|outcome| matches!(outcome, Ok(Removal::Stale))) {
+            return self.replace(record, Why::StaleParticipant).await;
+        }
+        one_failure(outcomes.into_iter().map(|outcome| outcome.map(drop)))
+    }
+
+    /// Removes one participant. A failure does not affect the removal of others.
+    async fn remove_again(
+        &self,
+        record: &Record,
+        unwelcome: participants::Excluded,
+        sid: Option<String>,
+    ) -> Result<Removal, Error> {
+        let participants::Excluded { user_id: identity, rejoined_since } = unwelcome;
+        let key = CallKey { call: Call::Remove, room: record.id, identity, sid };
+        let (rooms, record, now, one) = (self.clone(), record.clone(), record.now, key.clone());
+        let removal = Box::pin(async move {
+            match rooms.livekit.remove_participant(&record.room_name, &one.identity).await {
+                Ok(()) => {
+                    let (sid, watch) = (one.sid.as_deref(), rooms.policy.watch_for());
+                    events::insert_removal(&rooms.pool, record.id, &one.identity, sid, record.now, watch)
+                        .await?;
+                    tracing::info!(room.owner = %record.owner_id, "removed an excluded participant again");
+                    Ok(Removal::Out)
+                }
+                // LiveKit may lack a participant of the room (livekit.md §3): not found does not mean gone.
+                Err(LiveKitError::NotFound) => {
+                    let is_stale = rejoined_since.is_some_and(|since| record.now - since >= STALE_AFTER);
+                    Ok(if is_stale { Removal::Stale } else { Removal::Out })
+                }
+                Err(error) => Err(error.into()),
+            }
+        });
+        self.call_participant(key, now, removal).await
+    }
+}
+
+/// The outcome of a removal.
+enum Removal {
+    /// Removed, or not found.
+    Out,
+    /// Not found, for longer than it takes a participant to leave.
+    Stale,
+}
+
+/// Returns the first failure; one of the room before one of a participant.
+pub(crate) fn one_failure(outcomes: impl IntoIterator<Item = Result<(), Error>>) -> Result<(), Error> {
+    let failures = outcomes.into_iter().filter_map(Result::err);
+    let chosen = failures.reduce(|first, next| if matches!(first, Error::Unfinished) { next } else { first });
+    chosen.map_or(Ok(()), Err)
+}
+
+/// Whether a participant is a user or a guest: not a recorder, not an agent.
+pub(crate) fn is_standard(one: &ParticipantInfo) -> bool {
+    one.kind == participant_info::Kind::Standard as i32 && !one.identity.starts_with("EG_")
+}
+
+pub(crate) fn is_active(one: &ParticipantInfo) -> bool {
+    one.state == participant_info::State::Active as i32
+}
