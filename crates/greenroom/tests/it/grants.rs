@@ -176,7 +176,7 @@ async fn public_has_no_rights(pool: PgPool) {
     .execute(&pool)
     .await
     .unwrap();
-    grant_anew(&pool).await;
+    reset_grants(&pool).await;
     assert_eq!(rights_of_public(&pool).await, Vec::<String>::new());
 }
 

@@ -132,7 +132,11 @@ async fn unreleased_database_is_refused_with_one_sentence(_: PgPoolOptions, conn
     .unwrap();
     let result = migrate(&connect, &[]).await;
     assert_eq!(result.code, 1, "{}", result.out);
-    assert!(said.err.contains("before the first release") && said.err.contains("--fresh"), "{}", said.err);
+    assert!(
+        result.err.contains("before the first release") && result.err.contains("--fresh"),
+        "{}",
+        result.err
+    );
 }
 
 /// Documented SQL has no schema names.

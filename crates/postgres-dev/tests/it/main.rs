@@ -14,7 +14,6 @@ use secrecy::ExposeSecret;
 use sqlx::{Connection, PgConnection, Row};
 use tempfile::TempDir;
 
-
 fn with_postgres(script: &str, database_url: Option<&str>) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_with-postgres"));
     command.args(["--", "sh", "-c", script]).env_remove("DATABASE_URL");
