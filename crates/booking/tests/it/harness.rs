@@ -21,7 +21,7 @@ use sqlx::{
     PgPool, Postgres, Transaction,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
-use testkit::{TestRuntime, eventually};
+use testkit::{Database, FromDatabase, TestRuntime, eventually};
 use time::OffsetDateTime;
 use tokio::net::TcpListener;
 use tonic::{Response, Status, service::Routes, transport::Endpoint};
@@ -41,6 +41,12 @@ pub struct World {
     pub rooms: FakeRooms,
     pub client: Client,
     room: Transport,
+}
+
+impl FromDatabase for World {
+    async fn from_database(database: &Database) -> Self {
+        Self::new(database.options.clone(), database.connect.clone()).await
+    }
 }
 
 impl World {

@@ -22,6 +22,7 @@ use room_lifecycle::Error;
 use sqlx::{PgPool, postgres::PgConnectOptions};
 use tempfile::TempDir;
 pub use testkit::seed::{Booking, State};
+use testkit::{Database, FromDatabase};
 
 pub use self::{bookings::owner, livekit::refused, replicas::Replica};
 
@@ -33,6 +34,30 @@ pub struct World {
     offset_ms: Arc<AtomicI64>,
     /// Where recordings are written. None: nothing is recorded.
     folder: Option<Arc<TempDir>>,
+}
+
+/// A world whose LiveKit has Redis, so that rooms survive a crash.
+pub struct WithRedis(pub World);
+
+/// A world with a recorder and a folder that both sides can read.
+pub struct WithRecorder(pub World);
+
+impl FromDatabase for World {
+    async fn from_database(database: &Database) -> Self {
+        Self::new(database.connect.clone()).await
+    }
+}
+
+impl FromDatabase for WithRedis {
+    async fn from_database(database: &Database) -> Self {
+        Self(World::with_store(database.connect.clone(), Store::RedisLike).await)
+    }
+}
+
+impl FromDatabase for WithRecorder {
+    async fn from_database(database: &Database) -> Self {
+        Self(World::recording(database.connect.clone()).await)
+    }
 }
 
 impl World {

@@ -17,7 +17,7 @@ use sqlx::{
     PgPool,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
-use testkit::{TestRuntime, eventually, seed::live::seat};
+use testkit::{Database, FromDatabase, TestRuntime, eventually, seed::live::seat};
 use tonic::{Status, Streaming};
 use tower::Layer;
 use uuid::Uuid;
@@ -37,6 +37,12 @@ pub fn config(connect: &PgConnectOptions) -> sync::Config {
 pub struct World {
     pub pool: PgPool,
     pub connect: PgConnectOptions,
+}
+
+impl FromDatabase for World {
+    async fn from_database(database: &Database) -> Self {
+        Self::new(database.options.clone(), database.connect.clone()).await
+    }
 }
 
 impl World {

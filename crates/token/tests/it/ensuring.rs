@@ -6,7 +6,10 @@ use sqlx::{
     PgPool,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
-use testkit::seed::{self, Booking, State};
+use testkit::{
+    Database, FromDatabase,
+    seed::{self, Booking, State},
+};
 use tonic::Status;
 
 use crate::{
@@ -20,6 +23,15 @@ async fn open_booking(options: PgPoolOptions, connect: &PgConnectOptions) -> (Pg
     let booking = seed::booking(&pool, State::OpenNow).await;
     seed::pending_room(&pool, &booking).await;
     (pool, booking)
+}
+
+struct OpenBooking(PgPool, Booking);
+
+impl FromDatabase for OpenBooking {
+    async fn from_database(database: &Database) -> Self {
+        let (pool, booking) = open_booking(database.options.clone(), &database.connect).await;
+        Self(pool, booking)
+    }
 }
 
 /// Does what a successful `EnsureRoom` does: the room is active at `generation`, observed just now.

@@ -23,7 +23,7 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 use testkit::{
-    LiveKit, TestRuntime,
+    Database, FromDatabase, LiveKit, TestRuntime,
     seed::{Booking, live::LiveRoom, nest::Nest},
 };
 use time::OffsetDateTime;
@@ -143,6 +143,15 @@ impl World {
         TokenVerifier::with_api_key(&livekit.api_key, livekit.api_secret.expose_secret())
             .verify(token)
             .unwrap()
+    }
+}
+
+/// A database whose clock runs slowly, so that a fresh record stays fresh on a slow machine.
+pub struct SlowClock(pub PgPool);
+
+impl FromDatabase for SlowClock {
+    async fn from_database(database: &Database) -> Self {
+        Self(open(database.options.clone(), &database.connect).await)
     }
 }
 
