@@ -33,7 +33,7 @@ fn timed_out(reason: Reason) -> bool {
     reason == Reason::DatabaseUnavailable
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+#[testkit::test]
 async fn exactly_one_of_500_overlapping_bookings_is_created(pool: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(pool, connect).await;
     let request = world.request(60).await;
@@ -56,9 +56,8 @@ async fn exactly_one_of_500_overlapping_bookings_is_created(pool: PgPoolOptions,
     assert_eq!(sessions.fetch_one(&world.pool).await.unwrap(), 1);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn parallel_repeats_are_one_booking(pool: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(pool, connect).await;
+#[testkit::test]
+async fn parallel_repeats_are_one_booking(world: World) {
     let request = CreateBookingRequest { idempotency_key: Some("once".into()), ..world.request(60).await };
     let other = world.replica().await;
     let answers = join_all((0..50).map(|n| {
@@ -73,9 +72,8 @@ async fn parallel_repeats_are_one_booking(pool: PgPoolOptions, connect: PgConnec
     assert_eq!(world.rooms.calls("CreateRoom"), 1);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn bookings_and_moves_in_crossing_order_never_deadlock(pool: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(pool, connect).await;
+#[testkit::test]
+async fn bookings_and_moves_in_crossing_order_never_deadlock(world: World) {
     let now = world.now().await;
     let other = world.replica().await;
     let people: Vec<String> = (0..6).map(|n| format!("p{n}")).collect();
@@ -127,7 +125,7 @@ async fn waiting(world: &World) -> (i64, i64) {
     (waiting.waiting, waiting.people)
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+#[testkit::test]
 async fn bookings_of_the_same_pair_wait_for_the_same_lock(pool: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(pool, connect).await;
     let moved = world.book(100).await;

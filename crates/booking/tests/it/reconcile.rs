@@ -10,7 +10,7 @@ use testkit::eventually;
 
 use crate::harness::*;
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+#[testkit::test]
 async fn open_meeting_is_in_progress_when_a_participant_joined(
     pool: PgPoolOptions,
     connect: PgConnectOptions,
@@ -27,7 +27,7 @@ async fn open_meeting_is_in_progress_when_a_participant_joined(
     assert_eq!(world.get(&empty.id).await.status(), SessionStatus::Scheduled);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+#[testkit::test]
 async fn closed_meeting_is_completed_when_both_joined_else_no_show(
     pool: PgPoolOptions,
     connect: PgConnectOptions,
@@ -72,7 +72,7 @@ async fn closed_meeting_is_completed_when_both_joined_else_no_show(
 }
 
 /// A row with a time that no program can read would stop each pass.
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+#[testkit::test]
 async fn unreadable_start_is_refused_by_the_database(pool: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(pool, connect).await;
     let booking = world.book(60).await;
@@ -88,7 +88,7 @@ async fn unreadable_start_is_refused_by_the_database(pool: PgPoolOptions, connec
     booking::reconcile(&world.pool).await.unwrap();
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+#[testkit::test]
 async fn replicas_close_several_batches_in_one_pass(pool: PgPoolOptions, connect: PgConnectOptions) {
     let pool = pool.connect_with(connect).await.unwrap(); // without a service, whose pass would take part
     sqlx::query!(
@@ -105,9 +105,8 @@ async fn replicas_close_several_batches_in_one_pass(pool: PgPoolOptions, connect
     assert_eq!(booking::reconcile(&pool).await.unwrap(), Moved::default());
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn overdue_booking_is_closed_when_it_is_read(pool: PgPoolOptions, connect: PgConnectOptions) {
-    let mut world = World::new(pool, connect).await;
+#[testkit::test]
+async fn overdue_booking_is_closed_when_it_is_read(mut world: World) {
     world.client = world.running().await;
     for _ in 0..3 {
         // Two passes run after the start of the service and may close it; a third one runs only after the period.

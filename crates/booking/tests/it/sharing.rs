@@ -22,9 +22,8 @@ async fn many(post: &Post, count: i32) {
     .unwrap();
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn two_workers_deliver_each_notification_once(pool: PgPoolOptions, connect: PgConnectOptions) {
-    let post = Post::by_webhook(pool, connect).await;
+#[testkit::test]
+async fn two_workers_deliver_each_notification_once(ByWebhook(post): ByWebhook) {
     many(&post, 300).await;
     let (one, other) = (post.outbox(), post.outbox());
     let (mut tried, mut before) = (0, None);
@@ -40,7 +39,7 @@ async fn two_workers_deliver_each_notification_once(pool: PgPoolOptions, connect
     assert!(post.states().await.iter().all(|state| state == "delivered"));
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+#[testkit::test]
 async fn delivery_of_a_killed_worker_is_repeated_with_the_same_id(
     pool: PgPoolOptions,
     connect: PgConnectOptions,
@@ -65,7 +64,7 @@ async fn delivery_of_a_killed_worker_is_repeated_with_the_same_id(
     assert_eq!(post.states().await, ["delivered"]);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+#[testkit::test]
 async fn worker_writes_nothing_after_it_lost_its_lease(pool: PgPoolOptions, connect: PgConnectOptions) {
     let post = Post::by_webhook(pool, connect).await;
     many(&post, 1).await;
@@ -98,7 +97,7 @@ pub async fn rows_read(post: &Post) -> i64 {
     .unwrap()
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+#[testkit::test]
 async fn pass_reads_no_delivered_rows_and_no_far_bookings(pool: PgPoolOptions, connect: PgConnectOptions) {
     let post = Post::by_webhook(pool.max_connections(1), connect).await;
     many(&post, 20_000).await;

@@ -36,7 +36,7 @@ async fn cancelled(post: &Post, booking: Uuid) {
         .unwrap();
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+#[testkit::test]
 async fn mails_wait_until_the_user_signs_in(pool: PgPoolOptions, connect: PgConnectOptions) {
     let mut post = Post::by_mail(pool, connect).await;
     let booking = invited(&post, "sue", 14 * 24 * 60).await;
@@ -73,7 +73,7 @@ async fn mails_wait_until_the_user_signs_in(pool: PgPoolOptions, connect: PgConn
     assert!(mail.subject.ends_with(&start), "{} at {start}", mail.subject);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+#[testkit::test]
 async fn mails_wait_until_the_booking_has_an_address(pool: PgPoolOptions, connect: PgConnectOptions) {
     let post = Post::by_mail(pool, connect).await;
     let (given, other) = (invited(&post, "sue", 5000).await, invited(&post, "sue", 9000).await);
@@ -91,7 +91,7 @@ async fn mails_wait_until_the_booking_has_an_address(pool: PgPoolOptions, connec
     assert_eq!(post.mail.mails()[0].to, ["sue@guests.example"]);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+#[testkit::test]
 async fn woken_mails_to_strangers_are_limited(pool: PgPoolOptions, connect: PgConnectOptions) {
     let post = Post::by_mail(pool, connect).await;
     let booking = invited(&post, "sue", 5000).await;
@@ -110,7 +110,7 @@ async fn woken_mails_to_strangers_are_limited(pool: PgPoolOptions, connect: PgCo
     assert!(states.len() == 7 && states[5..].iter().all(is_limited), "{states:?}");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+#[testkit::test]
 async fn waiting_mails_are_sent_after_any_request_of_the_user(
     pool: PgPoolOptions,
     connect: PgConnectOptions,
@@ -150,7 +150,7 @@ async fn waiting_mails_are_sent_after_any_request_of_the_user(
     }
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+#[testkit::test]
 async fn waiting_mails_block_nothing(pool: PgPoolOptions, connect: PgConnectOptions) {
     let post = Post::by_mail(pool, connect).await;
     let booking = invited(&post, "sue", 5000).await;
@@ -169,9 +169,8 @@ async fn waiting_mails_block_nothing(pool: PgPoolOptions, connect: PgConnectOpti
     assert_eq!(post.subjects("sue"), ["Booked: Lesson", "Moved: Lesson"]);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn waiting_mails_are_dropped_with_their_booking(pool: PgPoolOptions, connect: PgConnectOptions) {
-    let mut post = Post::by_mail(pool, connect).await;
+#[testkit::test]
+async fn waiting_mails_are_dropped_with_their_booking(ByMail(mut post): ByMail) {
     let (kept, gone) = (invited(&post, "sue", 100).await, invited(&post, "sue", 5000).await);
     for booking in [kept, gone] {
         post.happened("booking_created", booking, "sue").await;
@@ -192,7 +191,7 @@ async fn waiting_mails_are_dropped_with_their_booking(pool: PgPoolOptions, conne
     assert_eq!(post.mail.taken(), 0);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+#[testkit::test]
 async fn wait_is_extended_when_the_booking_moves(pool: PgPoolOptions, connect: PgConnectOptions) {
     let mut post = Post::by_mail(pool, connect).await;
     let booking = invited(&post, "sue", 3000).await;
@@ -213,7 +212,7 @@ async fn wait_is_extended_when_the_booking_moves(pool: PgPoolOptions, connect: P
     assert_eq!(post.subjects("sue"), ["Booked: Lesson"]);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+#[testkit::test]
 async fn address_stored_while_a_wait_begins_is_not_missed(pool: PgPoolOptions, connect: PgConnectOptions) {
     let post = Post::by_mail(pool, connect).await;
     let booking = invited(&post, "sue", 5000).await;
@@ -239,7 +238,7 @@ async fn address_stored_while_a_wait_begins_is_not_missed(pool: PgPoolOptions, c
     assert_eq!(post.states().await, ["delivered"]);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+#[testkit::test]
 async fn waiting_mails_are_not_read_by_passes(pool: PgPoolOptions, connect: PgConnectOptions) {
     let post = Post::by_mail(pool.max_connections(1), connect).await;
     sqlx::query!(
@@ -283,12 +282,8 @@ async fn reports(post: &Post) -> Vec<Value> {
     .unwrap()
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn host_is_notified_of_undeliverable_mails_to_the_guest(
-    pool: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
-    let mut post = Post::by_both(pool, connect).await;
+#[testkit::test]
+async fn host_is_notified_of_undeliverable_mails_to_the_guest(ByBoth(mut post): ByBoth) {
     let booking = post.booked(&["bob", "ada"]).await;
     post.mail
         .fault("bob@example.org", Some(Fault::Answer(At::Recipient, "550 5.1.1 bob@example.org is gone")));
@@ -318,7 +313,7 @@ async fn host_is_notified_of_undeliverable_mails_to_the_guest(
     );
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+#[testkit::test]
 async fn undeliverable_mails_to_the_host_are_not_reported(pool: PgPoolOptions, connect: PgConnectOptions) {
     let post = Post::by_mail(pool, connect).await;
     for person in ["bob", "ada"] {

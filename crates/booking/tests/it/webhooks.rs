@@ -7,9 +7,8 @@ use testkit::eventually;
 
 use crate::outbox::*;
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn webhook_is_signed_by_standard_webhooks(pool: PgPoolOptions, connect: PgConnectOptions) {
-    let post = Post::by_webhook(pool, connect).await;
+#[testkit::test]
+async fn webhook_is_signed_by_standard_webhooks(ByWebhook(post): ByWebhook) {
     let booking = post.booked(&["bob"]).await;
     post.pass().await;
     let hit = post.hook.hits().remove(0);
@@ -26,9 +25,8 @@ async fn webhook_is_signed_by_standard_webhooks(pool: PgPoolOptions, connect: Pg
     assert!(json["timestamp"].as_str().unwrap().ends_with('Z'));
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn both_secrets_sign_during_a_rotation(pool: PgPoolOptions, connect: PgConnectOptions) {
-    let mut post = Post::by_webhook(pool, connect).await;
+#[testkit::test]
+async fn both_secrets_sign_during_a_rotation(ByWebhook(mut post): ByWebhook) {
     let both = vec![format!("whsec_{}", STANDARD.encode([7; 32])).into(), SECRET.into()];
     post.notifications.webhook.as_mut().unwrap().secrets = both;
     post.booked(&["bob"]).await;
@@ -39,12 +37,8 @@ async fn both_secrets_sign_during_a_rotation(pool: PgPoolOptions, connect: PgCon
 }
 
 /// For the sender, a receiver that hangs is the same as one that answers 200 after the timeout.
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn late_webhook_is_repeated_with_the_same_id_and_delays_no_mail(
-    pool: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
-    let post = Post::by_both(pool, connect).await;
+#[testkit::test]
+async fn late_webhook_is_repeated_with_the_same_id_and_delays_no_mail(ByBoth(post): ByBoth) {
     post.booked(&["bob"]).await;
     post.hook.replies(|_| Reply::Hang);
     let outbox = post.outbox();
@@ -61,12 +55,8 @@ async fn late_webhook_is_repeated_with_the_same_id_and_delays_no_mail(
     assert_eq!(post.states().await, ["delivered", "delivered"]);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn webhooks_are_in_order_per_booking_and_delay_no_other(
-    pool: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
-    let post = Post::by_webhook(pool, connect).await;
+#[testkit::test]
+async fn webhooks_are_in_order_per_booking_and_delay_no_other(ByWebhook(post): ByWebhook) {
     let (slow, other) = (post.booking("slow", 5000).await, post.booking("other", 9000).await);
     for kind in ["booking_created", "booking_rescheduled", "booking_cancelled"] {
         post.happened(kind, slow, "ada").await;
@@ -87,9 +77,8 @@ async fn webhooks_are_in_order_per_booking_and_delay_no_other(
     assert_eq!(kinds("slow")[1..], all);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn redirect_is_not_followed(pool: PgPoolOptions, connect: PgConnectOptions) {
-    let post = Post::by_webhook(pool, connect).await;
+#[testkit::test]
+async fn redirect_is_not_followed(ByWebhook(post): ByWebhook) {
     post.booked(&["bob"]).await;
     post.hook.replies(|_| Reply::Redirect);
     post.pass().await;
@@ -99,9 +88,8 @@ async fn redirect_is_not_followed(pool: PgPoolOptions, connect: PgConnectOptions
     assert!(states[0].starts_with("pending") && states[0].contains("303"), "{states:?}");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn private_address_is_never_called_by_ip_or_by_name(pool: PgPoolOptions, connect: PgConnectOptions) {
-    let mut post = Post::by_webhook(pool, connect).await;
+#[testkit::test]
+async fn private_address_is_never_called_by_ip_or_by_name(ByWebhook(mut post): ByWebhook) {
     post.booked(&["bob"]).await;
     for url in [post.hook.url.clone(), post.hook.url.replace("127.0.0.1", "localhost")] {
         let settings = post.notifications.webhook.as_mut().unwrap();
@@ -115,7 +103,7 @@ async fn private_address_is_never_called_by_ip_or_by_name(pool: PgPoolOptions, c
     assert!(post.hook.hits().is_empty());
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+#[testkit::test]
 async fn failing_receiver_is_paused_and_pending_lose_no_attempt(
     pool: PgPoolOptions,
     connect: PgConnectOptions,
@@ -139,7 +127,7 @@ async fn failing_receiver_is_paused_and_pending_lose_no_attempt(
     assert_eq!(untried, 100 - i64::try_from(hits).unwrap());
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+#[testkit::test]
 async fn stopping_process_starts_no_delivery(pool: PgPoolOptions, connect: PgConnectOptions) {
     let post = Post::by_webhook(pool, connect).await;
     for _ in 0..100 {

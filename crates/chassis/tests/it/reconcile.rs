@@ -32,7 +32,7 @@ async fn more_than(passes: &AtomicUsize, n: usize) -> usize {
     .await
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+#[testkit::test]
 async fn notify_nudges_also_after_a_reconnect(pool_options: PgPoolOptions, connect: PgConnectOptions) {
     let (lifecycle, nudge) = (Lifecycle::new(), reconcile::Nudge::default());
     let passes = counted(&lifecycle, nudge.clone());

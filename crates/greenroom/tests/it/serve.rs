@@ -1,9 +1,6 @@
 //! `greenroom serve` and its settings.
 
-use sqlx::{
-    ConnectOptions as _,
-    postgres::{PgConnectOptions, PgPoolOptions},
-};
+use sqlx::{ConnectOptions as _, postgres::PgConnectOptions};
 
 use crate::program::{command, greenroom};
 
@@ -106,8 +103,8 @@ async fn healthcheck_fails_when_no_server_answers() {
 }
 
 /// The layers through which an error passes do not repeat its text.
-#[sqlx::test(migrations = false)]
-async fn start_error_is_printed_once(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test(empty)]
+async fn start_error_is_printed_once(connect: PgConnectOptions) {
     let url = connect.database("no_such_database").to_url_lossy().to_string();
     let (internal, livekit) = ("t".repeat(32), "l".repeat(32));
     let environment = [

@@ -12,10 +12,7 @@ use room_lifecycle::{
     Rooms,
     store::{Record, admin::list_events},
 };
-use sqlx::{
-    AssertSqlSafe, PgConnection, PgPool, Row,
-    postgres::{PgConnectOptions, PgPoolOptions},
-};
+use sqlx::{AssertSqlSafe, PgConnection, PgPool, Row};
 use tonic::{Request, Status};
 
 use crate::{
@@ -46,9 +43,8 @@ async fn events(rooms: &Rooms, room: Option<&str>, cursor: Option<String>) -> (V
     (page.events.into_iter().map(|event| event.event_type).collect(), page.next_cursor)
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn admin_lists_are_refused_to_others(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn admin_lists_are_refused_to_others(world: World) {
     let rooms = world.rooms().await;
     let ann = person("ann");
     let orphans = Request::new(ListOrphansRequest { caller: Some(ann.clone()) });
@@ -61,9 +57,8 @@ async fn admin_lists_are_refused_to_others(_: PgPoolOptions, connect: PgConnectO
     assert_eq!(refused, [Reason::NotAdmin; 3]);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn stuck_rooms_are_listed_until_repaired_by_a_pass(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn stuck_rooms_are_listed_until_repaired_by_a_pass(world: World) {
     let rooms = world.rooms().await;
     let (host, session) = world.host_with(LiveStatus::Ended).await;
     world.execute(&format!("update live_rooms set status = 'live' where id = '{}'", host.room.id)).await;
@@ -89,9 +84,8 @@ async fn stuck_rooms_are_listed_until_repaired_by_a_pass(_: PgPoolOptions, conne
     assert!(healed.live_rooms.is_empty() && healed.rooms.is_empty(), "{healed:?}");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn retired_room_is_listed_as_orphan(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn retired_room_is_listed_as_orphan(world: World) {
     let rooms = world.rooms().await;
     let booking = world.booking(State::OpenNow).await;
     let record = rooms.create(owner(&booking)).await.unwrap();
@@ -104,9 +98,8 @@ async fn retired_room_is_listed_as_orphan(_: PgPoolOptions, connect: PgConnectOp
     assert!(found.unknown.is_empty() && found.inhabited.is_empty());
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn events_are_listed_once_each_over_pages(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn events_are_listed_once_each_over_pages(world: World) {
     let rooms = world.rooms().await;
     let booking = world.booking(State::OpenNow).await;
     let record = rooms.create(owner(&booking)).await.unwrap();
@@ -151,7 +144,7 @@ async fn plan(connection: &mut PgConnection, arguments: &str) -> String {
     lines.iter().map(|line| line.get::<String, _>(0)).collect::<Vec<_>>().join("\n")
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+#[testkit::test]
 async fn page_of_events_is_read_with_an_index_scan(pool: PgPool) {
     let mut connection = pool.acquire().await.unwrap();
     sqlx::raw_sql(

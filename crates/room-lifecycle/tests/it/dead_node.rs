@@ -7,11 +7,11 @@ use livekit_api::services::room::CreateRoomOptions;
 use livekit_dev::{ClockHandle, Fault, Stop, Store};
 use proto::room::v1::{EndRoomRequest, room_service_server::RoomService};
 use room_lifecycle::{Config, live::decide::Verb};
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::postgres::PgConnectOptions;
 use time::Duration;
 use tonic::Request;
 
-use crate::harness::{State, World, nests::key, owner, refused, seats::person};
+use crate::harness::{State, WithRedis, World, nests::key, owner, refused, seats::person};
 
 /// Shortens the time that an answer waits for LiveKit.
 fn brief(config: &mut Config) {
@@ -19,9 +19,8 @@ fn brief(config: &mut Config) {
     config.pace.quick = config.timeouts.answer;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn ended_rooms_go_after_a_crash(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::with_store(connect, Store::RedisLike).await;
+#[testkit::test]
+async fn ended_rooms_go_after_a_crash(WithRedis(world): WithRedis) {
     let rooms = world.rooms().await;
     for stop in [Stop::Crash, Stop::Graceful { webhooks: 0 }] {
         let (ended, _) = world.meeting(&rooms).await;
@@ -42,9 +41,8 @@ async fn ended_rooms_go_after_a_crash(_: PgPoolOptions, connect: PgConnectOption
     }
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn replaced_room_goes_after_a_crash(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::with_store(connect, Store::RedisLike).await;
+#[testkit::test]
+async fn replaced_room_goes_after_a_crash(WithRedis(world): WithRedis) {
     let rooms = world.rooms().await;
     let booking = world.booking(State::OpensTomorrow).await;
     rooms.ensure(owner(&booking), false).await.unwrap();
@@ -55,8 +53,8 @@ async fn replaced_room_goes_after_a_crash(_: PgPoolOptions, connect: PgConnectOp
     world.assert_one_room_per_open_owner().await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn node_that_never_answers_is_not_waited_for(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn node_that_never_answers_is_not_waited_for(connect: PgConnectOptions) {
     let livekit = testkit::livekit_with(|config| {
         config.manual_clock = true;
         config.store = Store::RedisLike;
@@ -71,9 +69,8 @@ async fn node_that_never_answers_is_not_waited_for(_: PgPoolOptions, connect: Pg
     assert!(world.names().is_empty());
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn listed_orphans_of_a_dead_node_are_deleted(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::with_store(connect, Store::RedisLike).await;
+#[testkit::test]
+async fn listed_orphans_of_a_dead_node_are_deleted(WithRedis(world): WithRedis) {
     let rooms = world.rooms().await;
     let id = sqlx::query_scalar!("select id from deployment").fetch_one(&world.pool).await.unwrap();
     for (name, metadata) in [("retired", String::new()), ("unknown", format!(r#"{{"deployment": "{id}"}}"#))]
@@ -91,9 +88,8 @@ async fn listed_orphans_of_a_dead_node_are_deleted(_: PgPoolOptions, connect: Pg
     assert!(world.names().is_empty());
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn end_is_answered_before_livekit_deletes(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn end_is_answered_before_livekit_deletes(world: World) {
     let rooms = world.rooms_with(brief).await;
     let (booking, record) = world.meeting(&rooms).await;
     world.complete(&booking).await;
@@ -111,9 +107,8 @@ async fn end_is_answered_before_livekit_deletes(_: PgPoolOptions, connect: PgCon
     .await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn kick_is_answered_before_livekit_removes(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn kick_is_answered_before_livekit_removes(world: World) {
     let rooms = world.rooms_with(brief).await;
     let (booking, record) = world.meeting(&rooms).await;
     world.server().faults().set("RemoveParticipant", Fault::Hang);
@@ -128,9 +123,8 @@ async fn kick_is_answered_before_livekit_removes(_: PgPoolOptions, connect: PgCo
     .await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn ban_is_answered_before_livekit_removes(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn ban_is_answered_before_livekit_removes(world: World) {
     let rooms = world.rooms_with(brief).await;
     let open = world.live(&rooms, 5).await;
     crate::live_seats::join_and_connect(&world, &rooms, &open, "ann").await;
@@ -142,9 +136,8 @@ async fn ban_is_answered_before_livekit_removes(_: PgPoolOptions, connect: PgCon
     world.server().faults().clear();
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn ended_room_is_closed_within_seconds_when_livekit_works(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::with_store(connect, Store::RedisLike).await;
+#[testkit::test]
+async fn ended_room_is_closed_within_seconds_when_livekit_works(WithRedis(world): WithRedis) {
     let rooms = world.rooms().await;
     let (booking, record) = world.meeting(&rooms).await;
     let old = world.token(&record.room_name, &booking.guest);
@@ -165,9 +158,8 @@ async fn ended_room_is_closed_within_seconds_when_livekit_works(_: PgPoolOptions
     assert!(world.server().join(&old).is_err());
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn deletions_are_tried_one_at_a_time_while_livekit_fails(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn deletions_are_tried_one_at_a_time_while_livekit_fails(world: World) {
     let rooms = world.rooms().await;
     world.server().faults().set("DeleteRoom", refused());
     for _ in 0..8 {
@@ -189,8 +181,8 @@ async fn deletions_are_tried_one_at_a_time_while_livekit_fails(_: PgPoolOptions,
     assert!(world.names().is_empty());
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn takeover_waits_until_the_crash_is_noticed(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn takeover_waits_until_the_crash_is_noticed(connect: PgConnectOptions) {
     let livekit = testkit::livekit_with(|config| {
         config.manual_clock = true;
         config.store = Store::RedisLike;
@@ -210,9 +202,8 @@ async fn takeover_waits_until_the_crash_is_noticed(_: PgPoolOptions, connect: Pg
     assert!(world.to_close().await.is_empty());
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn room_is_not_taken_over_where_deletion_is_off(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::with_store(connect, Store::RedisLike).await;
+#[testkit::test]
+async fn room_is_not_taken_over_where_deletion_is_off(WithRedis(world): WithRedis) {
     let rooms = world.rooms().await;
     let (booking, _) = world.meeting(&rooms).await;
     let live = world.live(&rooms, 5).await;

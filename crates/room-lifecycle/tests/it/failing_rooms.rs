@@ -2,7 +2,7 @@
 
 use livekit_dev::{Code, Fault};
 use room_lifecycle::store::marks;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::postgres::PgConnectOptions;
 use time::Duration;
 
 use crate::{
@@ -11,9 +11,8 @@ use crate::{
     webhooks::event,
 };
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn failed_removal_leaves_others_in_the_room(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn failed_removal_leaves_others_in_the_room(world: World) {
     let rooms = world.rooms().await;
     let (booking, record) = world.open_room(&rooms).await;
     rooms.kick(owner(&booking), &booking.guest).await.unwrap();
@@ -69,19 +68,18 @@ async fn crashed_stay(connect: PgConnectOptions, is_removed: bool) {
     assert_eq!(world.server().calls("RemoveParticipant"), before, "no participant is left to remove");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn stay_without_an_end_is_over_when_a_later_one_is(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn stay_without_an_end_is_over_when_a_later_one_is(connect: PgConnectOptions) {
     crashed_stay(connect, false).await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn stay_without_an_end_is_over_after_a_removal(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn stay_without_an_end_is_over_after_a_removal(connect: PgConnectOptions) {
     crashed_stay(connect, true).await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn room_that_fails_backs_off_and_keeps_one_mark(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn room_that_fails_backs_off_and_keeps_one_mark(world: World) {
     let rooms = world.rooms().await;
     let (_, record) = world.open_room(&rooms).await;
     rooms.drain().await.unwrap();

@@ -4,11 +4,11 @@ use domain::RoomStatus;
 use livekit_api::services::room::CreateRoomOptions;
 use livekit_dev::{Fault, Store};
 use room_lifecycle::store::{self, Record};
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::postgres::PgConnectOptions;
 use time::Duration;
 
 use crate::{
-    harness::{Booking, Replica, World, owner},
+    harness::{Booking, Replica, WithRedis, World, owner},
     webhooks::event,
 };
 
@@ -26,8 +26,8 @@ async fn half_listed(connect: PgConnectOptions) -> (World, Replica, Booking, Rec
     (world, rooms, booking, record)
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn counted_participant_stays_joined(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn counted_participant_stays_joined(connect: PgConnectOptions) {
     let (world, rooms, booking, record) = half_listed(connect).await;
     for _ in 0..4 {
         world.check(&rooms, &record).await;
@@ -38,8 +38,8 @@ async fn counted_participant_stays_joined(_: PgPoolOptions, connect: PgConnectOp
     assert_eq!(world.connected(&record.room_name).len(), 2);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn half_listed_room_is_replaced_after_two_checks(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn half_listed_room_is_replaced_after_two_checks(connect: PgConnectOptions) {
     let (world, rooms, booking, record) = half_listed(connect).await;
     world.check(&rooms, &record).await;
     world.pass_time(Duration::seconds(8));
@@ -49,8 +49,8 @@ async fn half_listed_room_is_replaced_after_two_checks(_: PgPoolOptions, connect
     assert!(world.connected(&record.room_name).is_empty());
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn participant_who_leaves_a_half_listed_room_has_left(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn participant_who_leaves_a_half_listed_room_has_left(connect: PgConnectOptions) {
     let (world, rooms, booking, record) = half_listed(connect).await;
     world.check(&rooms, &record).await;
     world.server().leave(&record.room_name, &booking.guest).unwrap();
@@ -62,8 +62,8 @@ async fn participant_who_leaves_a_half_listed_room_has_left(_: PgPoolOptions, co
     assert_eq!(world.record(&booking).await.generation, 1);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn counted_participant_stays_joined_where_deletion_is_off(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn counted_participant_stays_joined_where_deletion_is_off(connect: PgConnectOptions) {
     let (world, rooms, booking, record) = half_listed(connect).await;
     let elsewhere = world.rooms_with(|config| config.livekit.url += "/").await;
     drop(rooms);
@@ -75,9 +75,8 @@ async fn counted_participant_stays_joined_where_deletion_is_off(_: PgPoolOptions
     assert_eq!(world.connected(&record.room_name).len(), 2);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn room_that_clients_came_back_to_is_adopted(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn room_that_clients_came_back_to_is_adopted(world: World) {
     let rooms = world.rooms().await;
     let (booking, record) = world.meeting(&rooms).await;
     world.server().restart();
@@ -92,9 +91,8 @@ async fn room_that_clients_came_back_to_is_adopted(_: PgPoolOptions, connect: Pg
     assert_eq!(world.server().calls("DeleteRoom"), 0);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn room_that_was_adopted_meanwhile_is_not_retired(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn room_that_was_adopted_meanwhile_is_not_retired(world: World) {
     let rooms = world.rooms().await;
     let (booking, record) = world.meeting(&rooms).await;
     world.recreate_on_livekit(&record.room_name).await;
@@ -104,12 +102,8 @@ async fn room_that_was_adopted_meanwhile_is_not_retired(_: PgPoolOptions, connec
     assert!(world.to_close().await.is_empty());
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn unlisted_room_is_closed_when_no_check_found_its_occupant(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
-    let world = World::with_store(connect, Store::RedisLike).await;
+#[testkit::test]
+async fn unlisted_room_is_closed_when_no_check_found_its_occupant(WithRedis(world): WithRedis) {
     let rooms = world.rooms().await;
     let (booking, record) = world.open_room(&rooms).await;
     let sid = world.join(&record.room_name, &booking.host).sid;

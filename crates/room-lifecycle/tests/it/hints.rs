@@ -3,7 +3,6 @@
 use axum::{Router, body::Bytes, extract::State as Shared, http::HeaderMap, routing::post};
 use livekit_dev::{Order, WebhookFault};
 use room_lifecycle::Rooms;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use time::Duration;
 use tokio::net::TcpListener;
 
@@ -112,9 +111,8 @@ async fn replay(world: &World, rooms: &Rooms) {
     }
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn final_state_does_not_depend_on_webhook_delivery(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn final_state_does_not_depend_on_webhook_delivery(world: World) {
     let text = |host: &str, guest: &str, room: &str| (host.into(), guest.into(), room.into(), 1);
     let wanted = [text("left", "left", "ended"), text("left", "joined", "active")];
     for delivery in

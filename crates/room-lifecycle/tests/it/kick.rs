@@ -4,7 +4,7 @@ use chassis::status::Reason;
 use domain::{Owner, SessionId};
 use livekit_dev::{Code, Fault};
 use room_lifecycle::store::{Record, participants};
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::postgres::PgConnectOptions;
 use time::Duration;
 use uuid::Uuid;
 
@@ -34,9 +34,8 @@ async fn return_as_stale(world: &World, rooms: &Replica, booking: &Booking, reco
     rooms.receive_webhook(&world.signed(&body), &body).await.unwrap();
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn kicked_participant_is_removed_at_once(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn kicked_participant_is_removed_at_once(world: World) {
     let (_, booking, record) = kicked(&world).await;
     assert_eq!(connected(&world, &record), 0);
     assert_eq!(world.status(&booking, &booking.guest).await, "kicked");
@@ -47,9 +46,8 @@ async fn kicked_participant_is_removed_at_once(_: PgPoolOptions, connect: PgConn
     assert!((wanted - Duration::minutes(1)..=wanted).contains(&left), "{left}");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn returned_participant_is_removed_without_webhooks(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn returned_participant_is_removed_without_webhooks(world: World, connect: PgConnectOptions) {
     let (rooms, booking, record) = kicked(&world).await;
     for _ in 0..3 {
         world.join(&record.room_name, &booking.guest);
@@ -66,9 +64,8 @@ async fn returned_participant_is_removed_without_webhooks(_: PgPoolOptions, conn
 }
 
 /// With each return LiveKit renews the token for the lifetime of the first one.
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn return_is_watched_as_long_as_its_renewed_token_lives(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn return_is_watched_as_long_as_its_renewed_token_lives(world: World) {
     let (rooms, booking, record) = kicked(&world).await;
     world.join(&record.room_name, &booking.host); // keeps the room from expiring while empty
     world.pass_time(Duration::minutes(59));
@@ -83,9 +80,8 @@ async fn return_is_watched_as_long_as_its_renewed_token_lives(_: PgPoolOptions, 
     );
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn room_is_not_checked_every_second_after_the_watch(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn room_is_not_checked_every_second_after_the_watch(world: World) {
     let (rooms, _, _) = kicked(&world).await;
     world.pass_time(Duration::minutes(71));
     let calls = world.server().all_calls();
@@ -93,9 +89,8 @@ async fn room_is_not_checked_every_second_after_the_watch(_: PgPoolOptions, conn
     assert_eq!(world.server().all_calls(), calls);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn kicked_participant_is_removed_until_gone(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn kicked_participant_is_removed_until_gone(world: World) {
     let (rooms, booking, record) = kicked(&world).await;
     return_as_stale(&world, &rooms, &booking, &record).await;
     for second in 1..=3 {
@@ -113,9 +108,8 @@ async fn kicked_participant_is_removed_until_gone(_: PgPoolOptions, connect: PgC
     assert_eq!(world.names(), [next.room_name]);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn second_kick_does_not_restart_the_removal(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn second_kick_does_not_restart_the_removal(world: World) {
     let (rooms, booking, record) = kicked(&world).await;
     return_as_stale(&world, &rooms, &booking, &record).await;
     world.pass_time(Duration::seconds(31));
@@ -124,9 +118,8 @@ async fn second_kick_does_not_restart_the_removal(_: PgPoolOptions, connect: PgC
     assert_eq!(world.record(&booking).await.generation, 2);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn kicked_participant_is_not_removed_again_after_leaving(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn kicked_participant_is_not_removed_again_after_leaving(world: World) {
     let (rooms, booking, record) = kicked(&world).await;
     return_as_stale(&world, &rooms, &booking, &record).await;
     let sid = &world.server().connected(&record.room_name)[0].sid;
@@ -139,9 +132,8 @@ async fn kicked_participant_is_not_removed_again_after_leaving(_: PgPoolOptions,
     assert_eq!(world.record(&booking).await.generation, 1);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn failed_removal_is_retried(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn failed_removal_is_retried(world: World) {
     let rooms = world.rooms().await;
     let (booking, record) = world.open_room(&rooms).await;
     world.join(&record.room_name, &booking.guest);
@@ -159,9 +151,8 @@ async fn failed_removal_is_retried(_: PgPoolOptions, connect: PgConnectOptions) 
     assert_eq!((connected(&world, &record), world.marks(record.id.0).await), (0, 0));
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn kick_before_creation_holds_in_the_created_room(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn kick_before_creation_holds_in_the_created_room(world: World) {
     let rooms = world.rooms().await;
     let booking = world.booking(State::OpenNow).await;
     assert!(rooms.kick(owner(&booking), &booking.guest).await.unwrap());
@@ -171,9 +162,8 @@ async fn kick_before_creation_holds_in_the_created_room(_: PgPoolOptions, connec
     assert_eq!(connected(&world, &record), 0);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn kick_holds_in_the_next_generation(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn kick_holds_in_the_next_generation(world: World) {
     let (rooms, booking, _) = kicked(&world).await;
     world.server().restart();
     let next = rooms.ensure(owner(&booking), true).await.unwrap();
@@ -182,9 +172,8 @@ async fn kick_holds_in_the_next_generation(_: PgPoolOptions, connect: PgConnectO
     assert_eq!(connected(&world, &next), 0);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn kick_needs_an_open_room_and_its_participant(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn kick_needs_an_open_room_and_its_participant(world: World) {
     let rooms = world.rooms().await;
     let (booking, record) = world.open_room(&rooms).await;
     assert!(!rooms.kick(owner(&booking), "a-stranger").await.unwrap());
@@ -196,9 +185,8 @@ async fn kick_needs_an_open_room_and_its_participant(_: PgPoolOptions, connect: 
     assert_eq!(reason(rooms.kick(owner(&over), &over.guest).await), Reason::MeetingEnded);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn stale_return_is_the_first_without_an_end(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn stale_return_is_the_first_without_an_end(world: World) {
     let (_, booking, record) = kicked(&world).await;
     let stale_since = async || {
         let kicked = participants::list_excluded(&world.pool, record.id).await.unwrap();

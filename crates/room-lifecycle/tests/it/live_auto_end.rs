@@ -2,7 +2,7 @@
 
 use domain::{LiveRoomId, LiveStatus, RoomStatus};
 use room_lifecycle::Rooms;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::postgres::PgConnectOptions;
 use time::Duration;
 
 use crate::{
@@ -93,8 +93,8 @@ pub async fn announce(world: &World, rooms: &Rooms, open: &Open) {
     assert!(world.closes(open).await);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn session_without_joins_ends_after_15_minutes(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn session_without_joins_ends_after_15_minutes(connect: PgConnectOptions) {
     let (world, rooms, open) = world(connect).await;
     world.pass_time(Duration::seconds(14 * 60 + 50));
     world.pass_and_check(&rooms, &open).await;
@@ -110,8 +110,8 @@ async fn session_without_joins_ends_after_15_minutes(_: PgPoolOptions, connect: 
     world.assert_ended(&open).await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn empty_session_ends_after_five_minutes(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn empty_session_ends_after_five_minutes(connect: PgConnectOptions) {
     let (world, rooms, open) = world(connect).await;
     world.pass_time(Duration::minutes(12));
     join(&rooms, &open, "ann").await;
@@ -133,8 +133,8 @@ async fn empty_session_ends_after_five_minutes(_: PgPoolOptions, connect: PgConn
     world.assert_ended(&open).await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn join_before_the_start_does_not_shorten_the_wait(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn join_before_the_start_does_not_shorten_the_wait(connect: PgConnectOptions) {
     let (world, rooms, open) = world(connect).await;
     world.alter(open.session, "started_at", "app_now() + interval '6 minutes'").await;
     join(&rooms, &open, "ann").await;
@@ -148,8 +148,8 @@ async fn join_before_the_start_does_not_shorten_the_wait(_: PgPoolOptions, conne
 }
 
 /// A legacy writer set the status without the start time.
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn session_without_a_start_time_waits_15_minutes(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn session_without_a_start_time_waits_15_minutes(connect: PgConnectOptions) {
     let (world, rooms, open) = world(connect).await;
     world.execute("update live_room_sessions set started_at = null, lobby_open_at = null").await;
     world.pass_and_check(&rooms, &open).await;
@@ -160,8 +160,8 @@ async fn session_without_a_start_time_waits_15_minutes(_: PgPoolOptions, connect
 }
 
 /// Only passes run: the test does not call their steps.
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn passes_alone_release_seats_and_end_empty_sessions(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn passes_alone_release_seats_and_end_empty_sessions(connect: PgConnectOptions) {
     let (world, rooms, open) = world(connect).await;
     join(&rooms, &open, "ann").await;
     world.pass_time(Duration::seconds(61));
@@ -174,8 +174,8 @@ async fn passes_alone_release_seats_and_end_empty_sessions(_: PgPoolOptions, con
     world.assert_ended(&open).await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn waiting_user_does_not_keep_the_session_open(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn waiting_user_does_not_keep_the_session_open(connect: PgConnectOptions) {
     let (world, rooms, open) = closing(connect).await;
     world.execute("update live_room_sessions set auto_admit = false").await;
     join(&rooms, &open, "patient").await;
@@ -184,8 +184,8 @@ async fn waiting_user_does_not_keep_the_session_open(_: PgPoolOptions, connect: 
     world.assert_ended(&open).await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn empty_session_ends_when_livekit_lost_its_room(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn empty_session_ends_when_livekit_lost_its_room(connect: PgConnectOptions) {
     let (world, rooms, open) = closing(connect).await;
     world.server().restart();
     world.server().faults().set("ListParticipants", refused());
@@ -200,8 +200,8 @@ async fn empty_session_ends_when_livekit_lost_its_room(_: PgPoolOptions, connect
     assert_eq!(world.live_record(&open).await.generation, 1, "no new generation was needed");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn session_past_its_planned_end_ends_when_empty(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn session_past_its_planned_end_ends_when_empty(connect: PgConnectOptions) {
     let (world, rooms, open) = world(connect).await;
     world.alter(open.session, "ends_at", "app_now() + interval '10 minutes'").await;
     join(&rooms, &open, "ann").await;
@@ -222,8 +222,8 @@ async fn session_past_its_planned_end_ends_when_empty(_: PgPoolOptions, connect:
     world.assert_ended(&open).await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn announced_end_is_renewed_when_not_carried_out(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn announced_end_is_renewed_when_not_carried_out(connect: PgConnectOptions) {
     let (world, rooms, open) = closing(connect).await;
     for wait in [Duration::minutes(3), Duration::hours(-2)] {
         world.pass_time(wait);
@@ -235,9 +235,8 @@ async fn announced_end_is_renewed_when_not_carried_out(_: PgPoolOptions, connect
     }
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn auto_end_is_finished_after_a_crash(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn auto_end_is_finished_after_a_crash(world: World) {
     let (rooms, steady) = (world.rooms().await, world.rooms().await);
     for polls in cuts() {
         let open = world.live(&steady, 5).await;

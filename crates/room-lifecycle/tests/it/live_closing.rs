@@ -3,7 +3,7 @@
 use domain::{LiveSessionId, Owner};
 use livekit_dev::Fault;
 use room_lifecycle::Rooms;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::postgres::PgConnectOptions;
 use time::Duration;
 
 use crate::{
@@ -12,8 +12,8 @@ use crate::{
     webhooks::event,
 };
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn returning_host_keeps_the_closing_session_open(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn returning_host_keeps_the_closing_session_open(connect: PgConnectOptions) {
     let (world, rooms, open) = closing(connect).await;
     world.enter(&open, &open.room.host).await;
     world.pass_time(Duration::seconds(21));
@@ -26,8 +26,8 @@ async fn returning_host_keeps_the_closing_session_open(_: PgPoolOptions, connect
     world.assert_goes_on(&open).await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn connection_keeps_the_closing_session_open(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn connection_keeps_the_closing_session_open(connect: PgConnectOptions) {
     let (world, rooms, open) = closing(connect).await;
     let record = world.live_record(&open).await;
     world.server().connect(&world.token(&record.room_name, &open.room.host)).unwrap();
@@ -37,8 +37,8 @@ async fn connection_keeps_the_closing_session_open(_: PgPoolOptions, connect: Pg
     world.assert_goes_on(&open).await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn incomplete_list_never_ends_the_session(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn incomplete_list_never_ends_the_session(connect: PgConnectOptions) {
     let (world, rooms, open) = closing(connect).await;
     world.enter(&open, &open.room.host).await;
     world.server().faults().set("ListParticipants", Fault::OmitParticipant(open.room.host.clone()));
@@ -49,9 +49,8 @@ async fn incomplete_list_never_ends_the_session(_: PgPoolOptions, connect: PgCon
     }
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn event_keeps_the_closing_session_open(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn event_keeps_the_closing_session_open(world: World) {
     let rooms = world.rooms().await;
     for kind in ["participant_joined", "track_published"] {
         let open = world.live(&rooms, 5).await;
@@ -72,8 +71,8 @@ async fn event_keeps_the_closing_session_open(_: PgPoolOptions, connect: PgConne
     }
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn failed_check_restarts_the_announced_end(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn failed_check_restarts_the_announced_end(connect: PgConnectOptions) {
     let (world, rooms, open) = closing(connect).await;
     for method in ["ListRooms", "ListParticipants"] {
         world.pass_time(Duration::seconds(21));
@@ -91,8 +90,8 @@ async fn failed_check_restarts_the_announced_end(_: PgPoolOptions, connect: PgCo
     world.assert_ended(&open).await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn session_does_not_end_while_livekit_is_down(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn session_does_not_end_while_livekit_is_down(connect: PgConnectOptions) {
     let (world, rooms, open) = closing(connect).await;
     world.server().faults().set("*", refused());
     for _ in 0..3 {
@@ -103,8 +102,8 @@ async fn session_does_not_end_while_livekit_is_down(_: PgPoolOptions, connect: P
     world.assert_goes_on(&open).await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn token_request_keeps_the_closing_session_open(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn token_request_keeps_the_closing_session_open(connect: PgConnectOptions) {
     let (world, rooms, open) = closing(connect).await;
     rooms.ensure(Owner::LiveSession(LiveSessionId(open.session)), false).await.unwrap();
     assert!(!world.closes(&open).await);
@@ -113,8 +112,8 @@ async fn token_request_keeps_the_closing_session_open(_: PgPoolOptions, connect:
     world.assert_goes_on(&open).await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn new_seat_has_a_minute_to_connect_when_closing(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn new_seat_has_a_minute_to_connect_when_closing(connect: PgConnectOptions) {
     let (world, rooms, open) = closing(connect).await;
     join(&rooms, &open, &open.room.host).await;
     for _ in 0..2 {
@@ -129,8 +128,8 @@ async fn new_seat_has_a_minute_to_connect_when_closing(_: PgPoolOptions, connect
     world.assert_goes_on(&open).await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn token_request_keeps_the_session_when_the_check_fails(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn token_request_keeps_the_session_when_the_check_fails(connect: PgConnectOptions) {
     let (world, rooms, open) = closing(connect).await;
     world.server().faults().set("ListRooms", refused());
     world.pass_time(Duration::seconds(6)); // makes the record too old to be used
@@ -142,8 +141,8 @@ async fn token_request_keeps_the_session_when_the_check_fails(_: PgPoolOptions, 
     world.assert_goes_on(&open).await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn auto_end_yields_to_a_concurrent_token_request(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn auto_end_yields_to_a_concurrent_token_request(connect: PgConnectOptions) {
     let (world, rooms, open) = closing(connect).await;
     world.pass_time(Duration::seconds(21));
     let record = world.live_record(&open).await;

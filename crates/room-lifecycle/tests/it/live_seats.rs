@@ -4,7 +4,7 @@ use chassis::status::Reason;
 use domain::{LiveRoomId, LiveSessionId, LobbyStatus, Owner, SeatRole};
 use livekit_dev::Fault;
 use room_lifecycle::{Rooms, store::live::seats::Seat};
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::postgres::PgConnectOptions;
 use testkit::seed::live;
 use time::Duration;
 
@@ -32,8 +32,8 @@ pub async fn world(connect: PgConnectOptions, max_participants: i32) -> (World, 
     (world, rooms, open)
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn join_writes_nothing_when_the_seat_exists(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn join_writes_nothing_when_the_seat_exists(connect: PgConnectOptions) {
     let (world, rooms, open) = world(connect, 5).await;
     join_and_connect(&world, &rooms, &open, "ann").await;
     // A write of the join or the check would wait for this lock.
@@ -46,8 +46,8 @@ async fn join_writes_nothing_when_the_seat_exists(_: PgPoolOptions, connect: PgC
     world.check_live(&rooms, &open).await; // a check that finds no change writes nothing either
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn seat_is_kept_for_a_disconnect_of_two_minutes(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn seat_is_kept_for_a_disconnect_of_two_minutes(connect: PgConnectOptions) {
     let (world, rooms, open) = world(connect, 1).await;
     let old = join_and_connect(&world, &rooms, &open, "ann").await;
     sqlx::query!("update live_room_attendance set role = 'speaker' where user_id = 'ann'")
@@ -79,8 +79,8 @@ async fn seat_is_kept_for_a_disconnect_of_two_minutes(_: PgPoolOptions, connect:
     assert_eq!(refused(&rooms, &open, "ben").await, Reason::RoomFull);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn seat_is_lost_after_a_disconnect_of_over_two_minutes(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn seat_is_lost_after_a_disconnect_of_over_two_minutes(connect: PgConnectOptions) {
     let (world, rooms, open) = world(connect, 1).await;
     join_and_connect(&world, &rooms, &open, "ann").await;
     world.exit(&open, "ann").await;
@@ -94,8 +94,8 @@ async fn seat_is_lost_after_a_disconnect_of_over_two_minutes(_: PgPoolOptions, c
     assert_eq!(world.seated(&open).await, 1);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn seat_is_released_when_not_connected_for_a_minute(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn seat_is_released_when_not_connected_for_a_minute(connect: PgConnectOptions) {
     let (world, rooms, open) = world(connect, 1).await;
     join(&rooms, &open, "ann").await;
     world.pass_time(Duration::seconds(55));
@@ -111,8 +111,8 @@ async fn seat_is_released_when_not_connected_for_a_minute(_: PgPoolOptions, conn
     assert_eq!(refused(&rooms, &open, "ben").await, Reason::RoomFull);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn hold_is_no_longer_when_the_clock_was_set_back(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn hold_is_no_longer_when_the_clock_was_set_back(connect: PgConnectOptions) {
     let (world, rooms, open) = world(connect, 1).await;
     join(&rooms, &open, "ann").await;
     world.pass_time(Duration::hours(-3));
@@ -122,8 +122,8 @@ async fn hold_is_no_longer_when_the_clock_was_set_back(_: PgPoolOptions, connect
     assert!(world.seat_row(&open, "ann").await.left);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn second_tab_replaces_the_first_and_counts_once(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn second_tab_replaces_the_first_and_counts_once(connect: PgConnectOptions) {
     let (world, rooms, open) = world(connect, 5).await;
     let first = join_and_connect(&world, &rooms, &open, "ann").await;
     let second = join_and_connect(&world, &rooms, &open, "ann").await;
@@ -138,8 +138,8 @@ async fn second_tab_replaces_the_first_and_counts_once(_: PgPoolOptions, connect
     assert_eq!(world.numbers(&open).await, (1, 1, false));
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn viewers_are_connected_guests_without_the_host(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn viewers_are_connected_guests_without_the_host(connect: PgConnectOptions) {
     let (world, rooms, open) = world(connect, 5).await;
     join(&rooms, &open, "not-connected").await;
     join_and_connect(&world, &rooms, &open, &open.room.host).await;
@@ -164,8 +164,8 @@ async fn viewers_are_connected_guests_without_the_host(_: PgPoolOptions, connect
     assert_eq!(world.numbers(&open).await, (1, 3, false));
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn seat_stays_given_up_until_the_user_returns(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn seat_stays_given_up_until_the_user_returns(connect: PgConnectOptions) {
     let (world, rooms, open) = world(connect, 5).await;
     join_and_connect(&world, &rooms, &open, "ann").await;
     for _ in 0..2 {
@@ -182,8 +182,8 @@ async fn seat_stays_given_up_until_the_user_returns(_: PgPoolOptions, connect: P
     assert_eq!(stranger, None);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn repeated_disconnect_keeps_the_first_time(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn repeated_disconnect_keeps_the_first_time(connect: PgConnectOptions) {
     let (world, rooms, open) = world(connect, 1).await;
     join_and_connect(&world, &rooms, &open, "ann").await;
     world.exit(&open, "ann").await;
@@ -201,8 +201,8 @@ async fn repeated_disconnect_keeps_the_first_time(_: PgPoolOptions, connect: PgC
     assert!(world.seat_row(&open, "ann").await.left);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn seat_is_kept_when_one_check_misses_the_viewer(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn seat_is_kept_when_one_check_misses_the_viewer(connect: PgConnectOptions) {
     let (world, rooms, open) = world(connect, 5).await;
     join_and_connect(&world, &rooms, &open, "ann").await;
     world.server().faults().set_next("ListParticipants", 1, Fault::OmitParticipant("ann".to_owned()));
@@ -213,8 +213,8 @@ async fn seat_is_kept_when_one_check_misses_the_viewer(_: PgPoolOptions, connect
     assert_eq!(world.numbers(&open).await, (1, 1, false));
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn seats_are_kept_when_livekit_restarts(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn seats_are_kept_when_livekit_restarts(connect: PgConnectOptions) {
     let (world, rooms, open) = world(connect, 2).await;
     for who in ["ann", "ben"] {
         join_and_connect(&world, &rooms, &open, who).await;
@@ -275,9 +275,8 @@ async fn scenario(world: &World, rooms: &Rooms, delivery: Option<(usize, bool)>)
     seats
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn seats_are_the_same_when_webhooks_are_lost_or_reordered(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn seats_are_the_same_when_webhooks_are_lost_or_reordered(world: World) {
     let rooms = world.rooms().await;
     let undelivered = scenario(&world, &rooms, None).await;
     for delivery in [(1, false), (3, false), (3, true)] {
@@ -285,8 +284,8 @@ async fn seats_are_the_same_when_webhooks_are_lost_or_reordered(_: PgPoolOptions
     }
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn seats_by_other_writers_are_corrected_from_livekit(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn seats_by_other_writers_are_corrected_from_livekit(connect: PgConnectOptions) {
     let (world, rooms, open) = world(connect, 5).await;
     for (who, columns) in [
         ("there", "joined_at = null, held_until = app_now() + interval '1 hour'"),
@@ -305,8 +304,8 @@ async fn seats_by_other_writers_are_corrected_from_livekit(_: PgPoolOptions, con
     assert_eq!((gone.disconnected, gone.held), (true, true));
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn kicked_viewers_seat_is_closed(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn kicked_viewers_seat_is_closed(connect: PgConnectOptions) {
     let (world, rooms, open) = world(connect, 1).await;
     join_and_connect(&world, &rooms, &open, "ann").await;
     assert!(rooms.kick(Owner::LiveSession(LiveSessionId(open.session)), "ann").await.unwrap());

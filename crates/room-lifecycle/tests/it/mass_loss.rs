@@ -7,15 +7,13 @@ use room_lifecycle::store::{
     events,
     marks::{self, Listing},
 };
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use time::Duration;
 use uuid::Uuid;
 
 use crate::harness::{State, World, owner};
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn needed_rooms_are_recreated_after_a_second_check(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn needed_rooms_are_recreated_after_a_second_check(world: World) {
     let rooms = world.rooms().await;
     let mut open = Vec::new();
     for _ in 0..12 {
@@ -47,9 +45,8 @@ async fn needed_rooms_are_recreated_after_a_second_check(_: PgPoolOptions, conne
     world.assert_one_room_per_open_owner().await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn one_wrong_listing_replaces_no_room(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn one_wrong_listing_replaces_no_room(world: World) {
     let rooms = world.rooms().await;
     for _ in 0..12 {
         world.open_room(&rooms).await;
@@ -64,9 +61,8 @@ async fn one_wrong_listing_replaces_no_room(_: PgPoolOptions, connect: PgConnect
     world.assert_one_room_per_open_owner().await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn occupied_rooms_are_kept_while_lists_are_empty(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn occupied_rooms_are_kept_while_lists_are_empty(world: World) {
     let rooms = world.rooms().await;
     let mut meetings = Vec::new();
     for _ in 0..12 {
@@ -90,9 +86,8 @@ async fn occupied_rooms_are_kept_while_lists_are_empty(_: PgPoolOptions, connect
     assert_eq!(world.server().calls("DeleteRoom"), 0);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn occupied_room_is_kept_when_missing_in_a_listing(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn occupied_room_is_kept_when_missing_in_a_listing(world: World) {
     let rooms = world.rooms().await;
     let (booking, record) = world.open_room(&rooms).await;
     world.join(&record.room_name, &booking.guest);
@@ -105,9 +100,8 @@ async fn occupied_room_is_kept_when_missing_in_a_listing(_: PgPoolOptions, conne
     assert_eq!(world.server().participants(&record.room_name).len(), 1);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn rooms_are_recreated_soonest_first_at_50_a_second(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn rooms_are_recreated_soonest_first_at_50_a_second(world: World) {
     let rooms = world.rooms().await;
     let mut expected = Vec::new();
     for seconds in (0..60).rev().map(|n| 10 * n) {
@@ -134,9 +128,8 @@ async fn rooms_are_recreated_soonest_first_at_50_a_second(_: PgPoolOptions, conn
     assert_eq!(spread, wanted);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn marks_reach_nine_minutes_ahead(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn marks_reach_nine_minutes_ahead(world: World) {
     let lost: Vec<RoomId> = (0..1_500).map(|_| RoomId(Uuid::new_v4())).collect();
     marks::insert_marks(&world.pool, &lost, 2).await.unwrap();
     let marks = async || {

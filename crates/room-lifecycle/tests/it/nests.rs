@@ -9,7 +9,6 @@ use proto::room::v1::{
 };
 use room_lifecycle::{Rooms, nests::link};
 use serde_json::json;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use tonic::Request;
 use uuid::Uuid;
 
@@ -39,9 +38,8 @@ async fn count_nests(world: &World) -> i64 {
     sqlx::query_scalar!(r#"select count(*) as "n!" from nests"#).fetch_one(&world.pool).await.unwrap()
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn new_nest_has_its_host_and_a_room_with_metadata(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn new_nest_has_its_host_and_a_room_with_metadata(world: World) {
     let rooms = world.rooms().await;
     let created = create(&rooms, create_request(&key(1))).await.unwrap();
     assert_eq!(
@@ -69,9 +67,8 @@ async fn new_nest_has_its_host_and_a_room_with_metadata(_: PgPoolOptions, connec
     );
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn invalid_nest_request_is_refused_by_field(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn invalid_nest_request_is_refused_by_field(world: World) {
     let rooms = world.rooms().await;
     let relays = |relays: &[&str]| CreateNestRequest {
         relays: relays.iter().map(|&relay| relay.to_owned()).collect(),
@@ -103,9 +100,8 @@ async fn invalid_nest_request_is_refused_by_field(_: PgPoolOptions, connect: PgC
     create(&rooms, relays(&["wss://a"; 20])).await.unwrap();
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn signed_request_creates_one_nest_over_all_replicas(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn signed_request_creates_one_nest_over_all_replicas(world: World) {
     let (one, other) = (world.rooms().await, world.rooms().await);
     let request = create_request(&key(1));
     let asked = [&one, &other, &one, &other].map(|rooms| create(rooms, request.clone()));
@@ -124,9 +120,8 @@ async fn signed_request_creates_one_nest_over_all_replicas(_: PgPoolOptions, con
 }
 
 /// A captured request cannot repeat a change that was undone since.
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn used_request_is_refused_after_the_change_was_undone(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn used_request_is_refused_after_the_change_was_undone(world: World) {
     let (rooms, other) = (world.rooms().await, world.rooms().await);
     let nest = world.nest(&rooms).await;
     nest.join(&rooms, &key(2)).await.unwrap();
@@ -145,9 +140,8 @@ async fn used_request_is_refused_after_the_change_was_undone(_: PgPoolOptions, c
     assert_eq!(get(&rooms, &nest.id.to_string()).await.unwrap().speakers, [nest.host]);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn failed_request_may_be_repeated(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn failed_request_may_be_repeated(world: World) {
     let rooms = world.rooms().await;
     world.execute("alter table livekit_room_names add constraint closed check (false) not valid").await;
     let request = create_request(&key(1));
@@ -157,9 +151,8 @@ async fn failed_request_may_be_repeated(_: PgPoolOptions, connect: PgConnectOpti
     create(&rooms, request).await.unwrap();
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn passes_forget_only_expired_requests(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn passes_forget_only_expired_requests(world: World) {
     let rooms = world.rooms().await;
     world
         .execute(
@@ -175,9 +168,8 @@ async fn passes_forget_only_expired_requests(_: PgPoolOptions, connect: PgConnec
     assert_eq!(create(&rooms, request).await.unwrap_err().reason, Reason::Unauthenticated);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn nest_is_created_when_livekit_fails(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn nest_is_created_when_livekit_fails(world: World) {
     let rooms = world.rooms().await;
     for fault in [refused(), Fault::HangAfterEffect, Fault::FailAfterEffect] {
         world.server().faults().set("CreateRoom", fault);
@@ -196,9 +188,8 @@ async fn nest_is_created_when_livekit_fails(_: PgPoolOptions, connect: PgConnect
     world.assert_one_room_per_open_owner().await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn repeated_join_adds_one_listener(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn repeated_join_adds_one_listener(world: World) {
     let rooms = world.rooms().await;
     let nest = world.nest(&rooms).await;
     let ann = key(2);
@@ -224,9 +215,8 @@ async fn repeated_join_adds_one_listener(_: PgPoolOptions, connect: PgConnectOpt
     assert_eq!(get(&rooms, &nest.id.to_string()).await.unwrap().speakers, [nest.host, ann]);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn join_is_refused_when_5000_keys_are_stored(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn join_is_refused_when_5000_keys_are_stored(world: World) {
     let rooms = world.rooms().await;
     let nest = world.nest(&rooms).await;
     let ann = key(2);
@@ -244,9 +234,8 @@ async fn join_is_refused_when_5000_keys_are_stored(_: PgPoolOptions, connect: Pg
     nest.join(&rooms, &ann).await.unwrap();
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn full_nest_admits_only_admins_and_participants(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn full_nest_admits_only_admins_and_participants(world: World) {
     let rooms = world.rooms().await;
     let nest = world.nest(&rooms).await;
     let ann = key(2);
@@ -267,9 +256,8 @@ async fn full_nest_admits_only_admins_and_participants(_: PgPoolOptions, connect
     nest.join(&rooms, &key(3)).await.unwrap();
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn only_the_host_ends_a_nest(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn only_the_host_ends_a_nest(world: World) {
     let rooms = world.rooms().await;
     let nest = world.nest(&rooms).await;
     nest.join(&rooms, &key(2)).await.unwrap();
@@ -291,9 +279,8 @@ async fn only_the_host_ends_a_nest(_: PgPoolOptions, connect: PgConnectOptions) 
     assert_eq!(crate::harness::reason(ensured), gone);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn end_is_finished_by_a_pass_when_livekit_failed(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn end_is_finished_by_a_pass_when_livekit_failed(world: World) {
     let rooms = world.rooms().await;
     let nest = world.nest(&rooms).await;
     world.server().faults().set("*", refused());
@@ -304,9 +291,8 @@ async fn end_is_finished_by_a_pass_when_livekit_failed(_: PgPoolOptions, connect
     assert!(world.names().is_empty());
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn invalid_nest_id_is_not_found(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn invalid_nest_id_is_not_found(world: World) {
     let rooms = world.rooms().await;
     for id in ["", "x", &Uuid::new_v4().to_string(), "../../etc"] {
         assert_eq!(get(&rooms, id).await.unwrap_err(), Reason::RoomNotFound, "{id}");

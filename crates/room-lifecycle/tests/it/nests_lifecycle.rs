@@ -4,7 +4,7 @@
 use domain::{NestId, NestRole, Owner, RoomStatus};
 use livekit_dev::{Fault, WebhookFault};
 use room_lifecycle::Rooms;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::postgres::PgConnectOptions;
 use time::Duration;
 
 use crate::{
@@ -59,8 +59,8 @@ async fn closing(connect: PgConnectOptions) -> (World, Replica, OpenNest) {
     (world, rooms, nest)
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn nest_without_joins_ends_after_15_minutes(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn nest_without_joins_ends_after_15_minutes(connect: PgConnectOptions) {
     let (world, rooms, nest) = world(connect).await;
     world.pass_time(Duration::seconds(14 * 60 + 50));
     world.pass_and_check_nest(&rooms, &nest).await;
@@ -77,8 +77,8 @@ async fn nest_without_joins_ends_after_15_minutes(_: PgPoolOptions, connect: PgC
 }
 
 /// A guest has no record before a check finds them, and counts like any other participant.
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn nest_ends_ten_minutes_after_its_last_guest(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn nest_ends_ten_minutes_after_its_last_guest(connect: PgConnectOptions) {
     let (world, rooms, nest) = world(connect).await;
     world.enter_nest(&nest, "guest-1", NestRole::Guest).await;
     world.check_nest(&rooms, &nest).await;
@@ -99,8 +99,8 @@ async fn nest_ends_ten_minutes_after_its_last_guest(_: PgPoolOptions, connect: P
     world.assert_nest_ended(&nest).await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn guests_are_deleted_an_hour_after_leaving(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn guests_are_deleted_an_hour_after_leaving(connect: PgConnectOptions) {
     let (world, rooms, nest) = world(connect).await;
     world.enter_nest(&nest, &key(1), NestRole::Admin { speaks: true }).await;
     for guest in ["guest-1", "guest-2"] {
@@ -113,8 +113,8 @@ async fn guests_are_deleted_an_hour_after_leaving(_: PgPoolOptions, connect: PgC
     assert_eq!(guests.fetch_all(&world.pool).await.unwrap(), ["guest-2"]);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn incomplete_list_never_ends_a_nest(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn incomplete_list_never_ends_a_nest(connect: PgConnectOptions) {
     let (world, rooms, nest) = closing(connect).await;
     world.enter_nest(&nest, "guest-1", NestRole::Guest).await;
     world.server().faults().set("ListParticipants", Fault::OmitParticipant("guest-1".to_owned()));
@@ -125,8 +125,8 @@ async fn incomplete_list_never_ends_a_nest(_: PgPoolOptions, connect: PgConnectO
     }
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn announced_end_is_taken_back_on_any_sign_of_use(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn announced_end_is_taken_back_on_any_sign_of_use(connect: PgConnectOptions) {
     let (world, rooms, nest) = closing(connect).await;
     let room = world.nest_record(&nest).await.room_name;
     for case in ["asks", "joins", "connects", "is heard of", "fails"] {
@@ -157,8 +157,8 @@ async fn announced_end_is_taken_back_on_any_sign_of_use(_: PgPoolOptions, connec
     world.assert_nest_ended(&nest).await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn new_listener_has_a_minute_to_connect(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn new_listener_has_a_minute_to_connect(connect: PgConnectOptions) {
     let (world, rooms, nest) = world(connect).await;
     world.pass_time(Duration::minutes(16));
     nest.join(&rooms, &key(2)).await.unwrap();
@@ -170,8 +170,8 @@ async fn new_listener_has_a_minute_to_connect(_: PgPoolOptions, connect: PgConne
 }
 
 /// The token request recreates the room: hosts and listeners joined long ago, and guests do not join.
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn token_for_an_empty_nest_gives_a_minute_to_connect(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn token_for_an_empty_nest_gives_a_minute_to_connect(connect: PgConnectOptions) {
     let (world, rooms, nest) = world(connect).await;
     nest.join(&rooms, &key(2)).await.unwrap();
     let participants = [
@@ -197,8 +197,8 @@ async fn token_for_an_empty_nest_gives_a_minute_to_connect(_: PgPoolOptions, con
     assert!(world.nest_closes(&nest).await, "the last participant does not return");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn passes_alone_end_an_empty_nest_without_a_room(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn passes_alone_end_an_empty_nest_without_a_room(connect: PgConnectOptions) {
     let (world, rooms, nest) = world(connect).await;
     world.server().advance_clock(std::time::Duration::from_secs(181));
     assert!(world.names().is_empty(), "LiveKit's empty timeout");
@@ -210,8 +210,8 @@ async fn passes_alone_end_an_empty_nest_without_a_room(_: PgPoolOptions, connect
     world.assert_nest_ended(&nest).await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn lost_nest_room_is_recreated_only_when_needed(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn lost_nest_room_is_recreated_only_when_needed(connect: PgConnectOptions) {
     let (world, rooms, nest) = world(connect).await;
     world.server().restart();
     for _ in 0..2 {
@@ -233,9 +233,8 @@ async fn lost_nest_room_is_recreated_only_when_needed(_: PgPoolOptions, connect:
 }
 
 /// Otherwise the rooms that are needed would wait for a second check.
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn empty_ended_nests_are_no_mass_loss(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn empty_ended_nests_are_no_mass_loss(world: World) {
     let rooms = world.rooms().await;
     for number in 1..=12 {
         OpenNest::of(&rooms, &key(number)).await;
@@ -248,8 +247,8 @@ async fn empty_ended_nests_are_no_mass_loss(_: PgPoolOptions, connect: PgConnect
     assert_eq!(world.names().len(), 1);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn rooms_of_ended_or_deleted_nests_are_removed(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn rooms_of_ended_or_deleted_nests_are_removed(connect: PgConnectOptions) {
     let (world, rooms, nest) = world(connect).await;
     world.execute("update nests set status = 'ended', ended_at = app_now()").await;
     rooms.drain().await.unwrap();
@@ -264,8 +263,8 @@ async fn rooms_of_ended_or_deleted_nests_are_removed(_: PgPoolOptions, connect: 
     assert!(!world.nest_is_open(&nest).await);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn nest_participants_are_observed_without_webhooks(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn nest_participants_are_observed_without_webhooks(connect: PgConnectOptions) {
     let (world, rooms, nest) = world(connect).await;
     world.server().inject_webhook_fault(WebhookFault::Drop);
     nest.join(&rooms, &key(2)).await.unwrap();

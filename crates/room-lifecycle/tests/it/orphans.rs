@@ -4,16 +4,13 @@ use std::sync::Arc;
 
 use domain::RoomStatus;
 use livekit_api::services::room::CreateRoomOptions;
-use livekit_dev::{Fault, Stop, Store};
+use livekit_dev::{Fault, Stop};
 use room_lifecycle::{Rooms, store::deployment};
-use sqlx::{
-    AssertSqlSafe, Connection, PgConnection,
-    postgres::{PgConnectOptions, PgPoolOptions},
-};
+use sqlx::{AssertSqlSafe, Connection, PgConnection, postgres::PgConnectOptions};
 use time::Duration;
 use uuid::Uuid;
 
-use crate::harness::{World, refused};
+use crate::harness::{WithRedis, World, refused};
 
 async fn put(world: &World, name: &str, metadata: &str) {
     let options = CreateRoomOptions { metadata: metadata.to_owned(), ..CreateRoomOptions::default() };
@@ -37,9 +34,8 @@ async fn ours(world: &World) -> String {
     format!(r#"{{"deployment": "{id}", "session_id": "{}"}}"#, Uuid::new_v4())
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn retired_room_is_deleted_and_the_current_one_kept(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn retired_room_is_deleted_and_the_current_one_kept(world: World) {
     let rooms = world.rooms().await;
     let (booking, first) = world.open_room(&rooms).await;
     world.server().restart();
@@ -51,9 +47,8 @@ async fn retired_room_is_deleted_and_the_current_one_kept(_: PgPoolOptions, conn
     assert_eq!(world.names(), [second.room_name]);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn ended_room_is_deleted_by_the_next_pass_after_a_failure(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn ended_room_is_deleted_by_the_next_pass_after_a_failure(world: World) {
     let rooms = world.rooms().await;
     let (booking, _) = world.open_room(&rooms).await;
     world.server().faults().set_next("DeleteRoom", 1, refused());
@@ -64,9 +59,8 @@ async fn ended_room_is_deleted_by_the_next_pass_after_a_failure(_: PgPoolOptions
     assert!(world.names().is_empty());
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn foreign_rooms_are_never_touched(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn foreign_rooms_are_never_touched(world: World) {
     let rooms = world.rooms().await;
     world.open_room(&rooms).await;
     let other_deployment = format!(r#"{{"deployment": "{}"}}"#, Uuid::new_v4());
@@ -88,9 +82,8 @@ async fn foreign_rooms_are_never_touched(_: PgPoolOptions, connect: PgConnectOpt
     assert_eq!(world.server().rooms(), before);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn unknown_room_is_deleted_when_empty_for_30_seconds(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn unknown_room_is_deleted_when_empty_for_30_seconds(world: World) {
     let rooms = world.rooms().await;
     put(&world, "unknown", &ours(&world).await).await;
     put(&world, "inhabited", &ours(&world).await).await;
@@ -110,9 +103,8 @@ async fn unknown_room_is_deleted_when_empty_for_30_seconds(_: PgPoolOptions, con
 }
 
 /// Retired rooms are deleted first, which can take as long as LiveKit waits for a dead node.
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn unknown_room_is_kept_when_joined_during_a_clean_up(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn unknown_room_is_kept_when_joined_during_a_clean_up(world: World) {
     let rooms = world.rooms().await;
     put(&world, "unknown", &ours(&world).await).await;
     rooms.pass().await.unwrap();
@@ -131,9 +123,8 @@ async fn unknown_room_is_kept_when_joined_during_a_clean_up(_: PgPoolOptions, co
     assert_eq!(world.names(), ["unknown"]);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn unknown_room_waits_again_when_joined_between_checks(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn unknown_room_waits_again_when_joined_between_checks(world: World) {
     let rooms = world.rooms().await;
     put(&world, "unknown", &ours(&world).await).await;
     rooms.pass().await.unwrap();
@@ -146,9 +137,8 @@ async fn unknown_room_waits_again_when_joined_between_checks(_: PgPoolOptions, c
     assert_eq!(world.names(), ["unknown"]);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn more_than_20_unknown_rooms_are_left_to_an_operator(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn more_than_20_unknown_rooms_are_left_to_an_operator(world: World) {
     let rooms = world.rooms().await;
     let metadata = ours(&world).await;
     for n in 0..21 {
@@ -165,8 +155,8 @@ async fn more_than_20_unknown_rooms_are_left_to_an_operator(_: PgPoolOptions, co
     assert!(world.names().is_empty());
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn database_clone_deletes_nothing_until_adopted(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn database_clone_deletes_nothing_until_adopted(connect: PgConnectOptions) {
     let original = World::new(connect).await;
     let rooms = original.rooms().await;
     let (booking, _) = original.open_room(&rooms).await;
@@ -209,9 +199,8 @@ async fn database_clone_deletes_nothing_until_adopted(_: PgPoolOptions, connect:
     sqlx::raw_sql(drop).execute(&mut admin).await.unwrap();
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn nothing_is_deleted_on_another_livekit(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn nothing_is_deleted_on_another_livekit(world: World) {
     let rooms = world.rooms().await;
     let (booking, _) = world.open_room(&rooms).await;
     let elsewhere = world.rooms_with(|config| config.livekit.url += "/").await;
@@ -225,9 +214,8 @@ async fn nothing_is_deleted_on_another_livekit(_: PgPoolOptions, connect: PgConn
     assert!(world.names().is_empty());
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn room_that_only_livekits_store_knows_is_deleted(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::with_store(connect, Store::RedisLike).await;
+#[testkit::test]
+async fn room_that_only_livekits_store_knows_is_deleted(WithRedis(world): WithRedis) {
     let rooms = world.rooms().await;
     for stop in [Stop::Crash, Stop::Outage] {
         let (booking, record) = world.open_room(&rooms).await;
@@ -240,9 +228,8 @@ async fn room_that_only_livekits_store_knows_is_deleted(_: PgPoolOptions, connec
     }
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn unknown_room_is_kept_when_its_check_fails(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn unknown_room_is_kept_when_its_check_fails(world: World) {
     let rooms = world.rooms().await;
     put(&world, "unknown", &ours(&world).await).await;
     put(&world, "retired", "").await;
@@ -262,9 +249,8 @@ async fn unknown_room_is_kept_when_its_check_fails(_: PgPoolOptions, connect: Pg
     assert!(world.names().is_empty());
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn unchecked_unknown_rooms_count_for_the_alarm(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn unchecked_unknown_rooms_count_for_the_alarm(world: World) {
     let rooms = world.rooms().await;
     let metadata = ours(&world).await;
     for n in 0..21 {
@@ -278,9 +264,8 @@ async fn unchecked_unknown_rooms_count_for_the_alarm(_: PgPoolOptions, connect: 
 }
 
 /// Does what decisions/0005 requires for a physical copy before its services start.
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn physical_copy_with_a_new_id_deletes_nothing(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn physical_copy_with_a_new_id_deletes_nothing(world: World) {
     let rooms = world.rooms().await;
     let (booking, record) = world.open_room(&rooms).await;
     put(&world, "unknown", &ours(&world).await).await;

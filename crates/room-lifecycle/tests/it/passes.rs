@@ -3,7 +3,6 @@
 use domain::RoomStatus;
 use livekit_dev::Fault;
 use room_lifecycle::{Rooms, store::marks};
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use time::Duration;
 
 use crate::harness::{Booking, State, World, owner};
@@ -13,9 +12,8 @@ async fn lose(world: &World, booking: &Booking) {
     world.admin().delete_room(&name).await.unwrap();
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn booking_gets_its_room_without_a_create_call(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn booking_gets_its_room_without_a_create_call(world: World) {
     let rooms = world.rooms().await;
     for state in [State::OpenNow, State::OpensTomorrow] {
         world.booking(state).await;
@@ -30,9 +28,8 @@ async fn booking_gets_its_room_without_a_create_call(_: PgPoolOptions, connect: 
     world.assert_one_room_per_open_owner().await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn closed_bookings_do_not_delay_open_ones(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn closed_bookings_do_not_delay_open_ones(world: World) {
     let rooms = world.rooms().await;
     // More than a pass handles at once. Their status was never set to completed.
     sqlx::query!(
@@ -47,9 +44,8 @@ async fn closed_bookings_do_not_delay_open_ones(_: PgPoolOptions, connect: PgCon
     assert_eq!(world.names().len(), 1);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn room_is_created_at_its_window_with_at_opening(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn room_is_created_at_its_window_with_at_opening(world: World) {
     let rooms = world.rooms_with(|config| config.policy.at_booking = false).await;
     let booking = world.booking(State::OpensTomorrow).await;
     rooms.pass().await.unwrap();
@@ -61,9 +57,8 @@ async fn room_is_created_at_its_window_with_at_opening(_: PgPoolOptions, connect
     world.assert_one_room_per_open_owner().await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn lost_room_is_recreated_only_when_needed(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn lost_room_is_recreated_only_when_needed(world: World) {
     let at_booking = world.rooms().await;
     let (open, _) = world.open_room(&at_booking).await;
     let tomorrow = world.booking(State::OpensTomorrow).await;
@@ -82,9 +77,8 @@ async fn lost_room_is_recreated_only_when_needed(_: PgPoolOptions, connect: PgCo
     assert_eq!(world.record(&tomorrow).await.generation, 2);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn lost_room_waits_for_its_window_with_at_opening(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn lost_room_waits_for_its_window_with_at_opening(world: World) {
     let rooms = world.rooms_with(|config| config.policy.at_booking = false).await;
     let booking = world.booking(State::OpensTomorrow).await;
     rooms.ensure(owner(&booking), false).await.unwrap();
@@ -98,9 +92,8 @@ async fn lost_room_waits_for_its_window_with_at_opening(_: PgPoolOptions, connec
     assert_eq!((record.generation, record.status), (2, RoomStatus::Active));
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn rooms_of_closed_owners_are_ended_and_deleted(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn rooms_of_closed_owners_are_ended_and_deleted(world: World) {
     let rooms = world.rooms().await;
     for (status, reason) in [("completed", "host"), ("cancelled", "cancelled"), ("no_show", "host")] {
         let (booking, record) = world.open_room(&rooms).await;
@@ -123,9 +116,8 @@ async fn rooms_of_closed_owners_are_ended_and_deleted(_: PgPoolOptions, connect:
     assert!(world.names().is_empty());
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn moved_booking_reopens_in_its_next_generation(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn moved_booking_reopens_in_its_next_generation(world: World) {
     let rooms = world.rooms().await;
     let (booking, _) = world.open_room(&rooms).await;
     world.pass_time(Duration::hours(2));
@@ -139,9 +131,8 @@ async fn moved_booking_reopens_in_its_next_generation(_: PgPoolOptions, connect:
     world.assert_one_room_per_open_owner().await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn reopened_owner_gets_its_room_from_a_pass(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn reopened_owner_gets_its_room_from_a_pass(world: World) {
     let rooms = world.rooms().await;
     let (booking, _) = world.open_room(&rooms).await;
     world.complete(&booking).await;
@@ -152,9 +143,8 @@ async fn reopened_owner_gets_its_room_from_a_pass(_: PgPoolOptions, connect: PgC
     world.assert_one_room_per_open_owner().await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn moved_booking_gets_a_room_with_longer_timeouts(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn moved_booking_gets_a_room_with_longer_timeouts(world: World) {
     let rooms = world.rooms().await;
     let booking = world.booking(State::OpensTomorrow).await;
     let first = rooms.ensure(owner(&booking), false).await.unwrap();
@@ -172,9 +162,8 @@ async fn moved_booking_gets_a_room_with_longer_timeouts(_: PgPoolOptions, connec
     assert!(world.server().room(&first.room_name).is_none());
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn occupied_room_is_kept_when_its_meeting_grows(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn occupied_room_is_kept_when_its_meeting_grows(world: World) {
     let rooms = world.rooms().await;
     let (booking, record) = world.open_room(&rooms).await;
     world.join(&record.room_name, &booking.host);
@@ -186,9 +175,8 @@ async fn occupied_room_is_kept_when_its_meeting_grows(_: PgPoolOptions, connect:
     assert_eq!(world.record(&booking).await.generation, 1);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn pass_costs_one_list_and_checks_few_rooms(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn pass_costs_one_list_and_checks_few_rooms(world: World) {
     let rooms = world.rooms().await;
     for _ in 0..40 {
         world.open_room(&rooms).await;
@@ -208,9 +196,8 @@ async fn pass_costs_one_list_and_checks_few_rooms(_: PgPoolOptions, connect: PgC
     );
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn occupied_marked_and_watched_rooms_are_checked(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn occupied_marked_and_watched_rooms_are_checked(world: World) {
     let rooms = world.rooms().await;
     let (occupied, record) = world.open_room(&rooms).await;
     let (recorded, empty) = world.open_room(&rooms).await;
@@ -232,9 +219,8 @@ async fn occupied_marked_and_watched_rooms_are_checked(_: PgPoolOptions, connect
     assert_eq!(world.status(&recorded, &recorded.guest).await, "left");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn confirmed_at_is_not_written_by_every_pass(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn confirmed_at_is_not_written_by_every_pass(world: World) {
     let rooms = world.rooms().await;
     let (booking, first) = world.open_room(&rooms).await;
     world.pass_time(Duration::seconds(50));
@@ -245,9 +231,8 @@ async fn confirmed_at_is_not_written_by_every_pass(_: PgPoolOptions, connect: Pg
     assert!(world.record(&booking).await.confirmed_at > first.confirmed_at);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn only_one_replica_lists_livekit_at_a_time(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn only_one_replica_lists_livekit_at_a_time(world: World) {
     let (one, two) = (world.rooms().await, world.rooms().await);
     let (booking, _) = world.open_room(&one).await;
     world.server().faults().set_next("ListRooms", 1, Fault::Hang);
@@ -270,9 +255,8 @@ async fn only_one_replica_lists_livekit_at_a_time(_: PgPoolOptions, connect: PgC
     assert_eq!(world.record(&booking).await.status, RoomStatus::Ended, "marks are drained without the lock");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn old_events_are_removed(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn old_events_are_removed(world: World) {
     let rooms = world.rooms().await;
     let (booking, record) = world.open_room(&rooms).await;
     world.server().restart();

@@ -2,13 +2,13 @@
 
 use livekit_dev::Fault;
 use room_lifecycle::Rooms;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::postgres::PgConnectOptions;
 use time::Duration;
 
 use crate::harness::meetings::redis_world;
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn probes_are_five_a_second_and_the_quietest_come_first(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn probes_are_five_a_second_and_the_quietest_come_first(connect: PgConnectOptions) {
     let (world, rooms) = redis_world(connect).await;
     let mut meetings = Vec::new();
     for _ in 0..8 {
@@ -37,8 +37,8 @@ async fn probes_are_five_a_second_and_the_quietest_come_first(_: PgPoolOptions, 
     assert!((16..=80).contains(&probes), "{probes}: no participant is probed more often than every 10 s");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn rooms_are_probed_at_fifty_a_second_after_a_crash(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn rooms_are_probed_at_fifty_a_second_after_a_crash(connect: PgConnectOptions) {
     let (world, rooms) = redis_world(connect).await;
     let meeting = world.watched_meeting(&rooms).await;
     // Rooms that LiveKit does not have: no node answers for their participants either.
@@ -67,8 +67,8 @@ async fn rooms_are_probed_at_fifty_a_second_after_a_crash(_: PgPoolOptions, conn
     assert_eq!(world.statuses(&meeting).await, ["left", "left"]);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn one_replica_at_a_time_probes(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn one_replica_at_a_time_probes(connect: PgConnectOptions) {
     let (world, rooms) = redis_world(connect).await;
     let other = world.rooms().await;
     let meeting = world.watched_meeting(&rooms).await;
@@ -86,8 +86,8 @@ async fn one_replica_at_a_time_probes(_: PgPoolOptions, connect: PgConnectOption
     assert_eq!(world.statuses(&meeting).await, ["left", "left"]);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn probes_go_on_when_the_clock_is_set_back(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn probes_go_on_when_the_clock_is_set_back(connect: PgConnectOptions) {
     let (world, rooms) = redis_world(connect).await;
     let meeting = world.watched_meeting(&rooms).await;
     world.watch_seconds(&rooms, 30).await;
@@ -101,8 +101,8 @@ async fn probes_go_on_when_the_clock_is_set_back(_: PgPoolOptions, connect: PgCo
     assert_eq!(world.record(&meeting.booking).await.generation, 2);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn probe_rooms_are_deleted(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn probe_rooms_are_deleted(connect: PgConnectOptions) {
     let (world, rooms) = redis_world(connect).await;
     let meeting = world.watched_meeting(&rooms).await;
     let created = world.server().calls("CreateRoom");
@@ -118,8 +118,8 @@ async fn probe_rooms_are_deleted(_: PgPoolOptions, connect: PgConnectOptions) {
 }
 
 /// A copy of the database does not touch the original's LiveKit.
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn no_participant_is_probed_where_deletion_is_off(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn no_participant_is_probed_where_deletion_is_off(connect: PgConnectOptions) {
     let (world, rooms) = redis_world(connect).await;
     world.watched_meeting(&rooms).await;
     world.execute("update deployment set database_identity = 'another'").await;
@@ -128,8 +128,8 @@ async fn no_participant_is_probed_where_deletion_is_off(_: PgPoolOptions, connec
     assert_eq!(world.probes(), 0);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn departure_during_a_probe_raises_no_alarm(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn departure_during_a_probe_raises_no_alarm(connect: PgConnectOptions) {
     let (world, rooms) = redis_world(connect).await;
     let meeting = world.watched_meeting(&rooms).await;
     let guest = meeting.booking.guest.clone();

@@ -11,10 +11,7 @@ use room_lifecycle::{
     Error, Rooms,
     store::{self, Record},
 };
-use sqlx::{
-    Connection,
-    postgres::{PgConnectOptions, PgPoolOptions},
-};
+use sqlx::Connection;
 use time::Duration;
 use tokio::task::JoinHandle;
 
@@ -43,9 +40,8 @@ async fn refuse(world: &World, condition: &str) {
         .await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn concurrent_replicas_create_the_same_room(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn concurrent_replicas_create_the_same_room(world: World) {
     let replicas = [world.rooms().await, world.rooms().await];
     for attempt in 0..10 {
         let booking = world.booking(State::OpenNow).await;
@@ -58,9 +54,8 @@ async fn concurrent_replicas_create_the_same_room(_: PgPoolOptions, connect: PgC
     world.assert_one_room_per_open_owner().await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn concurrent_intent_is_written_once(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn concurrent_intent_is_written_once(world: World) {
     for _ in 0..100 {
         let owner = owner(&world.booking(State::OpenNow).await);
         let intents = (0..4).map(|_| store::insert_intents(&world.pool, std::slice::from_ref(&owner)));
@@ -69,9 +64,8 @@ async fn concurrent_intent_is_written_once(_: PgPoolOptions, connect: PgConnectO
     }
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn concurrent_replicas_reach_the_same_generation(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn concurrent_replicas_reach_the_same_generation(world: World) {
     let replicas = [world.rooms().await, world.rooms().await];
     for _ in 0..10 {
         let (booking, _) = world.open_room(&replicas[0]).await;
@@ -87,9 +81,8 @@ async fn concurrent_replicas_reach_the_same_generation(_: PgPoolOptions, connect
     world.assert_one_room_per_open_owner().await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn late_create_deletes_only_its_own_generation(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn late_create_deletes_only_its_own_generation(world: World) {
     let (slow, quick) = (world.rooms().await, world.rooms().await);
     let booking = world.booking(State::OpenNow).await;
     world.server().faults().set_next("CreateRoom", 1, Fault::Hang);
@@ -107,9 +100,8 @@ async fn late_create_deletes_only_its_own_generation(_: PgPoolOptions, connect: 
     world.assert_one_room_per_open_owner().await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn late_create_leaves_no_room_after_the_end(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn late_create_leaves_no_room_after_the_end(world: World) {
     let (slow, quick) = (world.rooms().await, world.rooms().await);
     let booking = world.booking(State::OpenNow).await;
     world.server().faults().set_next("CreateRoom", 1, Fault::Hang);
@@ -124,9 +116,8 @@ async fn late_create_leaves_no_room_after_the_end(_: PgPoolOptions, connect: PgC
     assert!(world.names().is_empty());
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn ensure_is_refused_when_the_meeting_ends_meanwhile(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn ensure_is_refused_when_the_meeting_ends_meanwhile(world: World) {
     let rooms = world.rooms().await;
     let booking = world.booking(State::OpenNow).await;
     world.server().faults().set_next("CreateRoom", 1, Fault::Hang);
@@ -141,9 +132,8 @@ async fn ensure_is_refused_when_the_meeting_ends_meanwhile(_: PgPoolOptions, con
     assert_eq!(world.record(&booking).await.status, RoomStatus::Ended);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn old_list_does_not_replace_the_next_generation(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn old_list_does_not_replace_the_next_generation(world: World) {
     let (slow, quick) = (world.rooms().await, world.rooms().await);
     let (booking, _) = world.open_room(&quick).await;
     world.server().restart();
@@ -159,9 +149,8 @@ async fn old_list_does_not_replace_the_next_generation(_: PgPoolOptions, connect
     world.assert_one_room_per_open_owner().await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn room_missed_by_two_replicas_is_replaced_once(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn room_missed_by_two_replicas_is_replaced_once(world: World) {
     let (one, two) = (world.rooms().await, world.rooms().await);
     let (booking, record) = world.open_room(&one).await;
     world.server().restart();
@@ -177,9 +166,8 @@ async fn room_missed_by_two_replicas_is_replaced_once(_: PgPoolOptions, connect:
     world.assert_one_room_per_open_owner().await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn concurrent_end_and_create_leave_no_room(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn concurrent_end_and_create_leave_no_room(world: World) {
     let (one, two) = (world.rooms().await, world.rooms().await);
     let booking = world.booking(State::OpenNow).await;
     let room = testkit::seed::pending_room(&world.pool, &booking).await;
@@ -201,9 +189,8 @@ async fn concurrent_end_and_create_leave_no_room(_: PgPoolOptions, connect: PgCo
     assert_eq!(world.record(&booking).await.status, RoomStatus::Ended);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn create_is_refused_when_the_meeting_ends_meanwhile(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn create_is_refused_when_the_meeting_ends_meanwhile(world: World) {
     let one = world.rooms().await;
     let booking = world.booking(State::OpenNow).await;
     // Blocks inserts into the table, and so the commit of the intent.
@@ -220,9 +207,8 @@ async fn create_is_refused_when_the_meeting_ends_meanwhile(_: PgPoolOptions, con
     assert!(world.names().is_empty());
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn created_room_is_deleted_when_its_result_is_not_written(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn created_room_is_deleted_when_its_result_is_not_written(world: World) {
     let slow = world.rooms_named("slow").await;
     let booking = world.booking(State::OpenNow).await;
     refuse(&world, "new.status = 'active'").await;
@@ -237,9 +223,8 @@ async fn created_room_is_deleted_when_its_result_is_not_written(_: PgPoolOptions
     world.assert_one_room_per_open_owner().await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn room_completed_by_another_replica_is_kept(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn room_completed_by_another_replica_is_kept(world: World) {
     let (slow, quick) = (world.rooms_named("slow").await, world.rooms().await);
     let booking = world.booking(State::OpenNow).await;
     refuse(&world, "new.status = 'active'").await;
@@ -257,9 +242,8 @@ async fn room_completed_by_another_replica_is_kept(_: PgPoolOptions, connect: Pg
     world.assert_one_room_per_open_owner().await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn failed_writes_delete_no_room_until_a_pass(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn failed_writes_delete_no_room_until_a_pass(world: World) {
     let (slow, quick) = (world.rooms_named("slow").await, world.rooms().await);
     let (stays, ends) = (world.booking(State::OpenNow).await, world.booking(State::OpenNow).await);
     refuse(&world, "true").await;
@@ -276,9 +260,8 @@ async fn failed_writes_delete_no_room_until_a_pass(_: PgPoolOptions, connect: Pg
     world.assert_one_room_per_open_owner().await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn database_outage_during_create_loses_nothing(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn database_outage_during_create_loses_nothing(world: World) {
     let (alone, wire) = world.rooms_on_a_wire().await;
     let booking = world.booking(State::OpenNow).await;
     world.server().faults().set_next("CreateRoom", 1, Fault::Hang);
@@ -293,9 +276,8 @@ async fn database_outage_during_create_loses_nothing(_: PgPoolOptions, connect: 
     world.assert_one_room_per_open_owner().await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn waiting_caller_takes_over_after_a_cancelled_one(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn waiting_caller_takes_over_after_a_cancelled_one(world: World) {
     let rooms = world.rooms().await;
     let booking = world.booking(State::OpenNow).await;
     world.server().faults().set_next("CreateRoom", 1, Fault::Hang);
@@ -308,9 +290,8 @@ async fn waiting_caller_takes_over_after_a_cancelled_one(_: PgPoolOptions, conne
     world.assert_one_room_per_open_owner().await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn old_listing_does_not_miss_a_new_room(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn old_listing_does_not_miss_a_new_room(world: World) {
     let (slow, quick) = (Arc::new(world.rooms().await), world.rooms().await);
     world.server().faults().set_next("ListRooms", 1, Fault::HangAfterEffect);
     let pass = {

@@ -18,13 +18,13 @@ use room_lifecycle::{
         settings::OutputSettings,
     },
 };
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::postgres::PgConnectOptions;
 use time::Duration;
 use tonic::Request;
 
 use crate::{
     harness::{
-        Booking, Replica, World,
+        Booking, Replica, WithRecorder, World,
         bucket::{Bucket, settings},
         recordings::{host, stop},
     },
@@ -67,9 +67,8 @@ fn folder(path: &Path, read: &Path) -> OutputSettings {
     OutputSettings::Folder { path: path.to_string_lossy().into_owned(), read: read.to_owned() }
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn recording_is_announced_when_its_file_is_there(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::recording(connect).await;
+#[testkit::test]
+async fn recording_is_announced_when_its_file_is_there(WithRecorder(world): WithRecorder) {
     let rooms = world.rooms().await;
     let (booking, recording) = completed(&world, &rooms).await;
     for seconds in [0, 6, 44] {
@@ -91,9 +90,8 @@ async fn recording_is_announced_when_its_file_is_there(_: PgPoolOptions, connect
     assert_eq!(world.announced().await, 2, "announced once");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn recording_fails_when_its_file_is_missing_for_a_minute(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::recording(connect).await;
+#[testkit::test]
+async fn recording_fails_when_its_file_is_missing_for_a_minute(WithRecorder(world): WithRecorder) {
     let first = world.rooms().await;
     for empty in [false, true] {
         let (booking, recording) = completed(&world, &first).await;
@@ -113,9 +111,8 @@ async fn recording_fails_when_its_file_is_missing_for_a_minute(_: PgPoolOptions,
     assert_eq!(world.announced().await, 0);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn files_are_checked_every_few_seconds_by_one_replica(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::recording(connect).await;
+#[testkit::test]
+async fn files_are_checked_every_few_seconds_by_one_replica(WithRecorder(world): WithRecorder) {
     let rooms = world.rooms().await;
     let (_, recording) = completed(&world, &rooms).await;
     assert_eq!(check_file_after(&world, &rooms, &recording, 0).await, RecordingStatus::Ending);
@@ -129,9 +126,8 @@ async fn files_are_checked_every_few_seconds_by_one_replica(_: PgPoolOptions, co
     assert_eq!(check_file_after(&world, &other, &recording, 2).await, RecordingStatus::Complete);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn unreadable_output_is_retried_for_a_day(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::recording(connect).await;
+#[testkit::test]
+async fn unreadable_output_is_retried_for_a_day(WithRecorder(world): WithRecorder) {
     let rooms = world.rooms().await;
     let (booking, recording) = completed(&world, &rooms).await;
     let file = tempfile::NamedTempFile::new().unwrap();
@@ -146,11 +142,8 @@ async fn unreadable_output_is_retried_for_a_day(_: PgPoolOptions, connect: PgCon
     assert_eq!(world.announced().await, 0);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn recording_is_complete_when_the_output_can_be_read_again(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+#[testkit::test]
+async fn recording_is_complete_when_the_output_can_be_read_again(connect: PgConnectOptions) {
     let bucket = Bucket::new().await;
     let world = World::recording_below(connect, &bucket.path()).await;
     let rooms = world.rooms_with(|config| config.recordings.output = Some(bucket.settings())).await;
@@ -174,9 +167,8 @@ async fn recording_is_complete_when_the_output_can_be_read_again(
     assert_eq!(world.announced().await, 2);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn limit_with_a_file_is_complete_with_its_reason(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::recording(connect).await;
+#[testkit::test]
+async fn limit_with_a_file_is_complete_with_its_reason(WithRecorder(world): WithRecorder) {
     let rooms = world.rooms().await;
     let (booking, recording) = completed(&world, &rooms).await;
     world.execute("update recordings set error = 'a limit was reached'").await; // the text that `decide` writes
@@ -185,9 +177,8 @@ async fn limit_with_a_file_is_complete_with_its_reason(_: PgPoolOptions, connect
     assert_eq!(get_recording(&rooms, &booking, &recording).await.error(), "a limit was reached");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn deleted_recording_is_removed_when_its_file_is_missing(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::recording(connect).await;
+#[testkit::test]
+async fn deleted_recording_is_removed_when_its_file_is_missing(WithRecorder(world): WithRecorder) {
     let rooms = world.rooms().await;
     let (booking, recording) = completed(&world, &rooms).await;
     let scope = crate::harness::recordings::scope(&booking);

@@ -3,7 +3,7 @@
 use domain::{LiveStatus, RoomStatus};
 use livekit_dev::{Code, Fault};
 use room_lifecycle::Rooms;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::postgres::PgConnectOptions;
 use time::Duration;
 
 use crate::harness::{
@@ -12,8 +12,8 @@ use crate::harness::{
     seats::{Open, join},
 };
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn participants_of_a_crash_leave_within_a_minute(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn participants_of_a_crash_leave_within_a_minute(connect: PgConnectOptions) {
     let (world, rooms) = redis_world(connect).await;
     let meeting = world.watched_meeting(&rooms).await;
     world.watch_seconds(&rooms, 30).await;
@@ -29,8 +29,8 @@ async fn participants_of_a_crash_leave_within_a_minute(_: PgPoolOptions, connect
     assert_eq!(world.statuses(&meeting).await, ["left", "left"], "LiveKit still lists them");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn stale_participant_has_joined_when_back(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn stale_participant_has_joined_when_back(connect: PgConnectOptions) {
     let (world, rooms) = redis_world(connect).await;
     let meeting = world.watched_meeting(&rooms).await;
     world.server().restart();
@@ -42,8 +42,8 @@ async fn stale_participant_has_joined_when_back(_: PgPoolOptions, connect: PgCon
     assert_eq!(world.statuses(&meeting).await, ["left", "joined"]);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn stale_participant_leaves_without_disturbing_others(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn stale_participant_leaves_without_disturbing_others(connect: PgConnectOptions) {
     let (world, rooms) = redis_world(connect).await;
     let meeting = world.watched_meeting(&rooms).await;
     world.server().restart();
@@ -58,8 +58,8 @@ async fn stale_participant_leaves_without_disturbing_others(_: PgPoolOptions, co
     assert_eq!(connected.iter().map(|one| one.sid.as_str()).collect::<Vec<_>>(), [sid]);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn seats_and_viewers_follow_stale_participants(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn seats_and_viewers_follow_stale_participants(connect: PgConnectOptions) {
     let (world, rooms) = redis_world(connect).await;
     let open = world.live(&rooms, 5).await;
     let host = open.room.host.clone();
@@ -82,8 +82,8 @@ async fn enter(world: &World, rooms: &Rooms, open: &Open, who: &str) {
     world.check_live(rooms, open).await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn live_session_of_stale_participants_ends_when_empty(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn live_session_of_stale_participants_ends_when_empty(connect: PgConnectOptions) {
     let (world, rooms) = redis_world(connect).await;
     let open = world.live(&rooms, 5).await;
     let host = open.room.host.clone();
@@ -99,8 +99,8 @@ async fn live_session_of_stale_participants_ends_when_empty(_: PgPoolOptions, co
     assert_eq!(world.live_record(&open).await.status, RoomStatus::Ended);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn failed_probe_proves_nothing(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn failed_probe_proves_nothing(connect: PgConnectOptions) {
     let (world, rooms) = redis_world(connect).await;
     let meeting = world.watched_meeting(&rooms).await;
     let faults = world.server().faults();
@@ -114,11 +114,8 @@ async fn failed_probe_proves_nothing(_: PgPoolOptions, connect: PgConnectOptions
 }
 
 /// A real server gave these answers for connected participants, and once more after Redis worked again.
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn no_participant_is_stale_while_redis_hangs_or_right_after(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+#[testkit::test]
+async fn no_participant_is_stale_while_redis_hangs_or_right_after(connect: PgConnectOptions) {
     let (world, rooms) = redis_world(connect).await;
     let meeting = world.watched_meeting(&rooms).await;
     let faults = world.server().faults();
@@ -132,8 +129,8 @@ async fn no_participant_is_stale_while_redis_hangs_or_right_after(
     assert_eq!(world.statuses(&meeting).await, ["joined", "joined"]);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn participants_stay_joined_until_livekit_creates_rooms(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn participants_stay_joined_until_livekit_creates_rooms(connect: PgConnectOptions) {
     let (world, rooms) = redis_world(connect).await;
     let meeting = world.watched_meeting(&rooms).await;
     world.server().restart();
@@ -152,8 +149,8 @@ async fn participants_stay_joined_until_livekit_creates_rooms(_: PgPoolOptions, 
     assert_eq!(world.statuses(&meeting).await, ["left", "left"]);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn event_between_two_probes_is_a_sign_of_life(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn event_between_two_probes_is_a_sign_of_life(connect: PgConnectOptions) {
     let (world, rooms) = redis_world(connect).await;
     let meeting = world.watched_meeting(&rooms).await;
     world.server().restart();
@@ -166,8 +163,8 @@ async fn event_between_two_probes_is_a_sign_of_life(_: PgPoolOptions, connect: P
 }
 
 /// The webhook skips a locked row. Then its event alone is the sign of life.
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn event_is_a_sign_of_life_when_the_participant_is_locked(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn event_is_a_sign_of_life_when_the_participant_is_locked(connect: PgConnectOptions) {
     let (world, rooms) = redis_world(connect).await;
     let meeting = world.watched_meeting(&rooms).await;
     world.server().restart();
@@ -183,8 +180,8 @@ async fn event_is_a_sign_of_life_when_the_participant_is_locked(_: PgPoolOptions
     assert_eq!(world.statuses(&meeting).await, ["left", "joined"]);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn stale_participant_has_joined_after_an_answer(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn stale_participant_has_joined_after_an_answer(connect: PgConnectOptions) {
     let (world, rooms) = redis_world(connect).await;
     let meeting = world.watched_meeting(&rooms).await;
     world
@@ -202,8 +199,8 @@ async fn stale_participant_has_joined_after_an_answer(_: PgPoolOptions, connect:
 }
 
 /// The guest is marked stale but is connected. Without the event the next probe would be 10 s later.
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn stale_participant_is_probed_at_once_after_an_event(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn stale_participant_is_probed_at_once_after_an_event(connect: PgConnectOptions) {
     let (world, rooms) = redis_world(connect).await;
     let meeting = world.watched_meeting(&rooms).await;
     world

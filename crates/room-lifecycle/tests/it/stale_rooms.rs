@@ -1,12 +1,12 @@
 //! A room with only stale participants gets its next generation, and no other room does.
 
 use livekit_dev::Fault;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::postgres::PgConnectOptions;
 
 use crate::harness::{meetings::redis_world, owner};
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn stale_room_is_replaced_after_a_minute(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn stale_room_is_replaced_after_a_minute(connect: PgConnectOptions) {
     let (world, rooms) = redis_world(connect).await;
     let meeting = world.watched_meeting(&rooms).await;
     world.watch_seconds(&rooms, 70).await;
@@ -22,8 +22,8 @@ async fn stale_room_is_replaced_after_a_minute(_: PgPoolOptions, connect: PgConn
     assert!(world.server().participants(&next.room_name).is_empty());
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn stale_room_is_replaced_despite_a_kicked_participant(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn stale_room_is_replaced_despite_a_kicked_participant(connect: PgConnectOptions) {
     let (world, rooms) = redis_world(connect).await;
     let meeting = world.watched_meeting(&rooms).await;
     world.watch_seconds(&rooms, 70).await;
@@ -34,8 +34,8 @@ async fn stale_room_is_replaced_despite_a_kicked_participant(_: PgPoolOptions, c
     assert_eq!(world.record(&meeting.booking).await.generation, 2);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn stale_room_is_kept_when_a_participant_joins(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn stale_room_is_kept_when_a_participant_joins(connect: PgConnectOptions) {
     let (world, rooms) = redis_world(connect).await;
     let meeting = world.watched_meeting(&rooms).await;
     world.watch_seconds(&rooms, 70).await;
@@ -53,8 +53,8 @@ async fn stale_room_is_kept_when_a_participant_joins(_: PgPoolOptions, connect: 
     assert!(world.connected(&meeting.record.room_name).contains(&"newcomer".to_owned()));
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn stale_room_is_kept_for_a_minute_after_an_outage(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn stale_room_is_kept_for_a_minute_after_an_outage(connect: PgConnectOptions) {
     let (world, rooms) = redis_world(connect).await;
     let meeting = world.watched_meeting(&rooms).await;
     world.server().restart();
@@ -72,8 +72,8 @@ async fn stale_room_is_kept_for_a_minute_after_an_outage(_: PgPoolOptions, conne
 }
 
 /// LiveKit's list can lack a participant who is connected (livekit.md §3).
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn room_is_kept_while_an_unlisted_participant_answers(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn room_is_kept_while_an_unlisted_participant_answers(connect: PgConnectOptions) {
     let (world, rooms) = redis_world(connect).await;
     let meeting = world.watched_meeting(&rooms).await;
     let host = meeting.booking.host.clone();

@@ -1,18 +1,16 @@
 //! Rows of `rooms_to_close`: after a crash between any two steps, another replica closes the room (I2).
 
-use livekit_dev::{Fault, Store};
+use livekit_dev::Fault;
 use room_lifecycle::store;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use time::Duration;
 
 use crate::{
     crashes::{cut, cuts},
-    harness::{World, refused},
+    harness::{WithRedis, World, refused},
 };
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn row_of_a_room_that_ended_outlives_its_replica(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::with_store(connect, Store::RedisLike).await;
+#[testkit::test]
+async fn row_of_a_room_that_ended_outlives_its_replica(WithRedis(world): WithRedis) {
     let (dies, lives) = (world.rooms().await, world.rooms().await);
     let (booking, record) = world.meeting(&lives).await;
     world.server().flush(); // LiveKit lists no room
@@ -28,9 +26,8 @@ async fn row_of_a_room_that_ended_outlives_its_replica(_: PgPoolOptions, connect
     assert!(world.to_close().await.is_empty());
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn room_created_to_be_deleted_is_deleted_after_a_crash(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::with_store(connect, Store::RedisLike).await;
+#[testkit::test]
+async fn room_created_to_be_deleted_is_deleted_after_a_crash(WithRedis(world): WithRedis) {
     let (dies, lives) = (world.rooms().await, world.rooms().await);
     let (booking, record) = world.meeting(&lives).await;
     world.server().flush();
@@ -54,9 +51,8 @@ async fn room_created_to_be_deleted_is_deleted_after_a_crash(_: PgPoolOptions, c
     assert!(world.to_close().await.is_empty());
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn end_of_an_unlisted_room_is_finished_after_a_crash(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::with_store(connect, Store::RedisLike).await;
+#[testkit::test]
+async fn end_of_an_unlisted_room_is_finished_after_a_crash(WithRedis(world): WithRedis) {
     let steady = world.rooms().await;
     let mut ended = Vec::new();
     for polls in cuts().step_by(4) {
@@ -82,9 +78,8 @@ async fn end_of_an_unlisted_room_is_finished_after_a_crash(_: PgPoolOptions, con
     assert!(world.to_close().await.is_empty());
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn two_replicas_close_a_room_together(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::with_store(connect, Store::RedisLike).await;
+#[testkit::test]
+async fn two_replicas_close_a_room_together(WithRedis(world): WithRedis) {
     let (one, two) = (world.rooms().await, world.rooms().await);
     let (booking, record) = world.meeting(&one).await;
     world.server().flush();
@@ -100,9 +95,8 @@ async fn two_replicas_close_a_room_together(_: PgPoolOptions, connect: PgConnect
     assert!(world.to_close().await.is_empty());
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn room_that_a_record_uses_again_is_not_closed(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn room_that_a_record_uses_again_is_not_closed(world: World) {
     let rooms = world.rooms().await;
     let (_, record) = world.meeting(&rooms).await;
     world
@@ -118,9 +112,8 @@ async fn room_that_a_record_uses_again_is_not_closed(_: PgPoolOptions, connect: 
     assert_eq!(world.server().calls("DeleteRoom"), 0);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn row_from_before_the_clock_was_set_back_is_due(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn row_from_before_the_clock_was_set_back_is_due(world: World) {
     let rooms = world.rooms().await;
     let (booking, record) = world.meeting(&rooms).await;
     world.complete(&booking).await;

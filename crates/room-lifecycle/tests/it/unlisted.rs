@@ -5,12 +5,12 @@ use chassis::status::Reason;
 use domain::{LiveRoomId, RoomStatus};
 use livekit_dev::{Fault, Store};
 use room_lifecycle::live::decide::Verb;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::postgres::PgConnectOptions;
 use time::Duration;
 
 use crate::{
     harness::{
-        Booking, Replica, World,
+        Booking, Replica, WithRedis, World,
         nests::{OpenNest, key},
         owner, reason, refused,
         seats::person,
@@ -31,9 +31,8 @@ async fn flushed(connect: PgConnectOptions) -> (World, Replica, Booking, Record)
     (world, rooms, booking, record)
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn lost_room_is_replaced_at_once(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn lost_room_is_replaced_at_once(world: World) {
     let rooms = world.rooms().await;
     let (booking, record) = world.meeting(&rooms).await;
     world.server().restart();
@@ -44,8 +43,8 @@ async fn lost_room_is_replaced_at_once(_: PgPoolOptions, connect: PgConnectOptio
     assert!(world.to_close().await.is_empty());
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn occupied_room_is_kept_when_its_list_is_lost(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn occupied_room_is_kept_when_its_list_is_lost(connect: PgConnectOptions) {
     let (world, rooms, booking, record) = flushed(connect).await;
     world.check(&rooms, &record).await;
     world.pass_time(Duration::seconds(4));
@@ -56,8 +55,8 @@ async fn occupied_room_is_kept_when_its_list_is_lost(_: PgPoolOptions, connect: 
     assert_eq!(world.server().calls("DeleteRoom"), 0);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn unlisted_room_is_replaced_after_two_checks(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn unlisted_room_is_replaced_after_two_checks(connect: PgConnectOptions) {
     let (world, rooms, booking, record) = flushed(connect).await;
     rooms.pass().await.unwrap();
     assert_eq!(world.record(&booking).await.generation, 1);
@@ -74,8 +73,8 @@ async fn unlisted_room_is_replaced_after_two_checks(_: PgPoolOptions, connect: P
     world.assert_one_room_per_open_owner().await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn room_that_is_listed_again_is_kept(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn room_that_is_listed_again_is_kept(connect: PgConnectOptions) {
     let (world, rooms, booking, record) = flushed(connect).await;
     rooms.pass().await.unwrap();
     world.server().leave(&record.room_name, "observer").unwrap();
@@ -91,9 +90,8 @@ async fn room_that_is_listed_again_is_kept(_: PgPoolOptions, connect: PgConnectO
     assert_eq!(world.connected(&record.room_name).len(), 2);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn one_empty_list_never_ends_a_meeting(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::with_store(connect, Store::RedisLike).await;
+#[testkit::test]
+async fn one_empty_list_never_ends_a_meeting(WithRedis(world): WithRedis) {
     let rooms = world.rooms().await;
     let (booking, record) = world.meeting(&rooms).await;
     let lie = || {
@@ -124,9 +122,8 @@ async fn one_empty_list_never_ends_a_meeting(_: PgPoolOptions, connect: PgConnec
     assert_eq!(world.server().calls("DeleteRoom"), 0);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn occupied_room_is_kept_when_missing_in_list_rooms(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::with_store(connect, Store::RedisLike).await;
+#[testkit::test]
+async fn occupied_room_is_kept_when_missing_in_list_rooms(WithRedis(world): WithRedis) {
     let rooms = world.rooms().await;
     let (booking, record) = world.meeting(&rooms).await;
     world.server().faults().set("ListRooms", Fault::EmptyList);
@@ -138,8 +135,8 @@ async fn occupied_room_is_kept_when_missing_in_list_rooms(_: PgPoolOptions, conn
     assert_eq!(world.connected(&record.room_name).len(), 2);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn kick_acts_within_seconds_in_an_unlisted_room(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn kick_acts_within_seconds_in_an_unlisted_room(connect: PgConnectOptions) {
     let (world, rooms, booking, record) = flushed(connect).await;
     assert!(rooms.kick(owner(&booking), &booking.guest).await.unwrap());
     rooms.watch().await.unwrap();
@@ -157,9 +154,8 @@ async fn kick_acts_within_seconds_in_an_unlisted_room(_: PgPoolOptions, connect:
     assert_eq!(world.status(&booking, &booking.host).await, "joined");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn last_kicked_participant_leaves_an_unlisted_room(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::with_store(connect, Store::RedisLike).await;
+#[testkit::test]
+async fn last_kicked_participant_leaves_an_unlisted_room(WithRedis(world): WithRedis) {
     let rooms = world.rooms().await;
     let open = world.live(&rooms, 5).await;
     join_and_connect(&world, &rooms, &open, "ann").await;
@@ -176,9 +172,8 @@ async fn last_kicked_participant_leaves_an_unlisted_room(_: PgPoolOptions, conne
     );
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn ban_acts_within_seconds_in_an_unlisted_room(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::with_store(connect, Store::RedisLike).await;
+#[testkit::test]
+async fn ban_acts_within_seconds_in_an_unlisted_room(WithRedis(world): WithRedis) {
     let rooms = world.rooms().await;
     let open = world.live(&rooms, 5).await;
     for who in ["ann", "ben"] {
@@ -195,8 +190,8 @@ async fn ban_acts_within_seconds_in_an_unlisted_room(_: PgPoolOptions, connect: 
     assert_eq!(world.live_record(&open).await.generation, 2);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn unlisted_participant_is_out_after_a_kick(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn unlisted_participant_is_out_after_a_kick(connect: PgConnectOptions) {
     let (world, rooms, booking, record) = flushed(connect).await;
     world.server().leave(&record.room_name, "observer").unwrap(); // the room is listed again, with a count of two
     world.join(&record.room_name, &booking.host);
@@ -209,9 +204,8 @@ async fn unlisted_participant_is_out_after_a_kick(_: PgPoolOptions, connect: PgC
     assert_eq!(world.record(&booking).await.generation, 2);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn kick_that_livekit_carries_out_disturbs_no_others(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::with_store(connect, Store::RedisLike).await;
+#[testkit::test]
+async fn kick_that_livekit_carries_out_disturbs_no_others(WithRedis(world): WithRedis) {
     let rooms = world.rooms().await;
     let (booking, record) = world.meeting(&rooms).await;
     assert!(rooms.kick(owner(&booking), &booking.guest).await.unwrap());
@@ -229,8 +223,8 @@ async fn kick_that_livekit_carries_out_disturbs_no_others(_: PgPoolOptions, conn
     assert_eq!(world.record(&booking).await.generation, 1);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn end_acts_at_once_in_an_unlisted_room(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn end_acts_at_once_in_an_unlisted_room(connect: PgConnectOptions) {
     let (world, rooms, booking, record) = flushed(connect).await;
     world.complete(&booking).await;
     rooms.drain().await.unwrap();
@@ -253,8 +247,8 @@ async fn end_acts_at_once_in_an_unlisted_room(_: PgPoolOptions, connect: PgConne
     }
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn no_token_is_given_for_an_unlisted_room(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn no_token_is_given_for_an_unlisted_room(connect: PgConnectOptions) {
     let (world, rooms, booking, record) = flushed(connect).await;
     assert_eq!(reason(rooms.ensure(owner(&booking), true).await), Reason::LivekitUnavailable);
     assert_eq!(world.connected(&record.room_name).len(), 3, "LiveKit would refuse the token with 404");
@@ -266,8 +260,8 @@ async fn no_token_is_given_for_an_unlisted_room(_: PgPoolOptions, connect: PgCon
     assert!(world.connected(&record.room_name).is_empty());
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn unlisted_room_is_left_alone_where_deletion_is_off(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn unlisted_room_is_left_alone_where_deletion_is_off(connect: PgConnectOptions) {
     let (world, rooms, booking, record) = flushed(connect).await;
     let elsewhere = world.rooms_with(|config| config.livekit.url += "/").await;
     drop(rooms);
@@ -282,8 +276,8 @@ async fn unlisted_room_is_left_alone_where_deletion_is_off(_: PgPoolOptions, con
     assert!(world.to_close().await.is_empty());
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn failed_create_room_replaces_nothing(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn failed_create_room_replaces_nothing(connect: PgConnectOptions) {
     let (world, rooms, booking, record) = flushed(connect).await;
     for fault in [refused(), Fault::BadGateway, Fault::FailAfterEffect] {
         world.server().faults().set_next("CreateRoom", 1, fault);

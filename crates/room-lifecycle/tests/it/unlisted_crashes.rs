@@ -2,23 +2,20 @@
 //! with it.
 
 use domain::{LiveSessionId, RoomStatus};
-use livekit_dev::Store;
 use room_lifecycle::{
     Rooms,
     store::{self, participants},
 };
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use time::Duration;
 
 use crate::{
     crashes::{cut, cuts},
-    harness::{World, owner},
+    harness::{WithRedis, World, owner},
     live_seats::join_and_connect,
 };
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn replacement_is_finished_after_a_crash(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::with_store(connect, Store::RedisLike).await;
+#[testkit::test]
+async fn replacement_is_finished_after_a_crash(WithRedis(world): WithRedis) {
     let steady = world.rooms().await;
     for polls in cuts().step_by(5) {
         let (booking, record) = world.meeting(&steady).await;
@@ -53,9 +50,8 @@ async fn finish(world: &World, rooms: &Rooms) {
     }
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn two_replicas_replace_an_unlisted_room_once(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::with_store(connect, Store::RedisLike).await;
+#[testkit::test]
+async fn two_replicas_replace_an_unlisted_room_once(WithRedis(world): WithRedis) {
     let (one, two) = (world.rooms().await, world.rooms().await);
     for _ in 0..5 {
         let (booking, record) = world.meeting(&one).await;
@@ -78,9 +74,8 @@ async fn two_replicas_replace_an_unlisted_room_once(_: PgPoolOptions, connect: P
     }
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn two_replicas_replace_a_lost_room_once(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn two_replicas_replace_a_lost_room_once(world: World) {
     let (one, two) = (world.rooms().await, world.rooms().await);
     for _ in 0..5 {
         let (booking, record) = world.meeting(&one).await;
@@ -98,9 +93,8 @@ async fn two_replicas_replace_a_lost_room_once(_: PgPoolOptions, connect: PgConn
     }
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn participants_of_a_lost_room_have_left(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn participants_of_a_lost_room_have_left(world: World) {
     let rooms = world.rooms().await;
     let (booking, _) = world.meeting(&rooms).await;
     let open = world.live(&rooms, 5).await;
@@ -123,9 +117,8 @@ async fn participants_of_a_lost_room_have_left(_: PgPoolOptions, connect: PgConn
     assert_eq!(world.numbers(&open).await.0, 1);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn old_check_of_a_lost_room_rejoins_no_participant(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn old_check_of_a_lost_room_rejoins_no_participant(world: World) {
     let rooms = world.rooms().await;
     let (booking, record) = world.meeting(&rooms).await;
     let (identities, sids) = ([booking.guest.clone()], ["PA_late".to_owned()]);
@@ -143,9 +136,8 @@ async fn old_check_of_a_lost_room_rejoins_no_participant(_: PgPoolOptions, conne
     assert_eq!(world.status(&booking, &booking.guest).await, "left");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn participant_of_a_recreated_room_has_left(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn participant_of_a_recreated_room_has_left(world: World) {
     let rooms = world.rooms().await;
     let (booking, record) = world.meeting(&rooms).await;
     world.recreate_on_livekit(&record.room_name).await;

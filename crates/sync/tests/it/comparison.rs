@@ -2,7 +2,6 @@
 
 use domain::LiveStatus;
 use proto::sync::v1::GetStatusRequest;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use testkit::{
     eventually,
     seed::live::{live_room, live_session},
@@ -10,9 +9,8 @@ use testkit::{
 
 use crate::harness::*;
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn drift_is_found_and_only_marked(options: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(options, connect).await;
+#[testkit::test]
+async fn drift_is_found_and_only_marked(world: World) {
     let (one, other) = (live_room(&world.pool, "ada").await, live_room(&world.pool, "bob").await);
     live_session(&world.pool, &one, LiveStatus::Live).await;
     live_session(&world.pool, &other, LiveStatus::Ended).await;
@@ -31,9 +29,8 @@ async fn drift_is_found_and_only_marked(options: PgPoolOptions, connect: PgConne
     assert_eq!(sync::compare(&world.pool).await.unwrap().marked, 0);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn comparison_covers_many_rows_in_pages(options: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(options, connect).await;
+#[testkit::test]
+async fn comparison_covers_many_rows_in_pages(world: World) {
     live_rooms(&world.pool, 12_000).await;
     world.sql("insert into community_live_streams (id, status) select gen_random_uuid(), 'live' from generate_series(1, 6000)").await;
     world.sql("truncate live_stream_dirty").await;
@@ -44,12 +41,8 @@ async fn comparison_covers_many_rows_in_pages(options: PgPoolOptions, connect: P
     assert_eq!(world.unaligned().await, 0);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn service_compares_in_the_background_and_reports_drift(
-    options: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
-    let world = World::new(options, connect).await;
+#[testkit::test]
+async fn service_compares_in_the_background_and_reports_drift(world: World) {
     let room = live_room(&world.pool, "ada").await;
     live_session(&world.pool, &room, LiveStatus::Live).await;
     let service = world.service().await;

@@ -10,10 +10,7 @@ use std::{
 };
 
 use domain::{LiveStatus, SeatRole};
-use sqlx::{
-    PgPool,
-    postgres::{PgConnectOptions, PgPoolOptions},
-};
+use sqlx::PgPool;
 use testkit::{
     eventually,
     seed::live::{live_room, live_session},
@@ -21,12 +18,8 @@ use testkit::{
 
 use crate::harness::*;
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn change_is_not_lost_when_made_while_marks_are_drained(
-    options: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
-    let world = World::new(options, connect).await;
+#[testkit::test]
+async fn change_is_not_lost_when_made_while_marks_are_drained(world: World) {
     let room = live_room(&world.pool, "ada").await;
     live_session(&world.pool, &room, LiveStatus::Live).await;
     let mut holder = chassis::db::begin(&world.pool).await.unwrap();
@@ -42,9 +35,8 @@ async fn change_is_not_lost_when_made_while_marks_are_drained(
     assert_eq!(sync::drain(&world.pool).await.unwrap().written, 0);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn replicas_share_the_marks(options: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(options, connect).await;
+#[testkit::test]
+async fn replicas_share_the_marks(world: World) {
     live_rooms(&world.pool, 2_000).await;
     let mut holder = chassis::db::begin(&world.pool).await.unwrap();
     sqlx::query!("select pg_advisory_xact_lock($1)", VERSIONS).fetch_one(&mut *holder).await.unwrap();
@@ -60,9 +52,8 @@ async fn replicas_share_the_marks(options: PgPoolOptions, connect: PgConnectOpti
     assert_eq!((world.unaligned().await, world.marks().await), (0, 0));
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn row_that_cannot_be_written_blocks_no_other(options: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(options, connect).await;
+#[testkit::test]
+async fn row_that_cannot_be_written_blocks_no_other(world: World) {
     world.sql("alter table community_live_streams add constraint poison check (title <> 'Room 7')").await;
     live_rooms(&world.pool, 40).await;
     let drained = sync::drain(&world.pool).await.unwrap();
@@ -98,9 +89,8 @@ async fn row_that_cannot_be_written_blocks_no_other(options: PgPoolOptions, conn
     assert_eq!((world.unaligned().await, world.marks().await), (0, 0));
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn row_locked_by_a_legacy_client_delays_no_other(options: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(options, connect).await;
+#[testkit::test]
+async fn row_locked_by_a_legacy_client_delays_no_other(world: World) {
     live_rooms(&world.pool, 3).await;
     sync::drain(&world.pool).await.unwrap();
     let mut legacy = chassis::db::begin(&world.pool).await.unwrap();
@@ -116,9 +106,8 @@ async fn row_locked_by_a_legacy_client_delays_no_other(options: PgPoolOptions, c
     world.aligned().await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn many_rows_locked_by_a_legacy_client_are_skipped(options: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(options, connect).await;
+#[testkit::test]
+async fn many_rows_locked_by_a_legacy_client_are_skipped(world: World) {
     live_rooms(&world.pool, 700).await;
     sync::drain(&world.pool).await.unwrap();
     let mut legacy = chassis::db::begin(&world.pool).await.unwrap();
@@ -153,9 +142,8 @@ async fn many_rows_locked_by_a_legacy_client_are_skipped(options: PgPoolOptions,
     assert_eq!((world.unaligned().await, world.marks().await), (0, 0));
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn marks_without_a_notify_are_found_by_polling(options: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(options, connect).await;
+#[testkit::test]
+async fn marks_without_a_notify_are_found_by_polling(world: World) {
     let _service = world.service().await;
     let room = live_room(&world.pool, "ada").await;
     let session = live_session(&world.pool, &room, LiveStatus::Live).await;
@@ -202,12 +190,8 @@ async fn cycle(pool: &PgPool, host: &str) -> sqlx::Result<()> {
     Ok(())
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn listing_is_aligned_in_5_s_after_kills_during_1000_cycles(
-    options: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
-    let world = World::new(options, connect).await;
+#[testkit::test]
+async fn listing_is_aligned_in_5_s_after_kills_during_1000_cycles(world: World) {
     for host in 0..20 {
         live_room(&world.pool, &host.to_string()).await;
     }

@@ -5,15 +5,13 @@ use std::time::Duration;
 use chassis::status::Reason;
 use domain::LiveStatus;
 use proto::{sync::v1::stream_event::Event, types::v1::StreamStatus};
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use testkit::seed::live::{live_room, live_session};
 use tonic::Code;
 
 use crate::harness::*;
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn feed_sends_the_current_row_after_a_change(options: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(options, connect).await;
+#[testkit::test]
+async fn feed_sends_the_current_row_after_a_change(world: World) {
     let service = world.service().await;
     let (mut events, position) = service.follow(None).await;
     assert_eq!(position, 0);
@@ -28,9 +26,8 @@ async fn feed_sends_the_current_row_after_a_change(options: PgPoolOptions, conne
     assert_eq!(next_row(&mut events).await.title, "Renamed");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn versions_become_visible_in_their_order(options: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(options, connect).await;
+#[testkit::test]
+async fn versions_become_visible_in_their_order(world: World) {
     live_rooms(&world.pool, 2).await;
     sync::drain(&world.pool).await.unwrap();
     let service = world.service().await;
@@ -62,9 +59,8 @@ async fn versions_become_visible_in_their_order(options: PgPoolOptions, connect:
     assert!(position < first.version && first.version < second.version);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn follower_gets_missed_changes_when_it_reconnects(options: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(options, connect).await;
+#[testkit::test]
+async fn follower_gets_missed_changes_when_it_reconnects(world: World) {
     live_rooms(&world.pool, 300).await;
     sync::drain(&world.pool).await.unwrap();
     let service = world.service().await;
@@ -90,9 +86,8 @@ async fn follower_gets_missed_changes_when_it_reconnects(options: PgPoolOptions,
     assert_eq!(next_row(&mut events).await.title, "Room 9");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn follower_is_reset_when_it_missed_too_much(options: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(options, connect).await;
+#[testkit::test]
+async fn follower_is_reset_when_it_missed_too_much(world: World) {
     live_rooms(&world.pool, 1_001).await;
     sync::drain(&world.pool).await.unwrap();
     let service = world.service().await;
@@ -118,9 +113,8 @@ async fn follower_is_reset_when_it_missed_too_much(options: PgPoolOptions, conne
     }
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn slow_follower_is_dropped_and_delays_no_other(options: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(options, connect).await;
+#[testkit::test]
+async fn slow_follower_is_dropped_and_delays_no_other(world: World) {
     let service = world.service().await;
     let (mut slow, _) = service.follow(None).await;
     let (mut fast, _) = service.follow(None).await;
@@ -140,9 +134,8 @@ async fn slow_follower_is_dropped_and_delays_no_other(options: PgPoolOptions, co
     assert_eq!(next_row(&mut fast).await.title, "Room 9");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn system_caller_gets_all_rows_with_their_groups(options: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(options, connect).await;
+#[testkit::test]
+async fn system_caller_gets_all_rows_with_their_groups(world: World) {
     let service = world.service().await;
     let (mut ours, _) = service.follow(Some(chassis::grpc::system_caller())).await;
     crate::listing::rooms_of_groups(&world).await;
@@ -160,9 +153,8 @@ async fn system_caller_gets_all_rows_with_their_groups(options: PgPoolOptions, c
     );
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn followers_get_unavailable_when_the_service_stops(options: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(options, connect).await;
+#[testkit::test]
+async fn followers_get_unavailable_when_the_service_stops(world: World) {
     let service = world.service().await;
     let (mut events, _) = service.follow(None).await;
     assert_eq!(service.runtime.lifecycle.stop(Duration::from_secs(5)).await, 0);

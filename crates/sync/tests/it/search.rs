@@ -3,10 +3,7 @@
 use chassis::page::Cursor;
 use domain::StreamStatus;
 use proto::types::v1::Caller;
-use sqlx::{
-    PgPool,
-    postgres::{PgConnectOptions, PgPoolOptions},
-};
+use sqlx::PgPool;
 use sync::{
     store::{Filter, Search, list_streams},
     viewer::Viewer,
@@ -33,9 +30,8 @@ async fn all(
 }
 
 /// More matches than are sorted, and fewer: both plans find the rows that the viewer may read, in the same order.
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn search_finds_the_same_rows_however_many_match(options: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(options, connect).await;
+#[testkit::test]
+async fn search_finds_the_same_rows_however_many_match(world: World) {
     live_rooms(&world.pool, 1_200).await;
     world
         .sql("update live_rooms set metadata = '{\"groups\": [\"staff\"]}' where host_user_id like 'host-%7'")
@@ -84,9 +80,8 @@ async fn read(tx: &mut sqlx::PgTransaction<'_>) -> i64 {
     .unwrap()
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn search_reads_few_rows_of_many(options: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(options, connect).await;
+#[testkit::test]
+async fn search_reads_few_rows_of_many(world: World) {
     live_rooms(&world.pool, 20_000).await;
     world.sql("update live_rooms set title = 'Zebra crossing' where host_user_id = 'host-77'").await;
     sync::drain(&world.pool).await.unwrap();
@@ -119,9 +114,8 @@ async fn search_reads_few_rows_of_many(options: PgPoolOptions, connect: PgConnec
 }
 
 /// The search text changes with its row, whichever writer changed the row.
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn search_text_follows_every_writer(options: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(options, connect).await;
+#[testkit::test]
+async fn search_text_follows_every_writer(world: World) {
     live_rooms(&world.pool, 1).await;
     sync::drain(&world.pool).await.unwrap();
     let text = async || {

@@ -5,7 +5,7 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
 use crate::{
     live_issuing::on_air,
-    world::{FakeRoom, open, run, world},
+    world::{FakeRoom, SlowClock, open, run, world},
 };
 
 const KICK: &str = "insert into livekit_participants (room_id, user_id, role, status, kicked_at)
@@ -37,7 +37,7 @@ async fn refused_after(
 
 macro_rules! refused_after {
     ($($test:ident: $change:ident, $reason:ident;)+) => {$(
-        #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+        #[testkit::test]
         async fn $test(options: PgPoolOptions, connect: PgConnectOptions) {
             refused_after(options, connect, $change, Reason::$reason).await;
         }
@@ -53,12 +53,11 @@ refused_after! {
     guest_gets_no_second_token_after_the_session: END, RoomNotActive;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+#[testkit::test]
 async fn expired_ban_and_ban_from_another_room_do_not_refuse(
-    options: PgPoolOptions,
+    SlowClock(pool): SlowClock,
     connect: PgConnectOptions,
 ) {
-    let pool = open(options, &connect).await;
     let (room, _, _) = on_air(&pool).await;
     let world = world(&connect, &FakeRoom::silent()).await;
     testkit::seed::live::live_room(&pool, "ida").await;
