@@ -182,10 +182,7 @@ async fn ask(listener: &mut PgListener, check: Check) -> Result<(), sqlx::Error>
 
 #[cfg(test)]
 mod tests {
-    use sqlx::{
-        ConnectOptions,
-        postgres::{PgConnectOptions, PgPoolOptions},
-    };
+    use sqlx::{ConnectOptions, postgres::PgConnectOptions};
     use testkit::Wire;
 
     use super::*;

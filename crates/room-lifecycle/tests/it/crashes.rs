@@ -51,7 +51,7 @@ pub async fn recover(world: &World) {
     for _ in 0..3 {
         world.make_due().await;
         survivor.pass().await.unwrap();
-        world.pass_time(Duration::seconds(6));
+        world.advance(Duration::seconds(6));
     }
 }
 
@@ -182,7 +182,7 @@ async fn marks_of_a_dead_replica_are_due_after_their_lease(world: World) {
     drop(dies);
     lives.drain().await.unwrap();
     assert_eq!(world.record(&booking).await.status, RoomStatus::Active, "the lease holds");
-    world.pass_time(Duration::seconds(16));
+    world.advance(Duration::seconds(16));
     lives.drain().await.unwrap();
     assert_eq!(world.record(&booking).await.status, RoomStatus::Ended);
     assert_eq!(world.marks(record.id.0).await, 0);

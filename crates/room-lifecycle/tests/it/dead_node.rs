@@ -146,13 +146,13 @@ async fn ended_room_is_closed_within_seconds_when_livekit_works(WithRedis(world)
     rooms.drain().await.unwrap();
     assert_eq!(world.record(&booking).await.status, RoomStatus::Ended);
     for _ in 0..60 {
-        world.pass_time(Duration::seconds(2));
+        world.advance(Duration::seconds(2));
         rooms.close_due().await.unwrap();
     }
     world.server().restart();
     world.server().faults().clear();
     world.server().join(&old).unwrap();
-    world.pass_time(Duration::seconds(1));
+    world.advance(Duration::seconds(1));
     rooms.close_due().await.unwrap();
     assert!(world.connected(&record.room_name).is_empty(), "closed within a second after any outage");
     assert!(world.server().join(&old).is_err());
@@ -169,13 +169,13 @@ async fn deletions_are_tried_one_at_a_time_while_livekit_fails(world: World) {
     rooms.drain().await.unwrap();
     assert_eq!(world.to_close().await.len(), 8);
     for _ in 0..3 {
-        world.pass_time(Duration::seconds(2));
+        world.advance(Duration::seconds(2));
         let before = world.server().calls("DeleteRoom");
         rooms.close_due().await.unwrap();
         assert_eq!(world.server().calls("DeleteRoom"), before + 1);
     }
     world.server().faults().clear();
-    world.pass_time(Duration::seconds(2));
+    world.advance(Duration::seconds(2));
     rooms.close_due().await.unwrap();
     assert!(world.to_close().await.is_empty(), "all rooms follow as soon as one deletion succeeds");
     assert!(world.names().is_empty());
@@ -196,7 +196,7 @@ async fn takeover_waits_until_the_crash_is_noticed(connect: PgConnectOptions) {
     rooms.drain().await.unwrap();
     assert_eq!(world.to_close().await, [record.room_name.as_str()], "CreateRoom calls the dead node too");
     world.server().advance(ClockHandle::Rooms, std::time::Duration::from_secs(5));
-    world.pass_time(Duration::seconds(1));
+    world.advance(Duration::seconds(1));
     rooms.close_due().await.unwrap();
     assert!(world.names().is_empty());
     assert!(world.to_close().await.is_empty());
@@ -213,7 +213,7 @@ async fn room_is_not_taken_over_where_deletion_is_off(WithRedis(world): WithRedi
     world.alter(live.session, "status", "'ended', ended_at = app_now()").await;
     let created = world.server().calls("CreateRoom");
     elsewhere.pass().await.unwrap();
-    world.pass_time(Duration::seconds(31));
+    world.advance(Duration::seconds(31));
     elsewhere.pass().await.unwrap();
     assert_eq!((world.server().calls("CreateRoom"), world.server().calls("DeleteRoom")), (created, 0));
     assert!(world.to_close().await.is_empty(), "no row asks for a deletion");

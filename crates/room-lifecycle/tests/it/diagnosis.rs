@@ -193,7 +193,7 @@ async fn silent_webhooks_are_a_warning_after_30_seconds(world: World) {
     let rooms = world.rooms().await;
     let (booking, record) = world.open_room(&rooms).await;
     assert_eq!(check(&by_host(&rooms, &booking).await, "webhooks"), None);
-    world.pass_time(Duration::seconds(31));
+    world.advance(Duration::seconds(31));
     let diagnosis = by_host(&rooms, &booking).await;
     assert_eq!((diagnosis.cause, check(&diagnosis, "webhooks")), (Cause::WebhooksSilent, Some(false)));
     let sid = record.room_sid.unwrap();

@@ -48,7 +48,7 @@ async fn ensure_lists_rooms_once_when_the_record_is_old(world: World) {
     let rooms = world.rooms().await;
     let (booking, first) = world.open_room(&rooms).await;
     let before = world.server().all_calls();
-    world.pass_time(Duration::seconds(6));
+    world.advance(Duration::seconds(6));
     let again = rooms.ensure(owner(&booking), false).await.unwrap();
     assert_eq!(again.room_sid, first.room_sid);
     assert!(again.confirmed_at > first.confirmed_at);
@@ -61,7 +61,7 @@ async fn ensure_lists_rooms_once_when_the_record_is_old(world: World) {
 async fn confirmation_from_the_future_is_replaced(world: World) {
     let rooms = world.rooms().await;
     let (booking, _) = world.open_room(&rooms).await;
-    world.pass_time(Duration::minutes(-10)); // the clock was ahead and is set back
+    world.advance(Duration::minutes(-10)); // the clock was ahead and is set back
     let before = world.server().calls("ListRooms");
     let again = rooms.ensure(owner(&booking), false).await.unwrap();
     assert_eq!(world.server().calls("ListRooms"), before + 1);
@@ -150,7 +150,7 @@ async fn room_gets_its_next_generation_after_a_livekit_restart(world: World) {
     let (booking, _) = world.open_room(&rooms).await;
     for generation in 2..5 {
         world.server().restart();
-        world.pass_time(Duration::seconds(6));
+        world.advance(Duration::seconds(6));
         assert_eq!(rooms.ensure(owner(&booking), false).await.unwrap().generation, generation);
         world.assert_one_room_per_open_owner().await;
     }
@@ -209,7 +209,7 @@ async fn occupied_room_is_kept_when_not_listed(world: World) {
     world.server().faults().set("ListRooms", Fault::OmitRoom(first.room_name.clone()));
     assert_eq!(reason(rooms.ensure(owner(&booking), true).await), Reason::LivekitUnavailable);
     world.server().faults().clear();
-    world.pass_time(Duration::seconds(6));
+    world.advance(Duration::seconds(6));
     let other = world.rooms().await; // the first replica shares its failure for a second
     assert_eq!(other.ensure(owner(&booking), true).await.unwrap().room_sid, first.room_sid);
 }
@@ -235,7 +235,7 @@ async fn ensured_room_was_confirmed_within_five_seconds(world: World) {
     let rooms = world.rooms().await;
     let (booking, _) = world.open_room(&rooms).await;
     for step in [1, 4, 5, 6, 60, 3_000, -20, -3_000] {
-        world.pass_time(Duration::seconds(step));
+        world.advance(Duration::seconds(step));
         let record = rooms.ensure(owner(&booking), false).await.unwrap();
         let confirmed: OffsetDateTime = record.confirmed_at.unwrap();
         assert!(confirmed <= record.now && record.now - confirmed <= Duration::seconds(5), "after {step} s");
@@ -249,12 +249,12 @@ async fn prefetch_renews_an_aging_record_once_for_all(world: World) {
     let before = world.server().calls("ListRooms");
     rooms.refresh(owner(&booking)).await.unwrap();
     assert_eq!(world.server().calls("ListRooms"), before, "a fresh record needs no check");
-    world.pass_time(Duration::seconds(3));
+    world.advance(Duration::seconds(3));
     let lists = join_all((0..50).map(|_| rooms.refresh(owner(&booking)))).await;
     assert!(lists.iter().all(Result::is_ok));
     assert_eq!(world.server().calls("ListRooms"), before + 1);
     world.complete(&booking).await;
-    world.pass_time(Duration::seconds(3));
+    world.advance(Duration::seconds(3));
     rooms.refresh(owner(&booking)).await.unwrap();
     assert_eq!(world.server().calls("ListRooms"), before + 1, "a closed room is not refreshed");
 }

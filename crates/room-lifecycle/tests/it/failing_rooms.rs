@@ -26,7 +26,7 @@ async fn failed_removal_leaves_others_in_the_room(world: World) {
     let before = world.server().calls("RemoveParticipant");
     for _ in 0..60 {
         rooms.watch().await.unwrap();
-        world.pass_time(Duration::seconds(1));
+        world.advance(Duration::seconds(1));
     }
     let calls = world.server().calls("RemoveParticipant") - before;
     assert!((8..=12).contains(&calls), "the back-off grows: {calls} calls in a minute");
@@ -52,7 +52,7 @@ async fn crashed_stay(connect: PgConnectOptions, is_removed: bool) {
         rooms.receive_webhook(&world.signed(&body), &body).await.unwrap();
     };
     send("participant_joined", "PA_crashed").await;
-    world.pass_time(Duration::seconds(5));
+    world.advance(Duration::seconds(5));
     let sid = world.join(&record.room_name, &booking.guest).sid;
     if is_removed {
         rooms.watch().await.unwrap();
@@ -61,7 +61,7 @@ async fn crashed_stay(connect: PgConnectOptions, is_removed: bool) {
         world.server().leave(&record.room_name, &booking.guest).unwrap();
         send("participant_left", &sid).await;
     }
-    world.pass_time(Duration::seconds(40));
+    world.advance(Duration::seconds(40));
     let before = world.server().calls("RemoveParticipant");
     rooms.watch().await.unwrap();
     assert_eq!(world.record(&booking).await.generation, 1);
@@ -95,10 +95,10 @@ async fn room_that_fails_backs_off_and_keeps_one_mark(world: World) {
             (world.server().calls("ListParticipants"), world.marks(record.id.0).await),
             (checks + 1, 1)
         );
-        world.pass_time(Duration::seconds(wait) - Duration::milliseconds(500));
+        world.advance(Duration::seconds(wait) - Duration::milliseconds(500));
         rooms.drain().await.unwrap();
         assert_eq!(world.server().calls("ListParticipants"), checks + 1, "the check came before {wait} s");
-        world.pass_time(Duration::milliseconds(500));
+        world.advance(Duration::milliseconds(500));
     }
     world.server().faults().clear();
     assert_eq!((rooms.drain().await.unwrap(), world.marks(record.id.0).await), (1, 0));

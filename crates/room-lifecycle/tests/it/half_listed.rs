@@ -32,7 +32,7 @@ async fn counted_participant_stays_joined(connect: PgConnectOptions) {
     for _ in 0..4 {
         world.check(&rooms, &record).await;
         assert_eq!(world.status(&booking, &booking.guest).await, "joined");
-        world.pass_time(Duration::seconds(2)); // the last check is 6 s after the first
+        world.advance(Duration::seconds(2)); // the last check is 6 s after the first
     }
     assert_eq!(world.record(&booking).await.generation, 1);
     assert_eq!(world.connected(&record.room_name).len(), 2);
@@ -42,7 +42,7 @@ async fn counted_participant_stays_joined(connect: PgConnectOptions) {
 async fn half_listed_room_is_replaced_after_two_checks(connect: PgConnectOptions) {
     let (world, rooms, booking, record) = half_listed(connect).await;
     world.check(&rooms, &record).await;
-    world.pass_time(Duration::seconds(8));
+    world.advance(Duration::seconds(8));
     rooms.drain().await.unwrap(); // the first check has set a mark for this time
     let next = world.record(&booking).await;
     assert_eq!((next.generation, next.status), (2, RoomStatus::Active));
@@ -55,7 +55,7 @@ async fn participant_who_leaves_a_half_listed_room_has_left(connect: PgConnectOp
     world.check(&rooms, &record).await;
     world.server().leave(&record.room_name, &booking.guest).unwrap();
     for _ in 0..2 {
-        world.pass_time(Duration::seconds(5));
+        world.advance(Duration::seconds(5));
         world.check(&rooms, &record).await;
     }
     assert_eq!(world.status(&booking, &booking.guest).await, "left");
@@ -69,7 +69,7 @@ async fn counted_participant_stays_joined_where_deletion_is_off(connect: PgConne
     drop(rooms);
     for _ in 0..4 {
         world.check(&elsewhere, &record).await;
-        world.pass_time(Duration::seconds(6));
+        world.advance(Duration::seconds(6));
     }
     assert_eq!(world.status(&booking, &booking.guest).await, "joined");
     assert_eq!(world.connected(&record.room_name).len(), 2);
@@ -112,7 +112,7 @@ async fn unlisted_room_is_closed_when_no_check_found_its_occupant(WithRedis(worl
     world.server().flush();
     for _ in 0..2 {
         world.check(&rooms, &record).await;
-        world.pass_time(Duration::seconds(5));
+        world.advance(Duration::seconds(5));
     }
     assert_eq!(world.record(&booking).await.generation, 2);
     assert!(

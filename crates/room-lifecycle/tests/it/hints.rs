@@ -85,7 +85,7 @@ async fn scenario(world: &World, delivery: Delivery) -> Vec<(String, String, Str
         replay(world, &rooms).await;
     }
     rooms.pass().await.unwrap();
-    world.pass_time(Duration::seconds(6));
+    world.advance(Duration::seconds(6));
     rooms.pass().await.unwrap();
     server.clear_mishaps();
     let mut states = Vec::new();

@@ -54,7 +54,7 @@ async fn returned_participant_is_removed_without_webhooks(world: World, connect:
         rooms.watch().await.unwrap();
         assert_eq!(connected(&world, &record), 0);
         assert_eq!(world.status(&booking, &booking.guest).await, "kicked");
-        world.pass_time(Duration::seconds(40));
+        world.advance(Duration::seconds(40));
     }
     assert_eq!(world.record(&booking).await.generation, 1, "other participants are not disturbed");
     // Also before the participant is active.
@@ -68,7 +68,7 @@ async fn returned_participant_is_removed_without_webhooks(world: World, connect:
 async fn return_is_watched_as_long_as_its_renewed_token_lives(world: World) {
     let (rooms, booking, record) = kicked(&world).await;
     world.join(&record.room_name, &booking.host); // keeps the room from expiring while empty
-    world.pass_time(Duration::minutes(59));
+    world.advance(Duration::minutes(59));
     world.join(&record.room_name, &booking.guest);
     rooms.watch().await.unwrap();
     assert_eq!(world.connected(&record.room_name), std::slice::from_ref(&booking.host));
@@ -83,7 +83,7 @@ async fn return_is_watched_as_long_as_its_renewed_token_lives(world: World) {
 #[testkit::test]
 async fn room_is_not_checked_every_second_after_the_watch(world: World) {
     let (rooms, _, _) = kicked(&world).await;
-    world.pass_time(Duration::minutes(71));
+    world.advance(Duration::minutes(71));
     let calls = world.server().all_calls();
     rooms.watch().await.unwrap();
     assert_eq!(world.server().all_calls(), calls);
@@ -97,10 +97,10 @@ async fn kicked_participant_is_removed_until_gone(world: World) {
         let before = world.server().calls("RemoveParticipant");
         rooms.watch().await.unwrap();
         assert_eq!(world.server().calls("RemoveParticipant"), before + 1, "in second {second}");
-        world.pass_time(Duration::seconds(9));
+        world.advance(Duration::seconds(9));
     }
     assert_eq!(world.record(&booking).await.generation, 1);
-    world.pass_time(Duration::seconds(5));
+    world.advance(Duration::seconds(5));
     world.server().faults().clear_method("ListRooms");
     rooms.watch().await.unwrap();
     let next = world.record(&booking).await;
@@ -112,7 +112,7 @@ async fn kicked_participant_is_removed_until_gone(world: World) {
 async fn second_kick_does_not_restart_the_removal(world: World) {
     let (rooms, booking, record) = kicked(&world).await;
     return_as_stale(&world, &rooms, &booking, &record).await;
-    world.pass_time(Duration::seconds(31));
+    world.advance(Duration::seconds(31));
     assert!(rooms.kick(owner(&booking), &booking.guest).await.unwrap());
     rooms.watch().await.unwrap();
     assert_eq!(world.record(&booking).await.generation, 2);
@@ -126,7 +126,7 @@ async fn kicked_participant_is_not_removed_again_after_leaving(world: World) {
     let body = event("EV_left", "participant_left", &record, &booking.guest, sid);
     rooms.receive_webhook(&world.signed(&body), &body).await.unwrap();
     let before = world.server().calls("RemoveParticipant");
-    world.pass_time(Duration::seconds(40));
+    world.advance(Duration::seconds(40));
     rooms.watch().await.unwrap();
     assert_eq!(world.server().calls("RemoveParticipant"), before);
     assert_eq!(world.record(&booking).await.generation, 1);
@@ -146,7 +146,7 @@ async fn failed_removal_is_retried(world: World) {
         assert!(world.marks(record.id.0).await > 0, "the removal is still marked");
         world.server().faults().clear();
     }
-    world.pass_time(Duration::seconds(3));
+    world.advance(Duration::seconds(3));
     rooms.drain().await.unwrap();
     assert_eq!((connected(&world, &record), world.marks(record.id.0).await), (0, 0));
 }

@@ -88,7 +88,7 @@ pub async fn announce(world: &World, rooms: &Rooms, open: &Open) {
     world.check_live(rooms, open).await;
     world.exit(open, host).await;
     world.confirm_gone(rooms, open).await;
-    world.pass_time(Duration::minutes(5));
+    world.advance(Duration::minutes(5));
     world.pass_and_check(rooms, open).await;
     assert!(world.closes(open).await);
 }
@@ -96,16 +96,16 @@ pub async fn announce(world: &World, rooms: &Rooms, open: &Open) {
 #[testkit::test]
 async fn session_without_joins_ends_after_15_minutes(connect: PgConnectOptions) {
     let (world, rooms, open) = world(connect).await;
-    world.pass_time(Duration::seconds(14 * 60 + 50));
+    world.advance(Duration::seconds(14 * 60 + 50));
     world.pass_and_check(&rooms, &open).await;
     assert!(!world.closes(&open).await);
-    world.pass_time(Duration::seconds(15));
+    world.advance(Duration::seconds(15));
     world.pass_and_check(&rooms, &open).await;
     assert!(world.closes(&open).await);
-    world.pass_time(Duration::seconds(15));
+    world.advance(Duration::seconds(15));
     world.pass_and_check(&rooms, &open).await;
     world.assert_goes_on(&open).await;
-    world.pass_time(Duration::seconds(6));
+    world.advance(Duration::seconds(6));
     world.pass_and_check(&rooms, &open).await;
     world.assert_ended(&open).await;
 }
@@ -113,22 +113,22 @@ async fn session_without_joins_ends_after_15_minutes(connect: PgConnectOptions) 
 #[testkit::test]
 async fn empty_session_ends_after_five_minutes(connect: PgConnectOptions) {
     let (world, rooms, open) = world(connect).await;
-    world.pass_time(Duration::minutes(12));
+    world.advance(Duration::minutes(12));
     join(&rooms, &open, "ann").await;
     world.enter(&open, "ann").await;
     world.check_live(&rooms, &open).await;
-    world.pass_time(Duration::minutes(30));
+    world.advance(Duration::minutes(30));
     world.pass_and_check(&rooms, &open).await;
     assert!(!world.closes(&open).await, "a viewer is in the room");
     world.exit(&open, "ann").await;
     world.confirm_gone(&rooms, &open).await;
-    world.pass_time(Duration::seconds(4 * 60 + 50));
+    world.advance(Duration::seconds(4 * 60 + 50));
     world.pass_and_check(&rooms, &open).await;
     assert!(!world.closes(&open).await);
-    world.pass_time(Duration::seconds(15));
+    world.advance(Duration::seconds(15));
     world.pass_and_check(&rooms, &open).await;
     world.assert_goes_on(&open).await;
-    world.pass_time(Duration::seconds(21));
+    world.advance(Duration::seconds(21));
     world.pass_and_check(&rooms, &open).await;
     world.assert_ended(&open).await;
 }
@@ -142,7 +142,7 @@ async fn join_before_the_start_does_not_shorten_the_wait(connect: PgConnectOptio
     world.check_live(&rooms, &open).await;
     world.exit(&open, "ann").await;
     world.confirm_gone(&rooms, &open).await;
-    world.pass_time(Duration::minutes(7));
+    world.advance(Duration::minutes(7));
     world.pass_and_check(&rooms, &open).await;
     assert!(!world.closes(&open).await);
 }
@@ -154,7 +154,7 @@ async fn session_without_a_start_time_waits_15_minutes(connect: PgConnectOptions
     world.execute("update live_room_sessions set started_at = null, lobby_open_at = null").await;
     world.pass_and_check(&rooms, &open).await;
     assert!(!world.closes(&open).await);
-    world.pass_time(Duration::minutes(16));
+    world.advance(Duration::minutes(16));
     world.pass_and_check(&rooms, &open).await;
     assert!(world.closes(&open).await);
 }
@@ -164,12 +164,12 @@ async fn session_without_a_start_time_waits_15_minutes(connect: PgConnectOptions
 async fn passes_alone_release_seats_and_end_empty_sessions(connect: PgConnectOptions) {
     let (world, rooms, open) = world(connect).await;
     join(&rooms, &open, "ann").await;
-    world.pass_time(Duration::seconds(61));
+    world.advance(Duration::seconds(61));
     rooms.pass().await.unwrap();
     assert_eq!(world.seated(&open).await, 0);
-    world.pass_time(Duration::minutes(16));
+    world.advance(Duration::minutes(16));
     rooms.pass().await.unwrap();
-    world.pass_time(Duration::seconds(21));
+    world.advance(Duration::seconds(21));
     rooms.pass().await.unwrap();
     world.assert_ended(&open).await;
 }
@@ -179,7 +179,7 @@ async fn waiting_user_does_not_keep_the_session_open(connect: PgConnectOptions) 
     let (world, rooms, open) = closing(connect).await;
     world.execute("update live_room_sessions set auto_admit = false").await;
     join(&rooms, &open, "patient").await;
-    world.pass_time(Duration::seconds(21));
+    world.advance(Duration::seconds(21));
     world.pass_and_check(&rooms, &open).await;
     world.assert_ended(&open).await;
 }
@@ -189,12 +189,12 @@ async fn empty_session_ends_when_livekit_lost_its_room(connect: PgConnectOptions
     let (world, rooms, open) = closing(connect).await;
     world.server().restart();
     world.server().faults().set("ListParticipants", refused());
-    world.pass_time(Duration::seconds(21));
+    world.advance(Duration::seconds(21));
     world.pass_and_check(&rooms, &open).await;
     assert_eq!(world.session_status(&open).await, LiveStatus::Live, "the participants could not be listed");
     world.server().faults().clear();
     rooms.announce_ends().await.unwrap();
-    world.pass_time(Duration::seconds(21));
+    world.advance(Duration::seconds(21));
     world.pass_and_check(&rooms, &open).await;
     world.assert_ended(&open).await;
     assert_eq!(world.live_record(&open).await.generation, 1, "no new generation was needed");
@@ -207,17 +207,17 @@ async fn session_past_its_planned_end_ends_when_empty(connect: PgConnectOptions)
     join(&rooms, &open, "ann").await;
     world.enter(&open, "ann").await;
     world.check_live(&rooms, &open).await;
-    world.pass_time(Duration::minutes(60));
+    world.advance(Duration::minutes(60));
     world.pass_and_check(&rooms, &open).await;
     assert!(!world.closes(&open).await);
     world.exit(&open, "ann").await;
     world.confirm_gone(&rooms, &open).await;
     world.pass_and_check(&rooms, &open).await;
     assert!(!world.closes(&open).await, "the seat is held after a disconnect");
-    world.pass_time(Duration::minutes(2));
+    world.advance(Duration::minutes(2));
     world.pass_and_check(&rooms, &open).await;
     assert!(world.closes(&open).await, "the end is announced at once");
-    world.pass_time(Duration::seconds(21));
+    world.advance(Duration::seconds(21));
     world.pass_and_check(&rooms, &open).await;
     world.assert_ended(&open).await;
 }
@@ -226,7 +226,7 @@ async fn session_past_its_planned_end_ends_when_empty(connect: PgConnectOptions)
 async fn announced_end_is_renewed_when_not_carried_out(connect: PgConnectOptions) {
     let (world, rooms, open) = closing(connect).await;
     for wait in [Duration::minutes(3), Duration::hours(-2)] {
-        world.pass_time(wait);
+        world.advance(wait);
         rooms.announce_ends().await.unwrap();
         let record = world.live_record(&open).await;
         let left = record.closing_at.unwrap() - record.now;
@@ -240,12 +240,12 @@ async fn auto_end_is_finished_after_a_crash(world: World) {
     let (rooms, steady) = (world.rooms().await, world.rooms().await);
     for polls in cuts() {
         let open = world.live(&steady, 5).await;
-        world.pass_time(Duration::minutes(16));
+        world.advance(Duration::minutes(16));
         let announced = cut(polls, rooms.announce_ends()).await.is_some();
         testkit::eventually("the cut work has ended", || world.quiet()).await;
         steady.announce_ends().await.unwrap();
         assert!(world.closes(&open).await);
-        world.pass_time(Duration::seconds(21));
+        world.advance(Duration::seconds(21));
         let record = world.live_record(&open).await;
         let ended = cut(polls, rooms.finish_auto_end(&record, true)).await.is_some();
         // The end is atomic: the session goes on unchanged, or it is over and its room will be deleted.

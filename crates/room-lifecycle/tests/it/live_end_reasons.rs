@@ -56,7 +56,7 @@ async fn get_session(rooms: &Rooms, host: &Host) -> LiveSession {
 async fn session_is_missed_when_services_were_down_for_weeks(world: World) {
     let (scheduled, planned) = world.host_with(LiveStatus::Scheduled).await;
     let (waiting, opened) = world.host_with(LiveStatus::Lobby).await;
-    world.pass_time(Duration::weeks(3));
+    world.advance(Duration::weeks(3));
     let rooms = world.rooms().await;
     rooms.pass().await.unwrap();
     for (host, session) in [(&scheduled, planned), (&waiting, opened)] {
@@ -147,7 +147,7 @@ async fn empty_session_ends_for_time_when_past_its_end(world: World) {
         let open = world.live(&rooms, 5).await;
         world.set_plan(open.session, 0, ends_in).await;
         announce(&world, &rooms, &open).await;
-        world.pass_time(Duration::seconds(21));
+        world.advance(Duration::seconds(21));
         world.pass_and_check(&rooms, &open).await;
         assert_eq!(world.end_reason(open.session).await, Some(reason), "{ends_in:?}");
     }

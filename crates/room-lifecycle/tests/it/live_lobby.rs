@@ -26,7 +26,7 @@ async fn lobby(world: &World, max_participants: i32) -> Open {
 async fn wait_in_turn(world: &World, rooms: &Rooms, open: &Open, users: &[&str]) {
     for who in users {
         assert_eq!(join(rooms, open, who).await, WAITING);
-        world.pass_time(Duration::milliseconds(10));
+        world.advance(Duration::milliseconds(10));
     }
 }
 
@@ -80,7 +80,7 @@ async fn waiting_users_are_admitted_in_order_up_to_the_limit(world: World) {
     rooms.leave_live_room(&person("mia"), LiveRoomId(open.room.id)).await.unwrap();
     assert_eq!(refused(&rooms, &open, "late").await, Reason::RoomFull);
     assert_eq!(seats(&rooms, &open, &["zoe", "eve"]).await, [LobbyStatus::Admitted, LobbyStatus::Waiting]);
-    world.pass_time(Duration::seconds(50)); // zoe joined later, so that hold has not expired
+    world.advance(Duration::seconds(50)); // zoe joined later, so that hold has not expired
     world.execute("update live_room_attendance set held_until = app_now() where user_id = 'ann'").await;
     rooms.release_held().await.unwrap();
     assert_eq!(seats(&rooms, &open, &["eve"]).await, [LobbyStatus::Admitted]);
@@ -94,7 +94,7 @@ async fn waiting_user_is_dropped_when_requests_stop(world: World) {
     let host = person(&open.room.host);
     wait_in_turn(&world, &rooms, &open, &["absent", "gone", "ann"]).await;
     for _ in 0..3 {
-        world.pass_time(Duration::seconds(65));
+        world.advance(Duration::seconds(65));
         assert_eq!(join(&rooms, &open, "ann").await, WAITING, "each request extends the wait");
     }
     // Expired users are not listed, whether released or not.
@@ -198,7 +198,7 @@ async fn banned_user_is_refused_until_the_ban_is_over(world: World) {
         world.execute(&ban).await;
         assert_eq!(refused(&rooms, &open, who).await, Reason::Banned);
     }
-    world.pass_time(Duration::hours(2));
+    world.advance(Duration::hours(2));
     assert_eq!(refused(&rooms, &open, "ann").await, Reason::Banned);
     assert_eq!(join(&rooms, &open, "ben").await, VIEWER);
 }

@@ -133,7 +133,7 @@ async fn ban_holds_until_expired_or_lifted(connect: PgConnectOptions) {
     rooms.watch().await.unwrap();
     assert!(!world.is_listed(&open, "vera").await, "an old token does not help");
 
-    world.pass_time(Duration::minutes(11));
+    world.advance(Duration::minutes(11));
     assert!(rooms.join_live_room(&person("vera"), LiveRoomId(room)).await.is_ok(), "the ban has expired");
     rooms.ban(&host, LiveRoomId(room), "vera", None).await.unwrap();
     rooms.ban(&host, LiveRoomId(room), "vera", None).await.unwrap();
@@ -159,7 +159,7 @@ async fn ban_is_new_after_an_expired_one(connect: PgConnectOptions) {
     let first = begun().await;
     rooms.ban(&host, LiveRoomId(room), "vera", Some(now + Duration::minutes(20))).await.unwrap();
     assert_eq!(begun().await, first, "the same ban, extended");
-    world.pass_time(Duration::minutes(21));
+    world.advance(Duration::minutes(21));
     rooms.ban(&host, LiveRoomId(room), "vera", None).await.unwrap();
     assert!(begun().await - first >= Duration::minutes(21));
     let past = Refusal::from(rooms.ban(&host, LiveRoomId(room), "ann", Some(now)).await.unwrap_err());
@@ -201,7 +201,7 @@ async fn ban_is_retried_when_livekit_failed(connect: PgConnectOptions) {
 async fn banned_viewer_gets_no_seat_back_by_an_old_token(connect: PgConnectOptions) {
     let (world, rooms, open) = watched_by_vera(connect).await;
     rooms.ban(&open.host(), LiveRoomId(open.room.id), "vera", None).await.unwrap();
-    world.pass_time(Duration::minutes(1)); // longer than a participant may stay after giving up the seat
+    world.advance(Duration::minutes(1)); // longer than a participant may stay after giving up the seat
     world.enter_as_viewer(&open, "vera").await;
     rooms.watch().await.unwrap();
     assert!(world.seat_row(&open, "vera").await.left);
@@ -291,7 +291,7 @@ async fn hand_is_lowered_by_a_promotion_or_with_the_seat(connect: PgConnectOptio
     assert_eq!(raised().await, Vec::<String>::new(), "the user has left and returned");
     hand("vera", true).await;
     rooms.leave_live_room(&person("vera"), LiveRoomId(open.room.id)).await.unwrap();
-    world.pass_time(Duration::minutes(1)); // longer than a participant may stay after giving up the seat
+    world.advance(Duration::minutes(1)); // longer than a participant may stay after giving up the seat
     rooms.pass().await.unwrap();
     assert!(!world.seat_row(&open, "vera").await.left, "the participant is still connected");
     assert_eq!(raised().await, Vec::<String>::new(), "the seat was given up and taken again");

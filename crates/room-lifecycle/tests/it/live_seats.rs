@@ -57,12 +57,12 @@ async fn seat_is_kept_for_a_disconnect_of_two_minutes(connect: PgConnectOptions)
     world.exit(&open, "ann").await;
     world.confirm_gone(&rooms, &open).await;
     assert!(world.seat_row(&open, "ann").await.disconnected);
-    world.pass_time(Duration::seconds(115));
+    world.advance(Duration::seconds(115));
     rooms.release_held().await.unwrap();
     assert_eq!(refused(&rooms, &open, "ben").await, Reason::RoomFull);
     let speaker = Seat { role: SeatRole::Speaker, lobby_status: LobbyStatus::Admitted };
     assert_eq!(join(&rooms, &open, "ann").await, speaker, "the same seat and role");
-    world.pass_time(Duration::seconds(50));
+    world.advance(Duration::seconds(50));
     rooms.release_held().await.unwrap();
     let new = world.enter(&open, "ann").await;
     world.check_live(&rooms, &open).await;
@@ -85,7 +85,7 @@ async fn seat_is_lost_after_a_disconnect_of_over_two_minutes(connect: PgConnectO
     join_and_connect(&world, &rooms, &open, "ann").await;
     world.exit(&open, "ann").await;
     world.confirm_gone(&rooms, &open).await;
-    world.pass_time(Duration::seconds(121));
+    world.advance(Duration::seconds(121));
     // A seat with an expired hold is free, whether released or not.
     assert_eq!(join(&rooms, &open, "ben").await, VIEWER);
     assert_eq!(refused(&rooms, &open, "ann").await, Reason::RoomFull);
@@ -98,10 +98,10 @@ async fn seat_is_lost_after_a_disconnect_of_over_two_minutes(connect: PgConnectO
 async fn seat_is_released_when_not_connected_for_a_minute(connect: PgConnectOptions) {
     let (world, rooms, open) = world(connect, 1).await;
     join(&rooms, &open, "ann").await;
-    world.pass_time(Duration::seconds(55));
+    world.advance(Duration::seconds(55));
     rooms.release_held().await.unwrap();
     assert_eq!(refused(&rooms, &open, "ben").await, Reason::RoomFull);
-    world.pass_time(Duration::seconds(10));
+    world.advance(Duration::seconds(10));
     rooms.release_held().await.unwrap();
     assert!(world.seat_row(&open, "ann").await.left);
     // A late participant counts, because LiveKit shows them.
@@ -115,9 +115,9 @@ async fn seat_is_released_when_not_connected_for_a_minute(connect: PgConnectOpti
 async fn hold_is_no_longer_when_the_clock_was_set_back(connect: PgConnectOptions) {
     let (world, rooms, open) = world(connect, 1).await;
     join(&rooms, &open, "ann").await;
-    world.pass_time(Duration::hours(-3));
+    world.advance(Duration::hours(-3));
     rooms.release_held().await.unwrap();
-    world.pass_time(Duration::seconds(121));
+    world.advance(Duration::seconds(121));
     rooms.release_held().await.unwrap();
     assert!(world.seat_row(&open, "ann").await.left);
 }
@@ -175,7 +175,7 @@ async fn seat_stays_given_up_until_the_user_returns(connect: PgConnectOptions) {
     world.check_live(&rooms, &open).await; // LiveKit still lists the participant
     assert!(world.seat_row(&open, "ann").await.left);
     // A participant who is still connected long after that has not left.
-    world.pass_time(Duration::seconds(31));
+    world.advance(Duration::seconds(31));
     world.check_live(&rooms, &open).await;
     assert!(!world.seat_row(&open, "ann").await.left);
     let stranger = rooms.leave_live_room(&person("a-stranger"), LiveRoomId(open.room.id)).await.unwrap();
@@ -189,7 +189,7 @@ async fn repeated_disconnect_keeps_the_first_time(connect: PgConnectOptions) {
     world.exit(&open, "ann").await;
     for _ in 0..3 {
         rooms.disconnect_from_live_room(&person("ann"), LiveRoomId(open.room.id)).await.unwrap();
-        world.pass_time(Duration::seconds(41));
+        world.advance(Duration::seconds(41));
     }
     rooms.release_held().await.unwrap();
     assert!(
@@ -208,7 +208,7 @@ async fn seat_is_kept_when_one_check_misses_the_viewer(connect: PgConnectOptions
     world.server().faults().set_next("ListParticipants", 1, Fault::OmitParticipant("ann".to_owned()));
     world.check_live(&rooms, &open).await;
     assert_eq!(world.numbers(&open).await, (1, 1, false));
-    world.pass_time(Duration::seconds(10));
+    world.advance(Duration::seconds(10));
     world.check_live(&rooms, &open).await;
     assert_eq!(world.numbers(&open).await, (1, 1, false));
 }
@@ -225,7 +225,7 @@ async fn seats_are_kept_when_livekit_restarts(connect: PgConnectOptions) {
     assert_eq!((record.owner(), record.generation), (Owner::LiveSession(LiveSessionId(open.session)), 2));
     world.confirm_gone(&rooms, &open).await;
     assert_eq!(world.numbers(&open).await, (0, 2, false));
-    world.pass_time(Duration::seconds(100));
+    world.advance(Duration::seconds(100));
     rooms.release_held().await.unwrap();
     for who in ["ann", "ben"] {
         assert_eq!(join(&rooms, &open, who).await, VIEWER);

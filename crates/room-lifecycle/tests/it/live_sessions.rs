@@ -174,7 +174,7 @@ async fn idempotency_key_creates_one_session_for_ever(world: World) {
     let other = GoLiveRequest { session_title: Some("Another".into()), ..request.clone() };
     assert_eq!(go_live(&rooms, other.clone()).await.unwrap_err().reason, Reason::IdempotencyKeyReused);
     host.change(&rooms, Verb::End).await.unwrap();
-    world.pass_time(Duration::days(800));
+    world.advance(Duration::days(800));
     let late = go_live(&rooms, request).await.unwrap().session.unwrap();
     assert_eq!(
         (late.id.as_str(), late.status()),

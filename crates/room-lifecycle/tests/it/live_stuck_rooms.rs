@@ -122,7 +122,7 @@ async fn plan_is_followed_without_requests(world: World) {
     seat(&world.pool, session, "ana", SeatRole::Guest, LobbyStatus::Waiting).await;
     for (minutes, status, seats) in [(44, "scheduled", 0), (2, "lobby", 0), (13, "lobby", 0), (2, "live", 1)]
     {
-        world.pass_time(Duration::minutes(minutes));
+        world.advance(Duration::minutes(minutes));
         rooms.live_pass().await.unwrap();
         rooms.drain().await.unwrap();
         assert_eq!(world.live_status(session).await, status);

@@ -249,7 +249,7 @@ async fn concurrent_verbs_leave_a_consistent_room(world: World) {
     for _ in 0..3 {
         world.make_due().await;
         replicas[1].pass().await.unwrap();
-        world.pass_time(time::Duration::seconds(6));
+        world.advance(time::Duration::seconds(6));
     }
     world.assert_live_rooms_whole().await;
     world.assert_one_room_per_open_owner().await;

@@ -84,7 +84,7 @@ async fn with_a_broken_step(connect: PgConnectOptions, breaking: &str, cleans: b
     .execute(&world.pool)
     .await
     .unwrap();
-    world.pass_time(Duration::seconds(61));
+    world.advance(Duration::seconds(61));
     world
         .execute(&format!(
             "create function broken() returns trigger language plpgsql as

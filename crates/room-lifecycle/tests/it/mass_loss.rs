@@ -26,7 +26,7 @@ async fn needed_rooms_are_recreated_after_a_second_check(world: World) {
         .execute(&world.pool)
         .await
         .unwrap();
-    world.pass_time(Duration::minutes(11));
+    world.advance(Duration::minutes(11));
     rooms.pass().await.unwrap();
     world.server().restart();
     let created = world.server().calls("CreateRoom");
@@ -145,7 +145,7 @@ async fn marks_reach_nine_minutes_ahead(world: World) {
     let due = marks::claim_marks(&world.pool, 10_000).await.unwrap().ids.len();
     assert!(due < 100, "spread marks are not all due at once: {due}");
 
-    world.pass_time(Duration::minutes(1));
+    world.advance(Duration::minutes(1));
     marks::insert_marks(&world.pool, &lost[120..], 2).await.unwrap(); // the first 120 rooms were created meanwhile
     let second = marks().await;
     assert_eq!((second.n, second.near), (1_200, true));

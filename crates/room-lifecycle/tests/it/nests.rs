@@ -251,7 +251,7 @@ async fn full_nest_admits_only_admins_and_participants(world: World) {
     nest.join(&rooms, &nest.host).await.unwrap();
     world.server().leave(&world.nest_record(&nest).await.room_name, "guest-1").unwrap();
     world.check_nest(&rooms, &nest).await;
-    world.pass_time(time::Duration::seconds(6));
+    world.advance(time::Duration::seconds(6));
     world.check_nest(&rooms, &nest).await;
     nest.join(&rooms, &key(3)).await.unwrap();
 }

@@ -140,7 +140,7 @@ async fn permission_regained_by_an_old_token_is_removed_again(connect: PgConnect
         assert!(!world.may_speak(&nest, &ann).await);
         let record = world.nest_record(&nest).await;
         assert!(record.watched_until.unwrap() - record.now > Duration::minutes(11));
-        world.pass_time(Duration::seconds(40));
+        world.advance(Duration::seconds(40));
     }
 }
 

@@ -170,7 +170,7 @@ async fn recording_is_closed_when_nest_ends_or_recorder_dies(WithRecorder(world)
     world.server().work();
     rooms.watch_recordings().await.unwrap();
     for seconds in [8, 8] {
-        world.pass_time(Duration::seconds(seconds));
+        world.advance(Duration::seconds(seconds));
         rooms.watch_recordings().await.unwrap();
     }
     let kept = world.recording_row(first.id.parse().unwrap()).await.unwrap();

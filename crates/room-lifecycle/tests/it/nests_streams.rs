@@ -32,11 +32,11 @@ async fn stream_runs_while_the_nest_is_occupied(WithRecorder(world): WithRecorde
     let room = world.nest_record(&nest).await.room_name;
     world.server().leave(&room, &key(1)).unwrap();
     world.check_nest(&rooms, &nest).await;
-    world.pass_time(Duration::seconds(6));
+    world.advance(Duration::seconds(6));
     world.check_nest(&rooms, &nest).await;
     rooms.watch_recordings().await.unwrap();
     assert_eq!(world.status_of(&stream).await, RecordingStatus::Active, "the host may return");
-    world.pass_time(Duration::seconds(40));
+    world.advance(Duration::seconds(40));
     rooms.watch_recordings().await.unwrap();
     world.work();
     rooms.watch_recordings().await.unwrap();
@@ -45,7 +45,7 @@ async fn stream_runs_while_the_nest_is_occupied(WithRecorder(world): WithRecorde
     rooms.pass().await.unwrap();
     assert_eq!(world.running(), [], "an empty nest is not streamed");
     assert!(world.file(&stream).exists());
-    world.pass_time(Duration::minutes(11));
+    world.advance(Duration::minutes(11));
     world.recordings_pass(&rooms).await.unwrap();
     assert_eq!(world.count_recordings().await, 0, "streams are not kept");
 }
@@ -75,9 +75,9 @@ async fn failed_stream_is_restarted_with_a_growing_back_off(WithRecorder(world):
         world.put(&stream, EgressStatus::EgressFailed);
         rooms.watch_recordings().await.unwrap();
         assert_eq!(world.status_of(&stream).await, RecordingStatus::Failed);
-        world.pass_time(Duration::seconds(back_off - 4));
+        world.advance(Duration::seconds(back_off - 4));
         assert!(list_due(&world.pool, 10).await.unwrap().is_empty(), "too early after failure {attempt}");
-        world.pass_time(Duration::seconds(5));
+        world.advance(Duration::seconds(5));
     }
     world.pass_and_stream(&rooms, &nest).await;
 }

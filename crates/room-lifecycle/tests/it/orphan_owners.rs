@@ -28,7 +28,7 @@ async fn assert_kept(world: &World, rooms: &Rooms, names: &[String]) {
         rooms.pass().await.unwrap();
         assert_eq!(world.names(), names);
         assert_eq!(world.server().calls("DeleteRoom"), 0);
-        world.pass_time(Duration::seconds(31));
+        world.advance(Duration::seconds(31));
     }
 }
 
@@ -97,7 +97,7 @@ async fn room_of_closed_owner_is_removed_without_its_name(world: World) {
     world.execute("delete from livekit_room_names").await;
     assert_eq!(rooms.find_orphans().await.unwrap().unknown, [record.room_name]);
     rooms.pass().await.unwrap();
-    world.pass_time(Duration::seconds(31));
+    world.advance(Duration::seconds(31));
     rooms.pass().await.unwrap();
     assert!(world.names().is_empty());
 }

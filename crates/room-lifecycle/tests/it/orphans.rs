@@ -77,7 +77,7 @@ async fn foreign_rooms_are_never_touched(world: World) {
     let before = world.server().rooms();
     for _ in 0..4 {
         rooms.pass().await.unwrap();
-        world.pass_time(Duration::seconds(31));
+        world.advance(Duration::seconds(31));
     }
     assert_eq!(world.server().rooms(), before);
 }
@@ -89,13 +89,13 @@ async fn unknown_room_is_deleted_when_empty_for_30_seconds(world: World) {
     put(&world, "inhabited", &ours(&world).await).await;
     world.join("inhabited", "ann");
     rooms.pass().await.unwrap();
-    world.pass_time(Duration::seconds(29));
+    world.advance(Duration::seconds(29));
     rooms.pass().await.unwrap();
     assert_eq!(world.names().len(), 2);
-    world.pass_time(Duration::seconds(2));
+    world.advance(Duration::seconds(2));
     rooms.pass().await.unwrap();
     assert_eq!(world.names(), ["inhabited"]);
-    world.pass_time(Duration::hours(1));
+    world.advance(Duration::hours(1));
     rooms.pass().await.unwrap();
     rooms.pass().await.unwrap();
     assert_eq!(world.names(), ["inhabited"], "an occupied room is only reported");
@@ -108,7 +108,7 @@ async fn unknown_room_is_kept_when_joined_during_a_clean_up(world: World) {
     let rooms = world.rooms().await;
     put(&world, "unknown", &ours(&world).await).await;
     rooms.pass().await.unwrap();
-    world.pass_time(Duration::seconds(31));
+    world.advance(Duration::seconds(31));
     put(&world, "retired", "").await;
     retire(&world, "retired").await;
     world.server().faults().set("DeleteRoom", Fault::Hang);
@@ -129,10 +129,10 @@ async fn unknown_room_waits_again_when_joined_between_checks(world: World) {
     put(&world, "unknown", &ours(&world).await).await;
     rooms.pass().await.unwrap();
     world.join("unknown", "ann");
-    world.pass_time(Duration::seconds(20));
+    world.advance(Duration::seconds(20));
     rooms.pass().await.unwrap();
     world.server().leave("unknown", "ann").unwrap();
-    world.pass_time(Duration::seconds(20));
+    world.advance(Duration::seconds(20));
     rooms.pass().await.unwrap();
     assert_eq!(world.names(), ["unknown"]);
 }
@@ -146,7 +146,7 @@ async fn more_than_20_unknown_rooms_are_left_to_an_operator(world: World) {
     }
     for _ in 0..3 {
         rooms.pass().await.unwrap();
-        world.pass_time(Duration::seconds(31));
+        world.advance(Duration::seconds(31));
     }
     assert_eq!(world.names().len(), 21);
     for name in rooms.find_orphans().await.unwrap().unknown {
@@ -181,7 +181,7 @@ async fn database_clone_deletes_nothing_until_adopted(connect: PgConnectOptions)
 
     {
         let clone =
-            World::with_livekit(original.connect.clone().database(&name), Arc::clone(&original.livekit))
+            World::with_livekit(original.connect.clone().database(&name), Arc::clone(original.livekit()))
                 .await;
         let rooms = clone.rooms().await;
         clone.complete(&booking).await;
@@ -208,7 +208,7 @@ async fn nothing_is_deleted_on_another_livekit(world: World) {
     elsewhere.pass().await.unwrap();
     elsewhere.pass().await.unwrap();
     assert_eq!((world.names().len(), world.server().calls("DeleteRoom")), (1, 0));
-    let url = &world.livekit.settings.url;
+    let url = &world.livekit().settings.url;
     assert!(!deployment::find_deployment(&world.pool, url, "another-key").await.unwrap().ours);
     rooms.pass().await.unwrap();
     assert!(world.names().is_empty());
@@ -238,13 +238,13 @@ async fn unknown_room_is_kept_when_its_check_fails(world: World) {
     for _ in 0..3 {
         rooms.pass().await.unwrap();
         assert_eq!(world.names(), ["unknown"]);
-        world.pass_time(Duration::seconds(31));
+        world.advance(Duration::seconds(31));
     }
     assert_eq!(rooms.find_orphans().await.unwrap().inhabited, ["unknown"]);
     world.server().faults().clear();
     rooms.pass().await.unwrap();
     assert_eq!(world.names(), ["unknown"], "found empty once");
-    world.pass_time(Duration::seconds(31));
+    world.advance(Duration::seconds(31));
     rooms.pass().await.unwrap();
     assert!(world.names().is_empty());
 }
@@ -257,7 +257,7 @@ async fn unchecked_unknown_rooms_count_for_the_alarm(world: World) {
         put(&world, &format!("unknown-{n}"), &metadata).await;
     }
     rooms.pass().await.unwrap();
-    world.pass_time(Duration::seconds(31));
+    world.advance(Duration::seconds(31));
     world.server().faults().set_next("ListParticipants", 18, refused());
     rooms.pass().await.unwrap();
     assert_eq!(world.names().len(), 21);
@@ -275,7 +275,7 @@ async fn physical_copy_with_a_new_id_deletes_nothing(world: World) {
     world.complete(&booking).await;
     for _ in 0..3 {
         copy.pass().await.unwrap();
-        world.pass_time(Duration::seconds(31));
+        world.advance(Duration::seconds(31));
     }
     assert_eq!(world.names(), [record.room_name.as_str(), "unknown"]);
     assert_eq!(world.server().calls("DeleteRoom"), 0);

@@ -135,7 +135,7 @@ async fn failed_check_is_retried_after_two_seconds(world: World) {
         (0, 1),
         "the retry is not due yet"
     );
-    world.pass_time(Duration::seconds(2));
+    world.advance(Duration::seconds(2));
     assert_eq!((rooms.drain().await.unwrap(), world.marks(record.id.0).await), (1, 0));
 }
 
@@ -154,7 +154,7 @@ async fn failed_create_backs_off_unless_the_clock_was_set_back(world: World) {
         rooms.pass().await.unwrap();
         let early = world.record(&booking).await.now < next;
         assert!(!early || world.server().calls("CreateRoom") == calls, "the attempt came before it was due");
-        world.pass_time(wait + Duration::seconds(1)); // a failed room's mark is due after 2 s
+        world.advance(wait + Duration::seconds(1)); // a failed room's mark is due after 2 s
     }
     world.server().faults().clear();
     rooms.pass().await.unwrap();
@@ -163,7 +163,7 @@ async fn failed_create_backs_off_unless_the_clock_was_set_back(world: World) {
     let late = world.booking(State::OpenNow).await;
     world.server().faults().set_next("CreateRoom", 1, refused());
     rooms.pass().await.unwrap();
-    world.pass_time(Duration::hours(-1));
+    world.advance(Duration::hours(-1));
     rooms.pass().await.unwrap();
     assert_eq!(world.record(&late).await.status, RoomStatus::Active);
 }

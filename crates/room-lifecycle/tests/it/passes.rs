@@ -51,7 +51,7 @@ async fn room_is_created_at_its_window_with_at_opening(world: World) {
     rooms.pass().await.unwrap();
     assert_eq!(world.record(&booking).await.status, RoomStatus::Pending);
     assert_eq!(world.server().calls("CreateRoom"), 0);
-    world.pass_time(Duration::hours(24) - Duration::minutes(14));
+    world.advance(Duration::hours(24) - Duration::minutes(14));
     rooms.pass().await.unwrap();
     assert_eq!(world.record(&booking).await.status, RoomStatus::Active);
     world.assert_one_room_per_open_owner().await;
@@ -69,7 +69,7 @@ async fn lost_room_is_recreated_only_when_needed(world: World) {
     at_booking.pass().await.unwrap();
     assert_eq!(world.record(&open).await.generation, 2, "the window is open");
     assert_eq!(world.record(&tomorrow).await.generation, 1, "the room was created a moment ago");
-    world.pass_time(Duration::minutes(11));
+    world.advance(Duration::minutes(11));
     at_booking.pass().await.unwrap();
     assert_eq!(world.record(&tomorrow).await.generation, 2, "at most once per 10 minutes");
     lose(&world, &tomorrow).await;
@@ -83,10 +83,10 @@ async fn lost_room_waits_for_its_window_with_at_opening(world: World) {
     let booking = world.booking(State::OpensTomorrow).await;
     rooms.ensure(owner(&booking), false).await.unwrap();
     lose(&world, &booking).await;
-    world.pass_time(Duration::hours(2));
+    world.advance(Duration::hours(2));
     rooms.pass().await.unwrap();
     assert_eq!(world.record(&booking).await.generation, 1);
-    world.pass_time(Duration::hours(22));
+    world.advance(Duration::hours(22));
     rooms.pass().await.unwrap();
     let record = world.record(&booking).await;
     assert_eq!((record.generation, record.status), (2, RoomStatus::Active));
@@ -110,7 +110,7 @@ async fn rooms_of_closed_owners_are_ended_and_deleted(world: World) {
         assert_eq!(world.status(&booking, &booking.guest).await, "left");
     }
     let (booking, _) = world.open_room(&rooms).await;
-    world.pass_time(Duration::hours(2));
+    world.advance(Duration::hours(2));
     rooms.pass().await.unwrap();
     assert_eq!(world.record(&booking).await.status, RoomStatus::Ended, "the window is over, without a mark");
     assert!(world.names().is_empty());
@@ -120,7 +120,7 @@ async fn rooms_of_closed_owners_are_ended_and_deleted(world: World) {
 async fn moved_booking_reopens_in_its_next_generation(world: World) {
     let rooms = world.rooms().await;
     let (booking, _) = world.open_room(&rooms).await;
-    world.pass_time(Duration::hours(2));
+    world.advance(Duration::hours(2));
     rooms.pass().await.unwrap();
     assert_eq!(world.record(&booking).await.status, RoomStatus::Ended);
     world.reschedule(&booking, Duration::hours(3)).await;
@@ -214,7 +214,7 @@ async fn occupied_marked_and_watched_rooms_are_checked(world: World) {
     let checked = world.server().calls("ListParticipants") - before;
     assert!((3..=3).contains(&checked), "{checked}");
     assert_eq!(world.status(&occupied, &occupied.guest).await, "joined");
-    world.pass_time(Duration::seconds(6));
+    world.advance(Duration::seconds(6));
     rooms.pass().await.unwrap();
     assert_eq!(world.status(&recorded, &recorded.guest).await, "left");
 }
@@ -223,10 +223,10 @@ async fn occupied_marked_and_watched_rooms_are_checked(world: World) {
 async fn confirmed_at_is_not_written_by_every_pass(world: World) {
     let rooms = world.rooms().await;
     let (booking, first) = world.open_room(&rooms).await;
-    world.pass_time(Duration::seconds(50));
+    world.advance(Duration::seconds(50));
     rooms.pass().await.unwrap();
     assert_eq!(world.record(&booking).await.confirmed_at, first.confirmed_at);
-    world.pass_time(Duration::seconds(11));
+    world.advance(Duration::seconds(11));
     rooms.pass().await.unwrap();
     assert!(world.record(&booking).await.confirmed_at > first.confirmed_at);
 }
@@ -269,7 +269,7 @@ async fn old_events_are_removed(world: World) {
     };
     rooms.pass().await.unwrap();
     assert_eq!(count().await, 3, "created, retired, created");
-    world.pass_time(Duration::days(31));
+    world.advance(Duration::days(31));
     rooms.pass().await.unwrap();
     assert_eq!(count().await, 1, "only the later end of the room is left");
 }

@@ -47,11 +47,11 @@ async fn left_takes_two_checks_five_seconds_apart(world: World) {
     let (rooms, booking, record, _) = joined_guest(&world).await;
     world.server().leave(&record.room_name, &booking.guest).unwrap();
     for wait in [0, 2, 2] {
-        world.pass_time(Duration::seconds(wait));
+        world.advance(Duration::seconds(wait));
         check(&rooms, &record).await;
         assert_eq!(world.status(&booking, &booking.guest).await, "joined");
     }
-    world.pass_time(Duration::seconds(2));
+    world.advance(Duration::seconds(2));
     check(&rooms, &record).await;
     assert_eq!(world.status(&booking, &booking.guest).await, "left");
 }
@@ -66,9 +66,9 @@ async fn participant_stays_joined_after_one_missed_check(world: World) {
             Fault::OmitParticipant(booking.guest.clone()),
         );
         check(&rooms, &record).await;
-        world.pass_time(Duration::seconds(6));
+        world.advance(Duration::seconds(6));
         check(&rooms, &record).await;
-        world.pass_time(Duration::seconds(6));
+        world.advance(Duration::seconds(6));
     }
     assert_eq!(world.status(&booking, &booking.guest).await, "joined");
 }
@@ -78,10 +78,10 @@ async fn left_takes_two_checks_when_the_clock_was_set_back(world: World) {
     let (rooms, booking, record, _) = joined_guest(&world).await;
     world.server().leave(&record.room_name, &booking.guest).unwrap();
     check(&rooms, &record).await;
-    world.pass_time(Duration::minutes(-30));
+    world.advance(Duration::minutes(-30));
     check(&rooms, &record).await;
     assert_eq!(world.status(&booking, &booking.guest).await, "joined");
-    world.pass_time(Duration::seconds(6));
+    world.advance(Duration::seconds(6));
     check(&rooms, &record).await;
     assert_eq!(world.status(&booking, &booking.guest).await, "left");
 }
@@ -160,7 +160,7 @@ async fn participant_of_a_lost_room_has_left_after_two_passes(world: World) {
     world.server().restart();
     rooms.ensure(owner(&booking), true).await.unwrap();
     rooms.pass().await.unwrap();
-    world.pass_time(Duration::seconds(10));
+    world.advance(Duration::seconds(10));
     rooms.pass().await.unwrap();
     assert_eq!(world.status(&booking, &booking.guest).await, "left");
 }
@@ -170,7 +170,7 @@ async fn kick_is_not_undone_by_a_concurrent_check(world: World) {
     let (rooms, booking, record, _) = joined_guest(&world).await;
     world.server().leave(&record.room_name, &booking.guest).unwrap();
     check(&rooms, &record).await;
-    world.pass_time(Duration::seconds(6));
+    world.advance(Duration::seconds(6));
     // Holds the locks of a kick that is not committed yet.
     let mut kick = world
         .hold(&format!(

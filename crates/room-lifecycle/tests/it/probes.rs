@@ -20,7 +20,7 @@ async fn probes_are_five_a_second_and_the_quietest_come_first(connect: PgConnect
             world.send_webhook(&rooms, &meeting.record, kind, who, &format!("PA_{who}")).await;
         }
     }
-    world.pass_time(Duration::seconds(15)); // all are due
+    world.advance(Duration::seconds(15)); // all are due
     world.watch_seconds(&rooms, 1).await;
     let quiet = sqlx::query_scalar!(
         r#"select distinct room_id as "room!" from livekit_participants where checked_at > '-infinity'
@@ -75,10 +75,10 @@ async fn one_replica_at_a_time_probes(connect: PgConnectOptions) {
     world.watch_seconds(&rooms, 1).await;
     let probed = world.probes();
     assert!(probed > 0);
-    world.pass_time(Duration::seconds(20));
+    world.advance(Duration::seconds(20));
     other.probe_participants().await.unwrap();
     assert_eq!(world.probes(), probed);
-    world.pass_time(Duration::seconds(11));
+    world.advance(Duration::seconds(11));
     other.probe_participants().await.unwrap();
     assert!(world.probes() > probed, "the other replica takes over from the stopped one");
     world.server().restart();
@@ -93,10 +93,10 @@ async fn probes_go_on_when_the_clock_is_set_back(connect: PgConnectOptions) {
     world.watch_seconds(&rooms, 30).await;
     world.server().restart();
     world.watch_seconds(&rooms, 5).await;
-    world.pass_time(Duration::minutes(-30));
+    world.advance(Duration::minutes(-30));
     world.watch_seconds(&rooms, 40).await;
     assert_eq!(world.statuses(&meeting).await, ["left", "left"]);
-    world.pass_time(Duration::minutes(-30));
+    world.advance(Duration::minutes(-30));
     world.watch_seconds(&rooms, 100).await;
     assert_eq!(world.record(&meeting.booking).await.generation, 2);
 }
@@ -136,7 +136,7 @@ async fn departure_during_a_probe_raises_no_alarm(connect: PgConnectOptions) {
     let left = world.server().participants(&meeting.record.room_name);
     let sid = left.into_iter().find(|one| one.identity == guest).unwrap().sid;
     world.server().leave(&meeting.record.room_name, &guest).unwrap();
-    world.pass_time(Duration::SECOND);
+    world.advance(Duration::SECOND);
     let probing = tokio::spawn({
         let rooms = Rooms::clone(&rooms);
         async move { rooms.probe_participants().await }

@@ -70,7 +70,7 @@ async fn concurrent_replicas_reach_the_same_generation(world: World) {
     for _ in 0..10 {
         let (booking, _) = world.open_room(&replicas[0]).await;
         world.server().restart();
-        world.pass_time(Duration::seconds(6));
+        world.advance(Duration::seconds(6));
         let calls = (0..8).map(|n| spawn(&replicas[n % 2], &booking, n % 3 == 0));
         for answer in join_all(calls.collect::<Vec<_>>()).await {
             assert_eq!(answer.unwrap().unwrap().generation, 2);

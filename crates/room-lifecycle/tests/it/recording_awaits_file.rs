@@ -46,7 +46,7 @@ async fn check_file_after(
     recording: &Recording,
     seconds: i64,
 ) -> RecordingStatus {
-    world.pass_time(Duration::seconds(seconds));
+    world.advance(Duration::seconds(seconds));
     rooms.check_files().await.unwrap();
     world.status_of(recording).await
 }
@@ -186,7 +186,7 @@ async fn deleted_recording_is_removed_when_its_file_is_missing(WithRecorder(worl
     let deleted = rooms.stop_recording(&host(&booking), scope, recording.id, None).await;
     assert_eq!(crate::harness::reason(deleted), Reason::RecordingNotFound);
     world.recordings_pass(&rooms).await.unwrap();
-    world.pass_time(Duration::seconds(61));
+    world.advance(Duration::seconds(61));
     world.recordings_pass(&rooms).await.unwrap();
     assert_eq!(world.recording_row(recording.id).await, None);
     assert_eq!(world.announced().await, 0);

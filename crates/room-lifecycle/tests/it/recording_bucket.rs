@@ -127,7 +127,7 @@ async fn nothing_is_lost_when_the_bucket_refuses_the_key(connect: PgConnectOptio
     stranger.delete_recording(&host(&booking), scope(&booking), recording.id, None).await.unwrap();
     stranger.remove_recordings().await.unwrap();
     assert!(world.recording_row(recording.id).await.is_some() && bucket.file(&recording.file).exists());
-    world.pass_time(time::Duration::minutes(6));
+    world.advance(time::Duration::minutes(6));
     rooms.remove_recordings().await.unwrap();
     assert!(world.recording_row(recording.id).await.is_none() && !bucket.file(&recording.file).exists());
 }

@@ -23,7 +23,7 @@ async fn settle(world: &World) {
         world.make_due().await;
         survivor.pass().await.unwrap();
         world.recordings_pass(&survivor).await.unwrap();
-        world.pass_time(Duration::seconds(51));
+        world.advance(Duration::seconds(51));
     }
     let mut open = sqlx::query_scalar!(
         r#"select egress_id as "id!" from recordings where status in ('starting', 'active', 'ending')"#

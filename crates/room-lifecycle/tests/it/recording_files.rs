@@ -100,7 +100,7 @@ async fn failed_file_removal_is_retried_and_delays_no_other(WithRecorder(world):
     std::fs::remove_dir_all(world.file(&stubborn)).unwrap();
     world.recordings_pass(&rooms).await.unwrap();
     assert!(world.recording_row(stubborn.id).await.is_some(), "the retry is not due yet");
-    world.pass_time(time::Duration::minutes(6));
+    world.advance(time::Duration::minutes(6));
     world.recordings_pass(&rooms).await.unwrap();
     assert!(world.recording_row(stubborn.id).await.is_none());
 }
@@ -112,10 +112,10 @@ async fn recordings_are_kept_for_the_configured_time(WithRecorder(world): WithRe
     stop(&rooms, &booking, &recording).await;
     world.work();
     world.follow(&rooms).await;
-    world.pass_time(time::Duration::days(29));
+    world.advance(time::Duration::days(29));
     world.recordings_pass(&rooms).await.unwrap();
     assert!(world.file(&recording).exists() && world.recording_row(recording.id).await.is_some());
-    world.pass_time(time::Duration::days(2));
+    world.advance(time::Duration::days(2));
     world.recordings_pass(&rooms).await.unwrap();
     assert!(!world.file(&recording).exists() && world.recording_row(recording.id).await.is_none());
 }

@@ -157,7 +157,7 @@ async fn unknown_start_fails_after_50_seconds(WithRecorder(world): WithRecorder)
     let started = start(&killed, &booking, keyed(&booking)).await.unwrap();
     drop(killed);
     world.server().faults().clear();
-    world.pass_time(Duration::seconds(49));
+    world.advance(Duration::seconds(49));
     survivor.watch_recordings().await.unwrap();
     assert_eq!(
         world.status_of(&started).await,
@@ -165,7 +165,7 @@ async fn unknown_start_fails_after_50_seconds(WithRecorder(world): WithRecorder)
         "LiveKit may still be starting it"
     );
     assert_eq!(reason(record(&survivor, &booking).await), Reason::AlreadyRecording);
-    world.pass_time(Duration::seconds(2));
+    world.advance(Duration::seconds(2));
     survivor.watch_recordings().await.unwrap();
     assert_eq!(world.status_of(&started).await, RecordingStatus::Failed);
     assert_eq!((world.notified().await.len(), world.failures().await), (1, 1));

@@ -48,7 +48,7 @@ async fn recording_that_livekits_store_has_lost_goes_on(connect: PgConnectOption
     world.server().flush();
     for _ in 0..4 {
         rooms.watch_recordings().await.unwrap();
-        world.pass_time(Duration::seconds(20));
+        world.advance(Duration::seconds(20));
     }
     assert_eq!(world.status_of(&recording).await, RecordingStatus::Active, "the recorder is in the room");
     world.server().leave(&room, recording.egress_id.as_deref().unwrap()).unwrap();
@@ -64,7 +64,7 @@ async fn recording_fails_when_its_recorder_leaves_the_room(connect: PgConnectOpt
     world.server().work(); // the recorder leaves the room, but LiveKit lists its egress as active forever
     rooms.watch_recordings().await.unwrap();
     for seconds in [8, 6] {
-        world.pass_time(Duration::seconds(seconds));
+        world.advance(Duration::seconds(seconds));
         rooms.watch_recordings().await.unwrap();
         assert_eq!(
             world.status_of(&recording).await,
@@ -72,7 +72,7 @@ async fn recording_fails_when_its_recorder_leaves_the_room(connect: PgConnectOpt
             "lists may be wrong for some seconds"
         );
     }
-    world.pass_time(Duration::seconds(2));
+    world.advance(Duration::seconds(2));
     rooms.watch_recordings().await.unwrap();
     let closed = world.recording_row(recording.id).await.unwrap();
     assert_eq!(
@@ -90,7 +90,7 @@ async fn recording_goes_on_when_one_list_lacks_its_recorder(connect: PgConnectOp
     faults.set_next("ListParticipants", 1, Fault::OmitParticipant(id));
     rooms.watch_recordings().await.unwrap();
     for _ in 0..2 {
-        world.pass_time(Duration::seconds(10));
+        world.advance(Duration::seconds(10));
         rooms.watch_recordings().await.unwrap();
     }
     assert_eq!(world.status_of(&recording).await, RecordingStatus::Active);
@@ -102,10 +102,10 @@ async fn recorder_that_never_starts_fails_after_a_minute(WithRecorder(world): Wi
     let (booking, _) = world.open_room(&rooms).await;
     let recording = record(&rooms, &booking).await.unwrap();
     world.server().set_worker(Worker::Dead);
-    world.pass_time(Duration::seconds(59));
+    world.advance(Duration::seconds(59));
     rooms.watch_recordings().await.unwrap();
     assert_eq!(world.status_of(&recording).await, RecordingStatus::Starting);
-    world.pass_time(Duration::seconds(2));
+    world.advance(Duration::seconds(2));
     rooms.watch_recordings().await.unwrap();
     assert_eq!(world.status_of(&recording).await, RecordingStatus::Failed);
     world.assert_another_can_start(&rooms, &booking).await;
@@ -115,7 +115,7 @@ async fn recorder_that_never_starts_fails_after_a_minute(WithRecorder(world): Wi
 async fn ending_recording_fails_when_its_recorder_is_dead(connect: PgConnectOptions) {
     let (world, rooms, booking, recording) = recorded(connect).await;
     stop(&rooms, &booking, &recording).await;
-    world.pass_time(Duration::seconds(61));
+    world.advance(Duration::seconds(61));
     rooms.watch_recordings().await.unwrap();
     assert_eq!(
         world.status_of(&recording).await,
@@ -135,7 +135,7 @@ async fn unanswered_stop_is_retried_and_then_closes(connect: PgConnectOptions) {
     assert_eq!(stop(&rooms, &booking, &recording).await.status, RecordingStatus::Ending);
     let _ = rooms.watch_recordings().await;
     assert_eq!(world.server().calls("StopEgress"), 2);
-    world.pass_time(Duration::seconds(61));
+    world.advance(Duration::seconds(61));
     rooms.watch_recordings().await.unwrap();
     assert_eq!(world.status_of(&recording).await, RecordingStatus::Failed);
     world.assert_another_can_start(&rooms, &booking).await;
@@ -156,7 +156,7 @@ async fn stop_ends_a_recording_that_is_over_on_livekit(WithRecorder(world): With
         "LiveKit's store may have lost the egress"
     );
     rooms.watch_recordings().await.unwrap();
-    world.pass_time(Duration::seconds(31));
+    world.advance(Duration::seconds(31));
     rooms.watch_recordings().await.unwrap();
     assert_eq!(world.status_of(&unknown).await, RecordingStatus::Failed);
     rooms.watch_recordings().await.unwrap();
@@ -171,14 +171,14 @@ async fn start_with_a_lost_answer_fails_after_50_seconds(WithRecorder(world): Wi
     faults.set_next("StartRoomCompositeEgress", 1, Fault::BadGateway);
     let lost = record(&rooms, &booking).await.unwrap();
     assert_eq!((lost.status, lost.egress_id), (RecordingStatus::Starting, None));
-    world.pass_time(Duration::seconds(49));
+    world.advance(Duration::seconds(49));
     rooms.watch_recordings().await.unwrap();
     assert_eq!(
         world.recording_row(lost.id).await.unwrap().status,
         RecordingStatus::Starting,
         "LiveKit may still be starting it"
     );
-    world.pass_time(Duration::seconds(3));
+    world.advance(Duration::seconds(3));
     rooms.watch_recordings().await.unwrap();
     assert_eq!(world.recording_row(lost.id).await.unwrap().status, RecordingStatus::Failed);
     world.assert_another_can_start(&rooms, &booking).await;
@@ -202,7 +202,7 @@ async fn unknown_egress_is_stopped_only_in_our_rooms(WithRecorder(world): WithRe
 #[testkit::test]
 async fn recording_is_kept_when_livekit_fails_or_lies(connect: PgConnectOptions) {
     let (world, rooms, _, recording) = recorded(connect).await;
-    world.pass_time(Duration::seconds(100));
+    world.advance(Duration::seconds(100));
     for fault in [Fault::BadGateway, Fault::EmptyList, crate::harness::refused()] {
         world.server().faults().set("ListEgress", fault.clone());
         let _ = rooms.watch_recordings().await;
@@ -251,7 +251,7 @@ async fn recording_fails_when_lists_and_room_lack_the_recorder(connect: PgConnec
     let (world, rooms, booking, recording) = recorded(connect).await;
     let faults = world.server().faults();
     let check = async |empty: bool, seconds| {
-        world.pass_time(Duration::seconds(seconds));
+        world.advance(Duration::seconds(seconds));
         if empty {
             faults.set("ListEgress", Fault::EmptyList);
         }

@@ -155,7 +155,7 @@ async fn rooms_that_hang_delay_no_other_watched_room(world: World) {
     eventually("the watch ends while 50 removals hang", async || {
         rooms.watch().await.unwrap();
         let hanging = world.server().faults().hanging();
-        world.pass_time(Duration::seconds(10)); // passes the back-off of the removals that timed out
+        world.advance(Duration::seconds(10)); // passes the back-off of the removals that timed out
         if hanging >= SLOW && !world.is_connected(&record, &booking.guest) { Ok(()) } else { Err(hanging) }
     })
     .await;
@@ -185,9 +185,9 @@ async fn call_about_one_participant_delays_no_other(world: World) {
 
     // The room itself is not busy: a departure is found while the same call hangs.
     world.server().leave(&record.room_name, &booking.host).unwrap();
-    world.pass_time(Duration::seconds(6));
+    world.advance(Duration::seconds(6));
     let left = async || {
-        world.pass_time(Duration::seconds(6));
+        world.advance(Duration::seconds(6));
         world.status(&booking, &booking.host).await == "left"
     };
     world.drain_while_hanging(&rooms, 1, "the host has left", left).await;

@@ -24,7 +24,7 @@ async fn participants_of_a_crash_leave_within_a_minute(connect: PgConnectOptions
     let listed = world.server().participants(&meeting.record.room_name);
     assert_eq!(listed.len(), 2, "LiveKit lists them forever");
     world.check_meeting(&rooms, &meeting).await;
-    world.pass_time(Duration::seconds(6));
+    world.advance(Duration::seconds(6));
     world.check_meeting(&rooms, &meeting).await;
     assert_eq!(world.statuses(&meeting).await, ["left", "left"], "LiveKit still lists them");
 }
@@ -71,7 +71,7 @@ async fn seats_and_viewers_follow_stale_participants(connect: PgConnectOptions) 
     assert_eq!(world.numbers(&open).await, (0, 1, false));
     let seat = world.seat_row(&open, "ann").await;
     assert!(seat.disconnected && seat.held && !seat.left, "the seat is held, as after any disconnect");
-    world.pass_time(Duration::minutes(2));
+    world.advance(Duration::minutes(2));
     rooms.release_held().await.unwrap();
     assert_eq!(world.seated(&open).await, 0);
 }
@@ -90,10 +90,10 @@ async fn live_session_of_stale_participants_ends_when_empty(connect: PgConnectOp
     enter(&world, &rooms, &open, &host).await;
     world.server().restart();
     world.watch_seconds(&rooms, 100).await;
-    world.pass_time(Duration::minutes(5));
+    world.advance(Duration::minutes(5));
     world.pass_and_check(&rooms, &open).await;
     assert!(world.closes(&open).await);
-    world.pass_time(Duration::seconds(21));
+    world.advance(Duration::seconds(21));
     world.pass_and_check(&rooms, &open).await;
     assert_eq!(world.session_status(&open).await, LiveStatus::Ended);
     assert_eq!(world.live_record(&open).await.status, RoomStatus::Ended);

@@ -20,7 +20,7 @@ async fn row_of_a_room_that_ended_outlives_its_replica(WithRedis(world): WithRed
     assert!(ended.to_close);
     lives.close_due().await.unwrap();
     assert_eq!(world.connected(&record.room_name).len(), 2, "the row's own replica has 2 s");
-    world.pass_time(Duration::seconds(2));
+    world.advance(Duration::seconds(2));
     lives.close_due().await.unwrap();
     assert!(world.connected(&record.room_name).is_empty());
     assert!(world.to_close().await.is_empty());
@@ -36,7 +36,7 @@ async fn room_created_to_be_deleted_is_deleted_after_a_crash(WithRedis(world): W
     dies.drain().await.unwrap();
     // It retries, creates the room, and dies before the deletion.
     world.server().faults().set("DeleteRoom", Fault::Hang);
-    world.pass_time(Duration::seconds(2));
+    world.advance(Duration::seconds(2));
     let deletes = world.server().calls("DeleteRoom");
     tokio::select! {
         _ = dies.close_due() => unreachable!("DeleteRoom hangs"),
@@ -45,7 +45,7 @@ async fn room_created_to_be_deleted_is_deleted_after_a_crash(WithRedis(world): W
     drop(dies);
     world.server().faults().clear();
     assert_eq!(world.to_close().await, [record.room_name.as_str()]);
-    world.pass_time(Duration::seconds(16));
+    world.advance(Duration::seconds(16));
     lives.close_due().await.unwrap();
     assert!(world.names().is_empty() && world.connected(&record.room_name).is_empty());
     assert!(world.to_close().await.is_empty());
@@ -68,7 +68,7 @@ async fn end_of_an_unlisted_room_is_finished_after_a_crash(WithRedis(world): Wit
     testkit::eventually("the cut work has ended", || world.quiet()).await;
     for _ in 0..3 {
         world.make_due().await;
-        world.pass_time(Duration::seconds(16));
+        world.advance(Duration::seconds(16));
         steady.pass().await.unwrap();
     }
     for room in ended {
@@ -87,7 +87,7 @@ async fn two_replicas_close_a_room_together(WithRedis(world): WithRedis) {
     let (first, second) = tokio::join!(one.drain(), two.drain());
     first.unwrap();
     second.unwrap();
-    world.pass_time(Duration::seconds(16));
+    world.advance(Duration::seconds(16));
     let (first, second) = tokio::join!(one.close_due(), two.close_due());
     first.unwrap();
     second.unwrap();
@@ -118,7 +118,7 @@ async fn row_from_before_the_clock_was_set_back_is_due(world: World) {
     let (booking, record) = world.meeting(&rooms).await;
     world.complete(&booking).await;
     store::set_ended(&world.pool, record.id, true).await.unwrap();
-    world.pass_time(Duration::hours(-1));
+    world.advance(Duration::hours(-1));
     rooms.close_due().await.unwrap();
     assert!(world.names().is_empty());
 }

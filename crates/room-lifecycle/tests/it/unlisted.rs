@@ -47,7 +47,7 @@ async fn lost_room_is_replaced_at_once(world: World) {
 async fn occupied_room_is_kept_when_its_list_is_lost(connect: PgConnectOptions) {
     let (world, rooms, booking, record) = flushed(connect).await;
     world.check(&rooms, &record).await;
-    world.pass_time(Duration::seconds(4));
+    world.advance(Duration::seconds(4));
     world.check(&rooms, &record).await;
     let kept = world.record(&booking).await;
     assert_eq!((kept.generation, &kept.room_sid), (1, &record.room_sid));
@@ -60,7 +60,7 @@ async fn unlisted_room_is_replaced_after_two_checks(connect: PgConnectOptions) {
     let (world, rooms, booking, record) = flushed(connect).await;
     rooms.pass().await.unwrap();
     assert_eq!(world.record(&booking).await.generation, 1);
-    world.pass_time(Duration::seconds(5));
+    world.advance(Duration::seconds(5));
     rooms.drain().await.unwrap(); // the first check has set a mark for this time
     let next = world.record(&booking).await;
     assert_eq!((next.generation, next.status), (2, RoomStatus::Active));
@@ -82,7 +82,7 @@ async fn room_that_is_listed_again_is_kept(connect: PgConnectOptions) {
         world.join(&record.room_name, who); // both clients reconnect, and LiveKit lists them again
     }
     for _ in 0..3 {
-        world.pass_time(Duration::seconds(5));
+        world.advance(Duration::seconds(5));
         world.check(&rooms, &record).await;
     }
     let kept = world.record(&booking).await;
@@ -102,16 +102,16 @@ async fn one_empty_list_never_ends_a_meeting(WithRedis(world): WithRedis) {
     for apart in [6, 1, 61, 6] {
         lie();
         world.check(&rooms, &record).await;
-        world.pass_time(Duration::seconds(apart));
+        world.advance(Duration::seconds(apart));
         world.server().faults().clear();
         world.check(&rooms, &record).await;
-        world.pass_time(Duration::seconds(apart));
+        world.advance(Duration::seconds(apart));
     }
     // Two empty lists less than 5 s apart, and two that are too far apart to count together.
     for apart in [4, 61] {
         lie();
         world.check(&rooms, &record).await;
-        world.pass_time(Duration::seconds(apart));
+        world.advance(Duration::seconds(apart));
         lie();
         world.check(&rooms, &record).await;
         world.server().faults().clear();
@@ -129,7 +129,7 @@ async fn occupied_room_is_kept_when_missing_in_list_rooms(WithRedis(world): With
     world.server().faults().set("ListRooms", Fault::EmptyList);
     for _ in 0..4 {
         world.check(&rooms, &record).await;
-        world.pass_time(Duration::seconds(6));
+        world.advance(Duration::seconds(6));
     }
     assert_eq!(world.record(&booking).await.generation, 1);
     assert_eq!(world.connected(&record.room_name).len(), 2);
@@ -142,7 +142,7 @@ async fn kick_acts_within_seconds_in_an_unlisted_room(connect: PgConnectOptions)
     rooms.watch().await.unwrap();
     assert_eq!(world.connected(&record.room_name).len(), 3, "one check is not enough");
     for _ in 0..3 {
-        world.pass_time(Duration::seconds(1));
+        world.advance(Duration::seconds(1));
         rooms.watch().await.unwrap();
     }
     assert!(world.connected(&record.room_name).is_empty());
@@ -164,7 +164,7 @@ async fn last_kicked_participant_leaves_an_unlisted_room(WithRedis(world): WithR
     assert!(rooms.kick_seated(&person(&open.room.host), LiveRoomId(open.room.id), "ann").await.unwrap());
     for _ in 0..4 {
         rooms.watch().await.unwrap();
-        world.pass_time(Duration::seconds(1));
+        world.advance(Duration::seconds(1));
     }
     assert!(
         world.connected(&record.room_name).is_empty(),
@@ -184,7 +184,7 @@ async fn ban_acts_within_seconds_in_an_unlisted_room(WithRedis(world): WithRedis
     rooms.ban(&person(&open.room.host), LiveRoomId(open.room.id), "ann", None).await.unwrap();
     for _ in 0..4 {
         rooms.watch().await.unwrap();
-        world.pass_time(Duration::seconds(1));
+        world.advance(Duration::seconds(1));
     }
     assert!(world.connected(&record.room_name).is_empty());
     assert_eq!(world.live_record(&open).await.generation, 2);
@@ -198,7 +198,7 @@ async fn unlisted_participant_is_out_after_a_kick(connect: PgConnectOptions) {
     assert!(rooms.kick(owner(&booking), &booking.guest).await.unwrap());
     rooms.watch().await.unwrap();
     assert_eq!(world.connected(&record.room_name).len(), 2);
-    world.pass_time(Duration::seconds(5));
+    world.advance(Duration::seconds(5));
     rooms.watch().await.unwrap();
     assert!(world.connected(&record.room_name).is_empty());
     assert_eq!(world.record(&booking).await.generation, 2);
@@ -215,7 +215,7 @@ async fn kick_that_livekit_carries_out_disturbs_no_others(WithRedis(world): With
     }
     for _ in 0..4 {
         rooms.watch().await.unwrap();
-        world.pass_time(Duration::seconds(1));
+        world.advance(Duration::seconds(1));
     }
     world.server().faults().clear();
     rooms.watch().await.unwrap();
@@ -252,7 +252,7 @@ async fn no_token_is_given_for_an_unlisted_room(connect: PgConnectOptions) {
     let (world, rooms, booking, record) = flushed(connect).await;
     assert_eq!(reason(rooms.ensure(owner(&booking), true).await), Reason::LivekitUnavailable);
     assert_eq!(world.connected(&record.room_name).len(), 3, "LiveKit would refuse the token with 404");
-    world.pass_time(Duration::seconds(5));
+    world.advance(Duration::seconds(5));
     let other = world.rooms().await; // a replica shares its failure for a second
     let next = other.ensure(owner(&booking), true).await.unwrap();
     assert_eq!(next.generation, 2);
@@ -283,12 +283,12 @@ async fn failed_create_room_replaces_nothing(connect: PgConnectOptions) {
         world.server().faults().set_next("CreateRoom", 1, fault);
         world.server().flush();
         assert!(rooms.reconcile(&[record.id]).await.unwrap().is_empty());
-        world.pass_time(Duration::seconds(6));
+        world.advance(Duration::seconds(6));
         let other = world.rooms().await; // a replica shares its failure for a second
         world.server().faults().set_next("CreateRoom", 1, refused());
         world.server().flush();
         assert_eq!(reason(other.ensure(owner(&booking), true).await), Reason::LivekitUnavailable);
-        world.pass_time(Duration::seconds(6));
+        world.advance(Duration::seconds(6));
     }
     assert_eq!(world.record(&booking).await.generation, 1);
     assert_eq!(world.connected(&record.room_name).len(), 3);

@@ -21,7 +21,7 @@ async fn replacement_is_finished_after_a_crash(WithRedis(world): WithRedis) {
         let (booking, record) = world.meeting(&steady).await;
         world.server().flush();
         world.check(&steady, &record).await;
-        world.pass_time(Duration::seconds(6));
+        world.advance(Duration::seconds(6));
         let dies = world.rooms().await;
         let whole = cut(polls, dies.reconcile(&[record.id])).await.is_some();
         drop(dies);
@@ -45,7 +45,7 @@ async fn finish(world: &World, rooms: &Rooms) {
     testkit::eventually("the cut work has ended", || world.quiet()).await;
     for _ in 0..2 {
         world.make_due().await;
-        world.pass_time(Duration::seconds(16));
+        world.advance(Duration::seconds(16));
         rooms.pass().await.unwrap();
     }
 }
@@ -61,7 +61,7 @@ async fn two_replicas_replace_an_unlisted_room_once(WithRedis(world): WithRedis)
             let (first, second) = tokio::join!(one.reconcile(&ids), two.reconcile(&ids));
             first.unwrap();
             second.unwrap();
-            world.pass_time(Duration::seconds(5));
+            world.advance(Duration::seconds(5));
         }
         let next = world.record(&booking).await;
         assert_eq!((next.generation, next.status), (2, RoomStatus::Active));

@@ -28,7 +28,7 @@ impl World {
     }
 
     fn signed_but(&self, body: &[u8], amend: impl FnOnce(&mut Value)) -> String {
-        let settings = &self.livekit.settings;
+        let settings = &self.livekit().settings;
         sign(&settings.api_key, settings.api_secret.expose_secret(), body, amend)
     }
 
@@ -102,7 +102,7 @@ async fn webhook_is_refused_when_its_signature_is_wrong(world: World) {
     let rooms = world.rooms().await;
     let (_, record) = world.open_room(&rooms).await;
     let body = event("EV_1", "room_started", &record, "", "");
-    let key = &world.livekit.settings.api_key;
+    let key = &world.livekit().settings.api_key;
     let now = Clock::default().now().unix_timestamp();
     let set = |name: &'static str, value: Value| world.signed_but(&body, move |claims| claims[name] = value);
     let without = |name: &'static str| {

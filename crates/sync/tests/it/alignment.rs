@@ -93,7 +93,7 @@ async fn manual_changes_are_followed_or_repaired(world: World) {
         "delete from live_room_attendance",
         "update live_room_sessions set status = 'ended', ended_at = app_now()",
     ] {
-        world.sql(change).await;
+        world.execute(change).await;
         assert!(world.unaligned().await == 1, "{change}");
         assert_eq!(sync::drain(&world.pool).await.unwrap().written, 1, "{change}");
         assert_eq!((world.unaligned().await, world.marks().await), (0, 0), "{change}");
@@ -113,7 +113,7 @@ async fn columns_of_legacy_clients_are_kept(world: World) {
     .await
     .unwrap();
     world
-        .sql(
+        .execute(
             r#"update community_live_streams
                set enable_chat = false, enable_polls = true, enable_replay = true, total_messages = 7,
                    co_hosts = '{bob}', metadata = '{"theirs": 1}', stream_type = 'video'"#,
@@ -130,7 +130,7 @@ async fn columns_of_legacy_clients_are_kept(world: World) {
     .await
     .unwrap();
     assert_eq!(kept, "live t f t t 7 bob 1 video");
-    world.sql("update community_live_streams set total_messages = 8").await;
+    world.execute("update community_live_streams set total_messages = 8").await;
     assert_eq!(world.marks().await, 0, "a column of legacy clients inserts no mark");
 }
 
@@ -139,8 +139,8 @@ async fn rows_without_a_live_room_are_not_changed(world: World) {
     let room = live_room(&world.pool, "ada").await;
     live_session(&world.pool, &room, LiveStatus::Live).await;
     sync::drain(&world.pool).await.unwrap();
-    world.sql("insert into community_live_streams (id, title, status) values (gen_random_uuid(), 'Alien', 'live')").await;
-    world.sql("delete from live_rooms").await;
+    world.execute("insert into community_live_streams (id, title, status) values (gen_random_uuid(), 'Alien', 'live')").await;
+    world.execute("delete from live_rooms").await;
     assert_eq!(sync::drain(&world.pool).await.unwrap().written, 0);
     let compared = sync::compare(&world.pool).await.unwrap();
     assert_eq!(
@@ -160,7 +160,9 @@ async fn repeated_marks_write_no_rows(world: World) {
     live_rooms(&world.pool, 1_200).await;
     assert_eq!(sync::drain(&world.pool).await.unwrap().written, 1_200, "several batches");
     world
-        .sql("insert into live_stream_dirty (live_room_id) select id from live_rooms, generate_series(1, 2)")
+        .execute(
+            "insert into live_stream_dirty (live_room_id) select id from live_rooms, generate_series(1, 2)",
+        )
         .await;
     let replayed = sync::drain(&world.pool).await.unwrap();
     assert_eq!((replayed.marks, replayed.written), (2_400, 0));

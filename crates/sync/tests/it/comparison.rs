@@ -19,7 +19,7 @@ async fn drift_is_found_and_only_marked(world: World) {
     sync::drain(&world.pool).await.unwrap();
 
     drift(&world.pool, one.id).await;
-    world.sql("begin; set local greenroom.sync = 'on'; delete from community_live_streams where status = 'ended'; commit").await;
+    world.execute("begin; set local greenroom.sync = 'on'; delete from community_live_streams where status = 'ended'; commit").await;
     let before = world.version(one.id).await;
     assert_eq!(world.marks().await, 0);
     assert_eq!(sync::compare(&world.pool).await.unwrap().marked, 2);
@@ -32,8 +32,8 @@ async fn drift_is_found_and_only_marked(world: World) {
 #[testkit::test]
 async fn comparison_covers_many_rows_in_pages(world: World) {
     live_rooms(&world.pool, 12_000).await;
-    world.sql("insert into community_live_streams (id, status) select gen_random_uuid(), 'live' from generate_series(1, 6000)").await;
-    world.sql("truncate live_stream_dirty").await;
+    world.execute("insert into community_live_streams (id, status) select gen_random_uuid(), 'live' from generate_series(1, 6000)").await;
+    world.execute("truncate live_stream_dirty").await;
     let compared = sync::compare(&world.pool).await.unwrap();
     assert_eq!((compared.rooms, compared.marked, compared.strays), (12_000, 12_000, 6_000));
     assert_eq!(sync::compare(&world.pool).await.unwrap().marked, 0, "a row was marked twice");

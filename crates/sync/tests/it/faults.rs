@@ -26,8 +26,8 @@ async fn change_is_not_lost_when_made_while_marks_are_drained(world: World) {
     sqlx::query!("select pg_advisory_xact_lock($1)", VERSIONS).fetch_one(&mut *holder).await.unwrap();
     let pool = world.pool.clone();
     let draining = tokio::spawn(async move { sync::drain(&pool).await.unwrap() });
-    world.waiting(1).await; // the marks are taken, and the row is not written yet
-    world.sql("update live_rooms set description = 'meanwhile'").await;
+    world.until_waiting(1).await; // the marks are taken, and the row is not written yet
+    world.execute("update live_rooms set description = 'meanwhile'").await;
     holder.commit().await.unwrap();
     assert_eq!(draining.await.unwrap().written, 1);
     assert_eq!(world.unaligned().await, 0, "the row is read after the lock, not before");
@@ -41,7 +41,7 @@ async fn replicas_share_the_marks(world: World) {
     let mut holder = chassis::db::begin(&world.pool).await.unwrap();
     sqlx::query!("select pg_advisory_xact_lock($1)", VERSIONS).fetch_one(&mut *holder).await.unwrap();
     let both_began = async {
-        world.waiting(2).await; // both have marks
+        world.until_waiting(2).await; // both have marks
         holder.commit().await.unwrap();
     };
     let (one, other, ()) = tokio::join!(sync::drain(&world.pool), sync::drain(&world.pool), both_began);
@@ -54,7 +54,7 @@ async fn replicas_share_the_marks(world: World) {
 
 #[testkit::test]
 async fn row_that_cannot_be_written_blocks_no_other(world: World) {
-    world.sql("alter table community_live_streams add constraint poison check (title <> 'Room 7')").await;
+    world.execute("alter table community_live_streams add constraint poison check (title <> 'Room 7')").await;
     live_rooms(&world.pool, 40).await;
     let drained = sync::drain(&world.pool).await.unwrap();
     assert_eq!((drained.written, drained.set_aside), (39, 1));
@@ -68,12 +68,12 @@ async fn row_that_cannot_be_written_blocks_no_other(world: World) {
     assert!(mark.attempts == 1 && mark.later && mark.error.contains("poison"), "{mark:?}");
 
     let later = "update live_stream_dirty set next_attempt_at = app_now() + interval '1 hour'";
-    world.sql(later).await; // so that it is not due on a slow machine either
-    world.sql("update live_rooms set description = 'new'").await; // marks all rows, also the bad one
+    world.execute(later).await; // so that it is not due on a slow machine either
+    world.execute("update live_rooms set description = 'new'").await; // marks all rows, also the bad one
     let drained = sync::drain(&world.pool).await.unwrap();
     assert_eq!((drained.written, drained.set_aside), (39, 0), "the bad row is retried only when it is due");
     world
-        .sql("update live_stream_dirty set next_attempt_at = app_now() where next_attempt_at is not null")
+        .execute("update live_stream_dirty set next_attempt_at = app_now() where next_attempt_at is not null")
         .await;
     assert_eq!(sync::drain(&world.pool).await.unwrap().set_aside, 1);
     let left = sqlx::query!("select attempts from live_stream_dirty").fetch_all(&world.pool).await.unwrap();
@@ -83,8 +83,8 @@ async fn row_that_cannot_be_written_blocks_no_other(world: World) {
         "one mark is left, and further marks do not pile up"
     );
 
-    world.sql("alter table community_live_streams drop constraint poison").await;
-    world.sql("update live_stream_dirty set next_attempt_at = app_now()").await;
+    world.execute("alter table community_live_streams drop constraint poison").await;
+    world.execute("update live_stream_dirty set next_attempt_at = app_now()").await;
     assert_eq!(sync::drain(&world.pool).await.unwrap().written, 1);
     assert_eq!((world.unaligned().await, world.marks().await), (0, 0));
 }
@@ -98,7 +98,7 @@ async fn row_locked_by_a_legacy_client_delays_no_other(world: World) {
         .execute(&mut *legacy)
         .await
         .unwrap();
-    world.sql("update live_rooms set description = 'new'").await;
+    world.execute("update live_rooms set description = 'new'").await;
     let drained = sync::drain(&world.pool).await.unwrap();
     assert_eq!((drained.written, drained.set_aside), (2, 1));
     legacy.commit().await.unwrap();
@@ -115,7 +115,7 @@ async fn many_rows_locked_by_a_legacy_client_are_skipped(world: World) {
         .execute(&mut *legacy)
         .await
         .unwrap();
-    world.sql("update live_rooms set description = 'new'").await;
+    world.execute("update live_rooms set description = 'new'").await;
     let started = std::time::Instant::now();
     let drained = sync::drain(&world.pool).await.unwrap();
     assert_eq!((drained.marks, drained.written, drained.set_aside), (700, 111, 589));
@@ -128,7 +128,7 @@ async fn many_rows_locked_by_a_legacy_client_are_skipped(world: World) {
     .await
     .unwrap();
     assert!(left.n == 589 && left.later, "{left:?}");
-    world.sql("update live_stream_dirty set next_attempt_at = app_now()").await;
+    world.execute("update live_stream_dirty set next_attempt_at = app_now()").await;
     assert_eq!(
         sync::drain(&world.pool).await.unwrap().set_aside,
         100,
@@ -136,7 +136,7 @@ async fn many_rows_locked_by_a_legacy_client_are_skipped(world: World) {
     );
     legacy.commit().await.unwrap();
     for _ in 0..6 {
-        world.sql("update live_stream_dirty set next_attempt_at = app_now()").await;
+        world.execute("update live_stream_dirty set next_attempt_at = app_now()").await;
         sync::drain(&world.pool).await.unwrap();
     }
     assert_eq!((world.unaligned().await, world.marks().await), (0, 0));
@@ -219,6 +219,6 @@ async fn listing_is_aligned_in_5_s_after_kills_during_1000_cycles(world: World) 
     let _service = world.service().await;
     let aligned = tokio::time::timeout(Duration::from_secs(5), world.aligned());
     aligned.await.unwrap();
-    world.sql("insert into live_stream_dirty (live_room_id) select id from live_rooms").await;
+    world.execute("insert into live_stream_dirty (live_room_id) select id from live_rooms").await;
     assert_eq!(sync::drain(&world.pool).await.unwrap().written, 0, "repeated marks wrote rows");
 }

@@ -21,7 +21,7 @@ async fn feed_sends_the_current_row_after_a_change(world: World) {
     assert_eq!((sent.id.as_str(), sent.status()), (room.id.to_string().as_str(), StreamStatus::Live));
     assert!(sent.version > position);
     // Written by another replica.
-    world.sql("update live_room_sessions set session_title = 'Renamed'").await;
+    world.execute("update live_room_sessions set session_title = 'Renamed'").await;
     sync::drain(&world.pool).await.unwrap();
     assert_eq!(next_row(&mut events).await.title, "Renamed");
 }
@@ -49,8 +49,8 @@ async fn versions_become_visible_in_their_order(world: World) {
     .await
     .unwrap();
     // Writer B has another room to write.
-    world.sql("update live_rooms set description = 'new' where title = 'Room 2'").await;
-    world.waiting(1).await;
+    world.execute("update live_rooms set description = 'new' where title = 'Room 2'").await;
+    world.until_waiting(1).await;
     let early = tokio::time::timeout(Duration::from_millis(600), next_row(&mut events)).await;
     assert!(early.is_err(), "B waits for A: {early:?}");
     a.commit().await.unwrap();
@@ -66,7 +66,7 @@ async fn follower_gets_missed_changes_when_it_reconnects(world: World) {
     let service = world.service().await;
     let (events, position) = service.follow(None).await;
     drop(events);
-    world.sql("update live_rooms set description = 'missed' where title <> 'Room 9'").await;
+    world.execute("update live_rooms set description = 'missed' where title <> 'Room 9'").await;
     sync::drain(&world.pool).await.unwrap();
     world.aligned().await;
     let mut events = service.watch(None, Some(position)).await;
@@ -82,7 +82,7 @@ async fn follower_gets_missed_changes_when_it_reconnects(world: World) {
         missed += 1;
     }
     assert_eq!(missed, 299, "each row once, as it is now");
-    world.sql("update live_rooms set description = 'new' where title = 'Room 9'").await;
+    world.execute("update live_rooms set description = 'new' where title = 'Room 9'").await;
     assert_eq!(next_row(&mut events).await.title, "Room 9");
 }
 
@@ -105,7 +105,7 @@ async fn follower_is_reset_when_it_missed_too_much(world: World) {
             .unwrap();
         assert_eq!(next_row(&mut events).await.description, foreign.to_string(), "changes follow the reset");
         world
-            .sql(
+            .execute(
                 "begin; set local greenroom.sync = 'on';
                    update community_live_streams set version = 1 where title = 'Room 9'; commit",
             )
@@ -130,7 +130,7 @@ async fn slow_follower_is_dropped_and_delays_no_other(world: World) {
     };
     assert_eq!(status.code(), Code::Unavailable);
     assert!(status.message().contains("come again"), "{status}");
-    world.sql("update live_rooms set description = 'new' where title = 'Room 9'").await;
+    world.execute("update live_rooms set description = 'new' where title = 'Room 9'").await;
     assert_eq!(next_row(&mut fast).await.title, "Room 9");
 }
 

@@ -14,7 +14,7 @@ fn request() -> ListStreamsRequest {
 #[testkit::test]
 async fn pages_start_with_the_latest_and_have_every_row_once(world: World) {
     live_rooms(&world.pool, 25).await; // all at the same time: the id decides
-    world.sql("insert into community_live_streams (id, title, status, scheduled_for) values (gen_random_uuid(), 'Alien', 'live', now())").await;
+    world.execute("insert into community_live_streams (id, title, status, scheduled_for) values (gen_random_uuid(), 'Alien', 'live', now())").await;
     sync::drain(&world.pool).await.unwrap();
     let service = world.service().await;
     let (mut listed, mut cursor, mut pages) = (Vec::new(), None, 0);
@@ -49,7 +49,7 @@ async fn status_and_text_filter_the_listing(world: World) {
         .await
         .unwrap();
     }
-    world.sql("update live_rooms set description = 'Grüße aus Köln' where host_user_id = 'c'").await;
+    world.execute("update live_rooms set description = 'Grüße aus Köln' where host_user_id = 'c'").await;
     sync::drain(&world.pool).await.unwrap();
     let service = world.service().await;
     let hosts = async |status: &str, query: &str| {
@@ -176,10 +176,12 @@ async fn scanned(tx: &mut sqlx::PgTransaction<'_>) -> i64 {
 async fn page_of_a_stranger_reads_no_rows_of_groups(world: World) {
     live_rooms(&world.pool, 20_000).await;
     world
-        .sql("update live_room_sessions set access_level = 'group' where created_by not like 'host-1999%'")
+        .execute(
+            "update live_room_sessions set access_level = 'group' where created_by not like 'host-1999%'",
+        )
         .await;
     sync::drain(&world.pool).await.unwrap();
-    world.sql("analyze").await;
+    world.execute("analyze").await;
     for (caller, status, rows) in [
         (None, "", 11),
         (None, "live", 11),
@@ -204,12 +206,14 @@ async fn page_of_a_stranger_reads_no_rows_of_groups(world: World) {
 async fn rows_with_infinite_times_or_large_texts_are_readable(world: World) {
     live_rooms(&world.pool, 60).await;
     world
-        .sql("update live_rooms set description = repeat('ß', 5000), topic_keys = array[repeat('x', 9000)]")
+        .execute(
+            "update live_rooms set description = repeat('ß', 5000), topic_keys = array[repeat('x', 9000)]",
+        )
         .await;
-    world.sql("update live_room_sessions set started_at = 'infinity' where created_by = 'host-7'").await;
+    world.execute("update live_room_sessions set started_at = 'infinity' where created_by = 'host-7'").await;
     sync::drain(&world.pool).await.unwrap();
     world
-        .sql("update community_live_streams set metadata = jsonb_build_object('a', repeat('x', 100000))")
+        .execute("update community_live_streams set metadata = jsonb_build_object('a', repeat('x', 100000))")
         .await;
     let service = world.service().await;
     let (mut cursor, mut rows, mut pages) = (None, 0, 0);

@@ -16,7 +16,7 @@ use token::{
     store,
 };
 
-use crate::world::{FakeRoom, SlowClock, World, open, person, server_time, world};
+use crate::world::{FakeRoom, SlowClock, World, person, server_time, world};
 
 #[testkit::test]
 async fn party_gets_a_token_and_the_facts_of_the_meeting(
@@ -35,7 +35,7 @@ async fn party_gets_a_token_and_the_facts_of_the_meeting(
         (booking.host.as_str(), "Hanna Host")
     );
     assert_eq!((host.room_name.as_str(), host.title.as_str()), (room.name.as_str(), "A lesson"));
-    assert_eq!(host.ws_url, world.livekit.settings.ws_url);
+    assert_eq!(host.ws_url, world.livekit().settings.ws_url);
     let other = host.other_participant.unwrap();
     assert_eq!((other.id.as_str(), other.name.as_str()), (booking.guest.as_str(), "Gustav Guest"));
     assert_eq!(other.avatar_url(), format!("https://example.org/{}.png", booking.guest));
@@ -57,10 +57,10 @@ async fn token_opens_only_its_room_on_livekit(SlowClock(pool): SlowClock, connec
     assert_eq!(validate(&world, &issued.token).await, 404, "LiveKit has no such room yet");
     create_on_livekit(&world, &room.name).await;
     assert_eq!(validate(&world, &issued.token).await, 200);
-    let joined = world.livekit.server.join(&issued.token).unwrap();
+    let joined = world.livekit().server.join(&issued.token).unwrap();
     assert_eq!((joined.identity, joined.name.as_str()), (booking.guest.clone(), "Gustav Guest"));
     assert_eq!(joined.attributes["role"], "guest");
-    assert_eq!(world.livekit.server.participants(&room.name).len(), 1);
+    assert_eq!(world.livekit().server.participants(&room.name).len(), 1);
 }
 
 #[testkit::test]
@@ -256,12 +256,12 @@ fn http() -> reqwest::Client {
 }
 
 pub async fn validate(world: &World, token: &str) -> u16 {
-    let url = format!("{}/rtc/validate?access_token={token}", world.livekit.settings.url);
+    let url = format!("{}/rtc/validate?access_token={token}", world.livekit().settings.url);
     http().get(url).send().await.unwrap().status().as_u16()
 }
 
 pub async fn create_on_livekit(world: &World, name: &str) {
-    let livekit = &world.livekit.settings;
+    let livekit = &world.livekit().settings;
     let grants = VideoGrants { room_create: true, ..VideoGrants::default() };
     let token = AccessToken::with_api_key(&livekit.api_key, livekit.api_secret.expose_secret());
     let token = token.with_grants(grants).to_jwt().unwrap();

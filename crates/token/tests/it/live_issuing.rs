@@ -46,7 +46,7 @@ async fn host_and_speaker_publish_and_guest_subscribes_and_chats(
             (user, role)
         );
         assert_eq!((issued.room_name.as_str(), issued.can_record), (livekit_room.name.as_str(), can_record));
-        assert_eq!(issued.ws_url, world.livekit.settings.ws_url);
+        assert_eq!(issued.ws_url, world.livekit().settings.ws_url);
         let claims = world.verified(&issued.token);
         assert_eq!((claims.sub.as_str(), claims.attributes["role"].as_str()), (user, role));
         let video = claims.video;
@@ -74,7 +74,7 @@ async fn token_opens_the_room_of_the_live_session(SlowClock(pool): SlowClock, co
     let issued = world.enter("gus", &room).await.unwrap();
     create_on_livekit(&world, &livekit_room.name).await;
     assert_eq!(validate(&world, &issued.token).await, 200);
-    assert_eq!(world.livekit.server.join(&issued.token).unwrap().identity, "gus");
+    assert_eq!(world.livekit().server.join(&issued.token).unwrap().identity, "gus");
 }
 
 #[testkit::test]

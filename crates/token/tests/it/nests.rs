@@ -48,7 +48,7 @@ async fn nest_speakers_publish_and_listeners_and_guests_subscribe(
         assert!(![video.room_create, video.room_list, video.room_admin, video.room_record].contains(&true));
         let expires_at = chassis::grpc::datetime(&issued.expires_at.unwrap()).unwrap();
         assert!(expires_at <= server_time(&pool).await + Duration::minutes(10));
-        assert_eq!(world.livekit.server.join(&issued.token).unwrap().identity, issued.identity);
+        assert_eq!(world.livekit().server.join(&issued.token).unwrap().identity, issued.identity);
     }
     assert!(fake.asked().is_empty(), "a fresh record is not ensured");
 }

@@ -13,7 +13,7 @@ use super::World;
 
 impl World {
     pub fn server(&self) -> &LiveKitDev {
-        &self.livekit.server
+        &self.livekit().server
     }
 
     /// Resolves when LiveKit has received this many calls of the method.
@@ -61,7 +61,7 @@ impl World {
     }
 
     fn signed_for(&self, identity: &str, grants: VideoGrants) -> String {
-        let settings = &self.livekit.settings;
+        let settings = &self.livekit().settings;
         AccessToken::with_api_key(&settings.api_key, settings.api_secret.expose_secret())
             .with_identity(identity)
             .with_grants(grants)
@@ -75,7 +75,7 @@ impl World {
 
     /// LiveKit's API with an operator's rights.
     pub fn admin(&self) -> RoomClient {
-        let settings = &self.livekit.settings;
+        let settings = &self.livekit().settings;
         RoomClient::with_api_key(&settings.url, &settings.api_key, settings.api_secret.expose_secret())
     }
 

@@ -49,10 +49,10 @@ impl World {
 
     /// Runs the probe loop once a second for this time.
     pub async fn watch_seconds(&self, rooms: &Rooms, seconds: u32) {
-        for _ in 0..seconds {
-            self.pass_time(Duration::SECOND);
+        self.advance_stepwise(Duration::SECOND, seconds, async || {
             rooms.probe_participants().await.unwrap();
-        }
+        })
+        .await;
     }
 
     pub fn probes(&self) -> u64 {

@@ -14,7 +14,7 @@ use tokio::{
     task::{JoinHandle, JoinSet},
 };
 
-use super::{World, clock};
+use super::World;
 
 /// One replica. Its background work ends when it is dropped.
 pub struct Replica {
@@ -47,7 +47,7 @@ impl Drop for Wire {
 
 impl World {
     pub fn config(&self) -> Config {
-        let livekit = self.livekit.settings.clone();
+        let livekit = self.livekit().settings.clone();
         Config {
             database: testkit::database(&self.connect, ROLE),
             grpc: testkit::internal(),
@@ -83,14 +83,15 @@ impl World {
         let mut config = self.config();
         amend(&mut config);
         let lifecycle = Lifecycle::new();
-        let pool = clock::pool(&self.connect, &self.offset_ms, Some(ROLE));
+        let pool = self.pool_options(ROLE).connect_lazy_with(self.connect.clone());
         Replica { rooms: Rooms::new(&config, pool, &lifecycle).await.unwrap(), lifecycle }
     }
 
     /// A replica whose connections the test recognizes by their application name.
     pub async fn rooms_named(&self, name: &str) -> Replica {
         let lifecycle = Lifecycle::new();
-        let pool = clock::pool(&self.connect.clone().application_name(name), &self.offset_ms, Some(ROLE));
+        let connect = self.connect.clone().application_name(name);
+        let pool = self.pool_options(ROLE).connect_lazy_with(connect);
         Replica { rooms: Rooms::new(&self.config(), pool, &lifecycle).await.unwrap(), lifecycle }
     }
 
@@ -110,8 +111,7 @@ impl World {
         let lifecycle = Lifecycle::new();
         let connect = self.connect.clone().host("127.0.0.1").port(port);
         let timeout = Duration::from_secs(2);
-        let pool =
-            clock::options(&self.offset_ms, Some(ROLE)).acquire_timeout(timeout).connect_lazy_with(connect);
+        let pool = self.pool_options(ROLE).acquire_timeout(timeout).connect_lazy_with(connect);
         let rooms = Rooms::new(&self.config(), pool, &lifecycle).await.unwrap();
         (Replica { rooms, lifecycle }, Wire(wire))
     }
