@@ -45,7 +45,7 @@ async fn cancel_by_either_party_is_idempotent_and_frees_slots(world: World) {
     assert!(first.cancelled_at.is_some());
     let second = cancel(&world, person("ada"), &booking, "Also ill").await.unwrap().into_inner().booking;
     assert_eq!(second, Some(first));
-    assert_eq!(world.active_slots(&booking.id).await, 0);
+    assert_eq!(world.active_slots(&booking.id).await, 0, "slots that the booking takes");
     assert_eq!(world.notified(&booking.id).await[2..], ["booking_cancelled ada", "booking_cancelled bob"]);
     assert_eq!(world.rooms.calls("EndRoom"), 1);
     assert_eq!(reason(end(&world, person("ada"), &booking).await), Reason::SessionCancelled);
@@ -111,7 +111,7 @@ async fn meeting_is_ended_by_the_host_and_not_by_the_guest(world: World) {
     assert_eq!(reason(end(&world, person("eve"), &booking).await), Reason::NotParticipant);
     let first = end(&world, person("ada"), &booking).await.unwrap().into_inner().booking.unwrap();
     assert_eq!(first.status(), SessionStatus::Completed);
-    assert_eq!(world.active_slots(&booking.id).await, 0);
+    assert_eq!(world.active_slots(&booking.id).await, 0, "slots that the booking takes");
     for again in [person("ada"), admin(), chassis::grpc::system_caller()] {
         let answer = end(&world, again, &booking).await.unwrap().into_inner().booking;
         assert_eq!(answer.as_ref(), Some(&first));
@@ -147,7 +147,7 @@ async fn concurrent_cancel_end_and_move_leave_one_status(world: World) {
         assert!(cancelled.is_ok() ^ ended.is_ok());
         let status = if cancelled.is_ok() { SessionStatus::Cancelled } else { SessionStatus::Completed };
         assert_eq!(world.get(&booking.id).await.status(), status);
-        assert_eq!(world.active_slots(&booking.id).await, 0);
+        assert_eq!(world.active_slots(&booking.id).await, 0, "slots that the booking takes");
     }
 }
 

@@ -39,7 +39,7 @@ async fn booking_has_a_room_parties_and_notifications(world: World) {
     assert_eq!((room.status(), room.room_sid()), (RoomStatus::Active, "RM_test"));
     assert_eq!(room.room_name, format!("session-{}", booking.id));
     assert_eq!(world.notified(&booking.id).await, ["booking_created ada", "booking_created bob"]);
-    assert_eq!(world.active_slots(&booking.id).await, 2);
+    assert_eq!(world.active_slots(&booking.id).await, 2, "slots that the booking takes");
     assert_eq!(world.rooms.calls("CreateRoom"), 1);
 }
 

@@ -67,11 +67,11 @@ async fn mails_are_delivered_after_an_hour_of_downtime(ByMail(mut post): ByMail)
     assert_eq!(post.pass().await, 1, "only the head of a stream is tried");
     assert_eq!(post.pass().await, 0, "the next attempt is not due yet");
     post.advance(60).await;
-    assert_eq!(post.pass().await, 1);
+    assert_eq!(post.pass().await, 1, "deliveries of this pass");
     assert!(post.states().await.iter().all(|state| state.starts_with("pending")));
     post.advance(2 * 60).await;
     post.mail.set_down(false);
-    assert_eq!(post.pass().await, 2);
+    assert_eq!(post.pass().await, 2, "deliveries of this pass");
     assert_eq!(post.subjects("ada"), ["Booked: Lesson", "Moved: Lesson"]);
 }
 

@@ -64,7 +64,7 @@ async fn closed_meeting_is_completed_when_both_joined_else_no_show(
     let mut states = Vec::new();
     for id in &booked {
         states.push(world.get(id).await.status());
-        assert_eq!(world.active_slots(id).await, 0);
+        assert_eq!(world.active_slots(id).await, 0, "slots that the booking takes");
     }
     let [completed, missed] = [SessionStatus::Completed, SessionStatus::NoShow];
     assert_eq!(states, [completed, missed, missed, missed]);

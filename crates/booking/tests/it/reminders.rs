@@ -118,7 +118,7 @@ async fn reminder_is_dropped_when_booking_is_cancelled_or_moved(
     states.sort();
     states.dedup();
     assert_eq!(states, ["dropped the booking is no longer open", "dropped the booking was moved"]);
-    assert_eq!(post.mail.taken(), 0);
+    assert_eq!(post.mail.taken(), 0, "mails that the server took");
 }
 
 #[testkit::test]

@@ -34,7 +34,11 @@ async fn service_serves_on_a_socket_and_stops(world: World) {
     let refused = outsider.create_booking(world.request(100).await).await;
     assert_eq!(refused.unwrap_err().code(), Code::Unauthenticated);
 
-    assert_eq!(world.runtime.lifecycle.stop(std::time::Duration::from_secs(10)).await, 0);
+    assert_eq!(
+        world.runtime.lifecycle.stop(std::time::Duration::from_secs(10)).await,
+        0,
+        "background tasks that panicked"
+    );
     server.await.unwrap().unwrap();
 }
 

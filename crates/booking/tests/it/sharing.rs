@@ -58,7 +58,7 @@ async fn delivery_of_a_killed_worker_is_repeated_with_the_same_id(
         .execute(&post.pool)
         .await
         .unwrap();
-    assert_eq!(post.pass().await, 1);
+    assert_eq!(post.pass().await, 1, "deliveries of this pass");
     let hits = post.hook.hits();
     assert_eq!(hits[0].header("webhook-id"), hits[1].header("webhook-id"));
     assert_eq!(post.states().await, ["delivered"]);

@@ -163,7 +163,7 @@ async fn waiting_mails_block_nothing(pool: PgPoolOptions, connect: PgConnectOpti
         .execute(&post.pool)
         .await
         .unwrap();
-    assert_eq!(post.pass().await, 1);
+    assert_eq!(post.pass().await, 1, "deliveries of this pass");
     signs_in(&post, "sue", "sue@example.org").await;
     post.pass().await;
     assert_eq!(post.subjects("sue"), ["Booked: Lesson", "Moved: Lesson"]);
@@ -188,7 +188,7 @@ async fn waiting_mails_are_dropped_with_their_booking(ByMail(mut post): ByMail) 
     assert_eq!(post.states().await[0], TOO_LATE);
     signs_in(&post, "sue", "sue@example.org").await;
     post.pass().await;
-    assert_eq!(post.mail.taken(), 0);
+    assert_eq!(post.mail.taken(), 0, "mails that the server took");
 }
 
 #[testkit::test]
@@ -266,7 +266,7 @@ async fn waiting_mails_are_not_read_by_passes(pool: PgPoolOptions, connect: PgCo
         post.pass().await; // often enough for a generic plan
     }
     signs_in(&post, "g77", "g77@example.org").await;
-    assert_eq!(post.pass().await, 1);
+    assert_eq!(post.pass().await, 1, "deliveries of this pass");
     let read = rows_read(&post).await - before;
     assert!(read < 500, "{read} rows were read");
 }

@@ -96,7 +96,7 @@ async fn private_address_is_never_called_by_ip_or_by_name(ByWebhook(mut post): B
         settings.url = url.parse().unwrap();
         settings.allow_private = false;
         post.make_due().await;
-        assert_eq!(post.pass().await, 1);
+        assert_eq!(post.pass().await, 1, "deliveries of this pass");
         let states = post.states().await;
         assert!(states[0].contains("not an address of the public internet"), "{url}: {states:?}");
     }

@@ -218,5 +218,5 @@ async fn listener_leaves_a_read_only_server(options: PgPoolOptions, connect: PgC
         .await
         .expect("the notification nudged")
         .unwrap();
-    assert_eq!(lifecycle.stop(Duration::from_secs(5)).await, 0);
+    assert_eq!(lifecycle.stop(Duration::from_secs(5)).await, 0, "background tasks that panicked");
 }

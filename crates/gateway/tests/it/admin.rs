@@ -23,7 +23,7 @@ async fn admin_routes_are_403_without_the_admin_claim() {
         assert_eq!((status, &reply["code"]), (403, &json!("not_admin")), "{path}");
         assert_eq!(answer(gateway.get(&path)).await.0, 401, "{path}");
     }
-    assert!(gateway.fake.calls().is_empty());
+    gateway.fake.assert_not_called();
 }
 
 #[tokio::test]

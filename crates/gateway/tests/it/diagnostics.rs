@@ -100,7 +100,7 @@ async fn invalid_token_is_the_diagnosis() {
         (status, &reply["scenario"], &reply["code"]),
         (200, &json!("refused"), &json!("unauthenticated"))
     );
-    assert!(gateway.fake.calls().is_empty());
+    gateway.fake.assert_not_called();
     let repair = gateway.post(&format!("{}/repair", path(SESSION)));
     assert_eq!(answer(repair).await.0, 401);
 }

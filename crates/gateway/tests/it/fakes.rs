@@ -88,6 +88,13 @@ impl Fake {
         self.calls().pop().expect("a call")
     }
 
+    /// Asserts that no service was called.
+    #[track_caller]
+    pub fn assert_not_called(&self) {
+        let called: Vec<_> = self.calls().into_iter().map(|call| call.method).collect();
+        assert!(called.is_empty(), "the gateway called {called:?}");
+    }
+
     /// The request of the last call, which must have this type.
     pub fn sent<R: Clone + 'static>(&self) -> R {
         self.last().sent()

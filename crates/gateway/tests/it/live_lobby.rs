@@ -108,5 +108,5 @@ async fn admit_and_reject_are_400_without_a_user_id() {
         let field = if body.is_null() { "body" } else { "user_id" };
         assert_eq!((status, &reply["field"]), (400, &json!(field)), "{reply}");
     }
-    assert!(gateway.fake.calls().is_empty());
+    gateway.fake.assert_not_called();
 }

@@ -64,7 +64,7 @@ async fn listing_is_401_without_a_token_unless_public() {
     let gateway = Gateway::start().await;
     let (status, body) = answer(gateway.get(LISTING)).await;
     assert_eq!((status, &body["error"]), (401, &json!("UNAUTHENTICATED")));
-    assert!(gateway.fake.calls().is_empty());
+    gateway.fake.assert_not_called();
     let gateway = public().await;
     let (status, body) = answer(gateway.get(LISTING)).await;
     assert_eq!((status, &body["ok"]), (200, &Value::Bool(true)));

@@ -112,7 +112,7 @@ async fn lost_webhooks_and_clock_skew_are_failures(pool: PgPool) {
 #[testkit::test(empty)]
 async fn database_without_the_schema_is_a_failure(world: World, connect: PgConnectOptions) {
     let result = doctor(&world, &connect, &[], false).await;
-    assert_eq!(result.code, 1);
+    assert_eq!(result.code, 1, "the exit code");
     assert!(
         result.out.contains("❌ migrations: ") && result.out.contains("greenroom migrate"),
         "{}",
@@ -123,7 +123,7 @@ async fn database_without_the_schema_is_a_failure(world: World, connect: PgConne
 #[tokio::test]
 async fn doctor_exits_with_2_when_settings_are_missing() {
     let result = greenroom(&["doctor"], &[]).await;
-    assert_eq!(result.code, 2);
+    assert_eq!(result.code, 2, "the exit code");
     for setting in ["LIVEKIT_API_KEY", "LIVEKIT_API_SECRET", "LIVEKIT_WS_URL", "DATABASE_URL"] {
         assert!(result.err.contains(setting), "{setting} is not in {}", result.err);
     }

@@ -179,7 +179,7 @@ async fn missing_room_names_are_filled(connect: PgConnectOptions) {
 async fn invalid_window_is_a_settings_error() {
     let environment = [("DATABASE_URL", "postgres://127.0.0.1:1/x"), ("JOIN_CLOSES_AFTER", "later")];
     let result = greenroom(&["migrate"], &environment).await;
-    assert_eq!(result.code, 2);
+    assert_eq!(result.code, 2, "the exit code");
     assert!(result.err.contains("JOIN_CLOSES_AFTER"), "{}", result.err);
 }
 
@@ -187,6 +187,6 @@ async fn invalid_window_is_a_settings_error() {
 async fn password_is_never_printed() {
     let environment = [("DATABASE_URL", "postgres://una:hunter2@127.0.0.1:1/x"), ("RUST_LOG", "trace")];
     let result = greenroom(&["migrate", "--wait", "0s"], &environment).await;
-    assert_eq!(result.code, 1);
+    assert_eq!(result.code, 1, "the exit code");
     assert!(!result.err.contains("hunter2") && !result.out.contains("hunter2"), "{}", result.err);
 }

@@ -72,7 +72,7 @@ async fn refused_secret_is_not_printed() {
     let result =
         greenroom(&["serve", "sync"], &[("INTERNAL_TOKEN", "hunter2"), ("DATABASE_URL", "mysql://hunter3")])
             .await;
-    assert_eq!(result.code, 2);
+    assert_eq!(result.code, 2, "the exit code");
     assert!(!result.err.contains("hunter"), "{}", result.err);
 }
 
@@ -88,7 +88,7 @@ async fn service_exits_with_1_when_its_address_is_taken() {
         ("OPS_LISTEN", "127.0.0.1:0"),
     ];
     let result = greenroom(&["serve", "sync"], &environment).await;
-    assert_eq!(result.code, 1);
+    assert_eq!(result.code, 1, "the exit code");
     assert!(result.err.contains("cannot listen on"), "{}", result.err);
 }
 

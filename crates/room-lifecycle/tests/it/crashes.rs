@@ -95,7 +95,7 @@ async fn end_is_finished_by_a_pass_after_a_crash(world: World) {
         }
     }
     recover(&world).await;
-    assert!(world.names().is_empty());
+    world.assert_rooms(0);
     world.assert_one_room_per_open_owner().await;
 }
 
@@ -184,6 +184,6 @@ async fn marks_of_a_dead_replica_are_due_after_their_lease(world: World) {
     assert_eq!(world.record(&booking).await.status, RoomStatus::Active, "the lease holds");
     world.advance(Duration::seconds(16));
     lives.drain().await.unwrap();
-    assert_eq!(world.record(&booking).await.status, RoomStatus::Ended);
-    assert_eq!(world.marks(record.id.0).await, 0);
+    assert_eq!(world.record(&booking).await.status, RoomStatus::Ended, "status of the record");
+    assert_eq!(world.marks(record.id.0).await, 0, "marks of the room");
 }

@@ -37,7 +37,7 @@ async fn ended_rooms_go_after_a_crash(WithRedis(world): WithRedis) {
         nest.end(&rooms, &key(1)).await.unwrap();
         rooms.drain().await.unwrap();
         assert!(world.names().is_empty(), "{stop:?}: {:?}", world.names());
-        assert!(world.to_close().await.is_empty());
+        assert_eq!(world.to_close().await.join(" "), "", "rooms that wait to be closed");
     }
 }
 
@@ -49,7 +49,7 @@ async fn replaced_room_goes_after_a_crash(WithRedis(world): WithRedis) {
     world.server().restart();
     world.reschedule(&booking, Duration::days(1)).await;
     rooms.drain().await.unwrap();
-    assert_eq!(world.record(&booking).await.generation, 2);
+    assert_eq!(world.record(&booking).await.generation, 2, "generation");
     world.assert_one_room_per_open_owner().await;
 }
 
@@ -66,7 +66,7 @@ async fn node_that_never_answers_is_not_waited_for(connect: PgConnectOptions) {
     world.server().restart();
     world.complete(&booking).await;
     rooms.drain().await.unwrap();
-    assert!(world.names().is_empty());
+    world.assert_rooms(0);
 }
 
 #[testkit::test]
@@ -85,7 +85,7 @@ async fn listed_orphans_of_a_dead_node_are_deleted(WithRedis(world): WithRedis) 
     let strays = rooms.find_orphans().await.unwrap();
     assert_eq!(strays.unknown, ["unknown"]);
     rooms.delete_orphan("unknown").await.unwrap(); // `greenroom repair orphans --yes`
-    assert!(world.names().is_empty());
+    world.assert_rooms(0);
 }
 
 #[testkit::test]
@@ -99,7 +99,7 @@ async fn end_is_answered_before_livekit_deletes(world: World) {
     let request = EndRoomRequest { caller, session_id: booking.id.to_string() };
     rooms.end_room(Request::new(request)).await.unwrap();
     assert_eq!(world.server().calls("CreateRoom"), created, "the first attempt has not timed out yet");
-    assert_eq!(world.connected(&record.room_name).len(), 2);
+    world.assert_connected(&record.room_name, 2);
     world.server().faults().clear();
     testkit::eventually("the deletion completes in the background", async || {
         world.names().is_empty().then_some(())
@@ -113,9 +113,9 @@ async fn kick_is_answered_before_livekit_removes(world: World) {
     let (booking, record) = world.meeting(&rooms).await;
     world.server().faults().set("RemoveParticipant", Fault::Hang);
     let began = Instant::now();
-    assert!(rooms.kick(owner(&booking), &booking.guest).await.unwrap());
+    assert!(rooms.kick(owner(&booking), &booking.guest).await.unwrap(), "the kicked user was in the room");
     assert!(began.elapsed() < std::time::Duration::from_secs(3), "LiveKit itself takes 3 s");
-    assert_eq!(world.connected(&record.room_name).len(), 2);
+    world.assert_connected(&record.room_name, 2);
     world.server().faults().clear();
     testkit::eventually("the deletion completes in the background", async || {
         (world.connected(&record.room_name) == [booking.host.as_str()]).then_some(())
@@ -144,7 +144,7 @@ async fn ended_room_is_closed_within_seconds_when_livekit_works(WithRedis(world)
     world.server().faults().set("*", refused());
     world.complete(&booking).await;
     rooms.drain().await.unwrap();
-    assert_eq!(world.record(&booking).await.status, RoomStatus::Ended);
+    assert_eq!(world.record(&booking).await.status, RoomStatus::Ended, "status of the record");
     for _ in 0..60 {
         world.advance(Duration::seconds(2));
         rooms.close_due().await.unwrap();
@@ -178,7 +178,7 @@ async fn deletions_are_tried_one_at_a_time_while_livekit_fails(world: World) {
     world.advance(Duration::seconds(2));
     rooms.close_due().await.unwrap();
     assert!(world.to_close().await.is_empty(), "all rooms follow as soon as one deletion succeeds");
-    assert!(world.names().is_empty());
+    world.assert_rooms(0);
 }
 
 #[testkit::test]
@@ -198,8 +198,8 @@ async fn takeover_waits_until_the_crash_is_noticed(connect: PgConnectOptions) {
     world.server().advance(ClockHandle::Rooms, std::time::Duration::from_secs(5));
     world.advance(Duration::seconds(1));
     rooms.close_due().await.unwrap();
-    assert!(world.names().is_empty());
-    assert!(world.to_close().await.is_empty());
+    world.assert_rooms(0);
+    assert_eq!(world.to_close().await.join(" "), "", "rooms that wait to be closed");
 }
 
 #[testkit::test]

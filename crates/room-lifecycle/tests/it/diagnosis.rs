@@ -55,7 +55,7 @@ async fn healthy_room_is_reported_and_not_changed(world: World) {
         assert_eq!(check(&diagnosis, name), Some(true), "{name}");
     }
     assert_eq!(diagnosis.facts.get("kind").map(String::as_str), Some("session"));
-    assert_eq!(world.record(&booking).await.generation, before.generation);
+    assert_eq!(world.record(&booking).await.generation, before.generation, "generation");
     assert_eq!(world.server().participants(&before.room_name), []);
 }
 
@@ -139,7 +139,7 @@ async fn deleted_room_is_recreated_when_the_caller_may_join(world: World) {
 
     let diagnosis = by_host(&rooms, &booking).await;
     assert_eq!((diagnosis.cause, diagnosis.repaired), (Cause::Ok, true), "{diagnosis:?}");
-    assert_eq!(world.record(&booking).await.generation, 2);
+    assert_eq!(world.record(&booking).await.generation, 2, "generation");
 }
 
 #[testkit::test]
@@ -296,5 +296,5 @@ async fn first_diagnosis_is_kept_when_the_second_check_times_out(world: World) {
     };
     let (diagnosis, ()) = futures::join!(asked, hanging);
     assert_eq!((diagnosis.cause, diagnosis.repaired), (Cause::RoomMissing, true), "{diagnosis:?}");
-    assert_eq!(world.record(&booking).await.generation, 2);
+    assert_eq!(world.record(&booking).await.generation, 2, "generation");
 }

@@ -87,7 +87,7 @@ async fn repair_by_host_or_admin_is_one_reconcile(world: World) {
         world.admin().delete_room(&record.room_name).await.unwrap();
         let caller = caller.unwrap_or_else(|| hosts::person(&booking.host));
         assert!(rooms.repair_target(&caller, None, target(&booking)).await.unwrap());
-        assert_eq!(world.record(&booking).await.generation, 2);
+        assert_eq!(world.record(&booking).await.generation, 2, "generation");
         assert_eq!(by_operator(&rooms, &booking).await.cause, Cause::Ok);
     }
     let unmade = world.booking(State::OpenNow).await;

@@ -91,7 +91,7 @@ async fn missing_room_is_created_once_for_200_callers(world: World) {
         let record = answer.unwrap();
         assert_eq!((&record.room_name, record.room_sid.as_ref()), (&room.name, Some(&room.sid)));
     }
-    assert_eq!(world.names().len(), 1);
+    world.assert_rooms(1);
     assert_eq!(world.server().calls("CreateRoom"), 1);
 }
 

@@ -30,7 +30,7 @@ async fn failed_removal_leaves_others_in_the_room(world: World) {
     }
     let calls = world.server().calls("RemoveParticipant") - before;
     assert!((8..=12).contains(&calls), "the back-off grows: {calls} calls in a minute");
-    assert_eq!(world.record(&booking).await.generation, 1);
+    assert_eq!(world.record(&booking).await.generation, 1, "generation");
     assert!(world.is_connected(&record, &booking.host));
     assert_eq!(world.status(&booking, &booking.guest).await, "kicked");
 
@@ -64,7 +64,7 @@ async fn crashed_stay(connect: PgConnectOptions, is_removed: bool) {
     world.advance(Duration::seconds(40));
     let before = world.server().calls("RemoveParticipant");
     rooms.watch().await.unwrap();
-    assert_eq!(world.record(&booking).await.generation, 1);
+    assert_eq!(world.record(&booking).await.generation, 1, "generation");
     assert_eq!(world.server().calls("RemoveParticipant"), before, "no participant is left to remove");
 }
 

@@ -158,7 +158,7 @@ async fn end_room_is_idempotent(connect: PgConnectOptions) {
     world.complete(&booking).await;
     for _ in 0..2 {
         client.end_room(end()).await.unwrap();
-        assert!(world.names().is_empty());
+        world.assert_rooms(0);
     }
     assert_eq!(world.server().calls("DeleteRoom"), 1);
 }

@@ -22,7 +22,7 @@ async fn half_listed(connect: PgConnectOptions) -> (World, Replica, Booking, Rec
     world.server().leave(&record.room_name, "observer").unwrap(); // LiveKit stores the room again
     world.join(&record.room_name, &booking.host); // the client reconnects
     assert_eq!(world.names(), std::slice::from_ref(&record.room_name));
-    assert_eq!(world.connected(&record.room_name).len(), 2);
+    world.assert_connected(&record.room_name, 2);
     (world, rooms, booking, record)
 }
 
@@ -34,8 +34,8 @@ async fn counted_participant_stays_joined(connect: PgConnectOptions) {
         assert_eq!(world.status(&booking, &booking.guest).await, "joined");
         world.advance(Duration::seconds(2)); // the last check is 6 s after the first
     }
-    assert_eq!(world.record(&booking).await.generation, 1);
-    assert_eq!(world.connected(&record.room_name).len(), 2);
+    assert_eq!(world.record(&booking).await.generation, 1, "generation");
+    world.assert_connected(&record.room_name, 2);
 }
 
 #[testkit::test]
@@ -46,7 +46,7 @@ async fn half_listed_room_is_replaced_after_two_checks(connect: PgConnectOptions
     rooms.drain().await.unwrap(); // the first check has set a mark for this time
     let next = world.record(&booking).await;
     assert_eq!((next.generation, next.status), (2, RoomStatus::Active));
-    assert!(world.connected(&record.room_name).is_empty());
+    world.assert_connected(&record.room_name, 0);
 }
 
 #[testkit::test]
@@ -59,7 +59,7 @@ async fn participant_who_leaves_a_half_listed_room_has_left(connect: PgConnectOp
         world.check(&rooms, &record).await;
     }
     assert_eq!(world.status(&booking, &booking.guest).await, "left");
-    assert_eq!(world.record(&booking).await.generation, 1);
+    assert_eq!(world.record(&booking).await.generation, 1, "generation");
 }
 
 #[testkit::test]
@@ -72,7 +72,7 @@ async fn counted_participant_stays_joined_where_deletion_is_off(connect: PgConne
         world.advance(Duration::seconds(6));
     }
     assert_eq!(world.status(&booking, &booking.guest).await, "joined");
-    assert_eq!(world.connected(&record.room_name).len(), 2);
+    world.assert_connected(&record.room_name, 2);
 }
 
 #[testkit::test]
@@ -98,8 +98,8 @@ async fn room_that_was_adopted_meanwhile_is_not_retired(world: World) {
     world.recreate_on_livekit(&record.room_name).await;
     rooms.ensure(owner(&booking), true).await.unwrap();
     assert!(!store::set_next_generation(&world.pool, &record, "missing", true).await.unwrap());
-    assert_eq!(world.record(&booking).await.generation, 1);
-    assert!(world.to_close().await.is_empty());
+    assert_eq!(world.record(&booking).await.generation, 1, "generation");
+    assert_eq!(world.to_close().await.join(" "), "", "rooms that wait to be closed");
 }
 
 #[testkit::test]
@@ -114,7 +114,7 @@ async fn unlisted_room_is_closed_when_no_check_found_its_occupant(WithRedis(worl
         world.check(&rooms, &record).await;
         world.advance(Duration::seconds(5));
     }
-    assert_eq!(world.record(&booking).await.generation, 2);
+    assert_eq!(world.record(&booking).await.generation, 2, "generation");
     assert!(
         world.connected(&record.room_name).is_empty(),
         "no participant stays in a room that cannot be ended"

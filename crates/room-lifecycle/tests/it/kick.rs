@@ -17,7 +17,7 @@ async fn kicked(world: &World) -> (Replica, Booking, Record) {
     let rooms = world.rooms().await;
     let (booking, record) = world.open_room(&rooms).await;
     world.join(&record.room_name, &booking.guest);
-    assert!(rooms.kick(owner(&booking), &booking.guest).await.unwrap());
+    assert!(rooms.kick(owner(&booking), &booking.guest).await.unwrap(), "the kicked user was in the room");
     (rooms, booking, record)
 }
 
@@ -37,7 +37,7 @@ async fn return_as_stale(world: &World, rooms: &Replica, booking: &Booking, reco
 #[testkit::test]
 async fn kicked_participant_is_removed_at_once(world: World) {
     let (_, booking, record) = kicked(&world).await;
-    assert_eq!(connected(&world, &record), 0);
+    world.assert_connected(&record.room_name, 0);
     assert_eq!(world.status(&booking, &booking.guest).await, "kicked");
     assert_eq!(world.status(&booking, &booking.host).await, "invited");
     let watched = world.record(&booking).await;
@@ -52,7 +52,7 @@ async fn returned_participant_is_removed_without_webhooks(world: World, connect:
     for _ in 0..3 {
         world.join(&record.room_name, &booking.guest);
         rooms.watch().await.unwrap();
-        assert_eq!(connected(&world, &record), 0);
+        world.assert_connected(&record.room_name, 0);
         assert_eq!(world.status(&booking, &booking.guest).await, "kicked");
         world.advance(Duration::seconds(40));
     }
@@ -60,7 +60,7 @@ async fn returned_participant_is_removed_without_webhooks(world: World, connect:
     // Also before the participant is active.
     world.server().connect(&world.token(&record.room_name, &booking.guest)).unwrap();
     rooms.watch().await.unwrap();
-    assert_eq!(connected(&world, &record), 0);
+    world.assert_connected(&record.room_name, 0);
 }
 
 /// With each return LiveKit renews the token for the lifetime of the first one.
@@ -99,7 +99,7 @@ async fn kicked_participant_is_removed_until_gone(world: World) {
         assert_eq!(world.server().calls("RemoveParticipant"), before + 1, "in second {second}");
         world.advance(Duration::seconds(9));
     }
-    assert_eq!(world.record(&booking).await.generation, 1);
+    assert_eq!(world.record(&booking).await.generation, 1, "generation");
     world.advance(Duration::seconds(5));
     world.server().faults().clear_method("ListRooms");
     rooms.watch().await.unwrap();
@@ -113,9 +113,9 @@ async fn second_kick_does_not_restart_the_removal(world: World) {
     let (rooms, booking, record) = kicked(&world).await;
     return_as_stale(&world, &rooms, &booking, &record).await;
     world.advance(Duration::seconds(31));
-    assert!(rooms.kick(owner(&booking), &booking.guest).await.unwrap());
+    assert!(rooms.kick(owner(&booking), &booking.guest).await.unwrap(), "the kicked user was in the room");
     rooms.watch().await.unwrap();
-    assert_eq!(world.record(&booking).await.generation, 2);
+    assert_eq!(world.record(&booking).await.generation, 2, "generation");
 }
 
 #[testkit::test]
@@ -129,7 +129,7 @@ async fn kicked_participant_is_not_removed_again_after_leaving(world: World) {
     world.advance(Duration::seconds(40));
     rooms.watch().await.unwrap();
     assert_eq!(world.server().calls("RemoveParticipant"), before);
-    assert_eq!(world.record(&booking).await.generation, 1);
+    assert_eq!(world.record(&booking).await.generation, 1, "generation");
 }
 
 #[testkit::test]
@@ -142,7 +142,7 @@ async fn failed_removal_is_retried(world: World) {
         assert!(rooms.kick(owner(&booking), &booking.guest).await.unwrap(), "the kick is recorded");
         rooms.drain().await.unwrap();
         rooms.watch().await.unwrap();
-        assert_eq!(connected(&world, &record), 1);
+        world.assert_connected(&record.room_name, 1);
         assert!(world.marks(record.id.0).await > 0, "the removal is still marked");
         world.server().faults().clear();
     }
@@ -155,11 +155,11 @@ async fn failed_removal_is_retried(world: World) {
 async fn kick_before_creation_holds_in_the_created_room(world: World) {
     let rooms = world.rooms().await;
     let booking = world.booking(State::OpenNow).await;
-    assert!(rooms.kick(owner(&booking), &booking.guest).await.unwrap());
+    assert!(rooms.kick(owner(&booking), &booking.guest).await.unwrap(), "the kicked user was in the room");
     let record = rooms.ensure(owner(&booking), false).await.unwrap();
     world.join(&record.room_name, &booking.guest);
     rooms.watch().await.unwrap();
-    assert_eq!(connected(&world, &record), 0);
+    world.assert_connected(&record.room_name, 0);
 }
 
 #[testkit::test]
@@ -169,16 +169,16 @@ async fn kick_holds_in_the_next_generation(world: World) {
     let next = rooms.ensure(owner(&booking), true).await.unwrap();
     world.join(&next.room_name, &booking.guest);
     rooms.watch().await.unwrap();
-    assert_eq!(connected(&world, &next), 0);
+    world.assert_connected(&next.room_name, 0);
 }
 
 #[testkit::test]
 async fn kick_needs_an_open_room_and_its_participant(world: World) {
     let rooms = world.rooms().await;
     let (booking, record) = world.open_room(&rooms).await;
-    assert!(!rooms.kick(owner(&booking), "a-stranger").await.unwrap());
+    assert!(!rooms.kick(owner(&booking), "a-stranger").await.unwrap(), "the kicked user was not in the room");
     assert_eq!(world.record(&booking).await.watched_until, None);
-    assert_eq!(world.marks(record.id.0).await, 0);
+    assert_eq!(world.marks(record.id.0).await, 0, "marks of the room");
     let unknown = Owner::Session(SessionId(Uuid::new_v4()));
     assert_eq!(reason(rooms.kick(unknown, "x").await), Reason::SessionNotFound);
     let over = world.booking(State::WindowOver).await;

@@ -63,7 +63,7 @@ impl World {
         assert_eq!((left.ended, left.seats), (true, 0));
         let record = self.live_record(open).await;
         assert_eq!((record.status, record.closing_at), (RoomStatus::Ended, None));
-        assert!(self.names().is_empty());
+        self.assert_rooms(0);
     }
 }
 
@@ -90,7 +90,7 @@ pub async fn announce(world: &World, rooms: &Rooms, open: &Open) {
     world.confirm_gone(rooms, open).await;
     world.advance(Duration::minutes(5));
     world.pass_and_check(rooms, open).await;
-    assert!(world.closes(open).await);
+    assert!(world.closes(open).await, "the end of the live session is announced");
 }
 
 #[testkit::test]
@@ -98,10 +98,10 @@ async fn session_without_joins_ends_after_15_minutes(connect: PgConnectOptions) 
     let (world, rooms, open) = world(connect).await;
     world.advance(Duration::seconds(14 * 60 + 50));
     world.pass_and_check(&rooms, &open).await;
-    assert!(!world.closes(&open).await);
+    assert!(!world.closes(&open).await, "the end of the live session is not announced");
     world.advance(Duration::seconds(15));
     world.pass_and_check(&rooms, &open).await;
-    assert!(world.closes(&open).await);
+    assert!(world.closes(&open).await, "the end of the live session is announced");
     world.advance(Duration::seconds(15));
     world.pass_and_check(&rooms, &open).await;
     world.assert_goes_on(&open).await;
@@ -124,7 +124,7 @@ async fn empty_session_ends_after_five_minutes(connect: PgConnectOptions) {
     world.confirm_gone(&rooms, &open).await;
     world.advance(Duration::seconds(4 * 60 + 50));
     world.pass_and_check(&rooms, &open).await;
-    assert!(!world.closes(&open).await);
+    assert!(!world.closes(&open).await, "the end of the live session is not announced");
     world.advance(Duration::seconds(15));
     world.pass_and_check(&rooms, &open).await;
     world.assert_goes_on(&open).await;
@@ -144,7 +144,7 @@ async fn join_before_the_start_does_not_shorten_the_wait(connect: PgConnectOptio
     world.confirm_gone(&rooms, &open).await;
     world.advance(Duration::minutes(7));
     world.pass_and_check(&rooms, &open).await;
-    assert!(!world.closes(&open).await);
+    assert!(!world.closes(&open).await, "the end of the live session is not announced");
 }
 
 /// A legacy writer set the status without the start time.
@@ -153,10 +153,10 @@ async fn session_without_a_start_time_waits_15_minutes(connect: PgConnectOptions
     let (world, rooms, open) = world(connect).await;
     world.execute("update live_room_sessions set started_at = null, lobby_open_at = null").await;
     world.pass_and_check(&rooms, &open).await;
-    assert!(!world.closes(&open).await);
+    assert!(!world.closes(&open).await, "the end of the live session is not announced");
     world.advance(Duration::minutes(16));
     world.pass_and_check(&rooms, &open).await;
-    assert!(world.closes(&open).await);
+    assert!(world.closes(&open).await, "the end of the live session is announced");
 }
 
 /// Only passes run: the test does not call their steps.
@@ -166,7 +166,7 @@ async fn passes_alone_release_seats_and_end_empty_sessions(connect: PgConnectOpt
     join(&rooms, &open, "ann").await;
     world.advance(Duration::seconds(61));
     rooms.pass().await.unwrap();
-    assert_eq!(world.seated(&open).await, 0);
+    assert_eq!(world.seated(&open).await, 0, "taken seats, without the host's");
     world.advance(Duration::minutes(16));
     rooms.pass().await.unwrap();
     world.advance(Duration::seconds(21));
@@ -209,7 +209,7 @@ async fn session_past_its_planned_end_ends_when_empty(connect: PgConnectOptions)
     world.check_live(&rooms, &open).await;
     world.advance(Duration::minutes(60));
     world.pass_and_check(&rooms, &open).await;
-    assert!(!world.closes(&open).await);
+    assert!(!world.closes(&open).await, "the end of the live session is not announced");
     world.exit(&open, "ann").await;
     world.confirm_gone(&rooms, &open).await;
     world.pass_and_check(&rooms, &open).await;
@@ -244,7 +244,7 @@ async fn auto_end_is_finished_after_a_crash(world: World) {
         let announced = cut(polls, rooms.announce_ends()).await.is_some();
         testkit::eventually("the cut work has ended", || world.quiet()).await;
         steady.announce_ends().await.unwrap();
-        assert!(world.closes(&open).await);
+        assert!(world.closes(&open).await, "the end of the live session is announced");
         world.advance(Duration::seconds(21));
         let record = world.live_record(&open).await;
         let ended = cut(polls, rooms.finish_auto_end(&record, true)).await.is_some();

@@ -18,7 +18,7 @@ async fn returning_host_keeps_the_closing_session_open(connect: PgConnectOptions
     world.enter(&open, &open.room.host).await;
     world.advance(Duration::seconds(21));
     world.pass_and_check(&rooms, &open).await;
-    assert!(!world.closes(&open).await);
+    assert!(!world.closes(&open).await, "the end of the live session is not announced");
     for _ in 0..3 {
         world.advance(Duration::minutes(10));
         world.pass_and_check(&rooms, &open).await;
@@ -33,7 +33,7 @@ async fn connection_keeps_the_closing_session_open(connect: PgConnectOptions) {
     world.server().connect(&world.token(&record.room_name, &open.room.host)).unwrap();
     world.advance(Duration::seconds(21));
     world.try_check_live(&rooms, &open).await;
-    assert!(!world.closes(&open).await);
+    assert!(!world.closes(&open).await, "the end of the live session is not announced");
     world.assert_goes_on(&open).await;
 }
 
@@ -61,7 +61,7 @@ async fn event_keeps_the_closing_session_open(world: World) {
         world.advance(Duration::seconds(21));
         world.try_check_live(&rooms, &open).await;
         world.assert_goes_on(&open).await;
-        assert!(!world.closes(&open).await);
+        assert!(!world.closes(&open).await, "the end of the live session is not announced");
         // The event is too old for the next announcement.
         world.advance(Duration::seconds(5));
         world.pass_and_check(&rooms, &open).await;
@@ -83,7 +83,7 @@ async fn failed_check_restarts_the_announced_end(connect: PgConnectOptions) {
         world.try_check_live(&rooms, &open).await;
         world.assert_goes_on(&open).await;
         rooms.announce_ends().await.unwrap();
-        assert!(world.closes(&open).await);
+        assert!(world.closes(&open).await, "the end of the live session is announced");
     }
     world.advance(Duration::seconds(21));
     world.try_check_live(&rooms, &open).await;
@@ -106,7 +106,7 @@ async fn session_does_not_end_while_livekit_is_down(connect: PgConnectOptions) {
 async fn token_request_keeps_the_closing_session_open(connect: PgConnectOptions) {
     let (world, rooms, open) = closing(connect).await;
     rooms.ensure(Owner::LiveSession(LiveSessionId(open.session)), false).await.unwrap();
-    assert!(!world.closes(&open).await);
+    assert!(!world.closes(&open).await, "the end of the live session is not announced");
     world.advance(Duration::seconds(21));
     world.try_check_live(&rooms, &open).await;
     world.assert_goes_on(&open).await;
@@ -120,7 +120,7 @@ async fn new_seat_has_a_minute_to_connect_when_closing(connect: PgConnectOptions
         world.advance(Duration::seconds(25));
         world.pass_and_check(&rooms, &open).await;
         world.assert_goes_on(&open).await;
-        assert!(!world.closes(&open).await);
+        assert!(!world.closes(&open).await, "the end of the live session is not announced");
     }
     world.enter(&open, &open.room.host).await;
     world.advance(Duration::seconds(30));
@@ -135,7 +135,7 @@ async fn token_request_keeps_the_session_when_the_check_fails(connect: PgConnect
     world.advance(Duration::seconds(6)); // makes the record too old to be used
     rooms.ensure(Owner::LiveSession(LiveSessionId(open.session)), false).await.unwrap_err();
     world.server().faults().clear();
-    assert!(!world.closes(&open).await);
+    assert!(!world.closes(&open).await, "the end of the live session is not announced");
     world.advance(Duration::seconds(16));
     world.try_check_live(&rooms, &open).await;
     world.assert_goes_on(&open).await;

@@ -84,7 +84,7 @@ async fn waiting_users_are_admitted_in_order_up_to_the_limit(world: World) {
     world.execute("update live_room_attendance set held_until = app_now() where user_id = 'ann'").await;
     rooms.release_held().await.unwrap();
     assert_eq!(seats(&rooms, &open, &["eve"]).await, [LobbyStatus::Admitted]);
-    assert_eq!(world.seated(&open).await, 3);
+    assert_eq!(world.seated(&open).await, 3, "taken seats, without the host's");
 }
 
 #[testkit::test]

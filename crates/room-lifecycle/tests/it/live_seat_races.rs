@@ -62,7 +62,7 @@ async fn join_gets_no_seat_when_the_session_ends(connect: PgConnectOptions) {
     testkit::eventually("the join waits for the session", async || world.waiting(1).await).await;
     sqlx::raw_sql("commit").execute(&mut end).await.unwrap();
     assert_eq!(reason(late.await.unwrap()), Reason::RoomNotActive);
-    assert_eq!(world.seated(&open).await, 0);
+    assert_eq!(world.seated(&open).await, 0, "taken seats, without the host's");
 }
 
 /// Runs everything that writes seats at the same time, repeatedly: no deadlock, and never more than the limit.
@@ -130,7 +130,7 @@ async fn joins_and_leaves_are_atomic_after_a_crash(connect: PgConnectOptions) {
         world.execute("update live_room_attendance set joined_at = null, held_until = app_now()").await;
         let whole = cut(polls, rooms.project_presence(record.id)).await.is_some();
         world.check_live(&steady, &open).await;
-        assert_eq!(world.numbers(&open).await.0, 1);
+        assert_eq!(world.numbers(&open).await.0, 1, "viewers");
         if whole {
             break;
         }

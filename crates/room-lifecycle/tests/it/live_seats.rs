@@ -91,7 +91,7 @@ async fn seat_is_lost_after_a_disconnect_of_over_two_minutes(connect: PgConnectO
     assert_eq!(refused(&rooms, &open, "ann").await, Reason::RoomFull);
     rooms.release_held().await.unwrap();
     assert!(world.seat_row(&open, "ann").await.left);
-    assert_eq!(world.seated(&open).await, 1);
+    assert_eq!(world.seated(&open).await, 1, "taken seats, without the host's");
 }
 
 #[testkit::test]
@@ -129,13 +129,13 @@ async fn second_tab_replaces_the_first_and_counts_once(connect: PgConnectOptions
     let second = join_and_connect(&world, &rooms, &open, "ann").await;
     assert_ne!(first, second);
     assert_eq!(world.seat_row(&open, "ann").await.sid.as_deref(), Some(second.as_str()));
-    assert_eq!(world.numbers(&open).await, (1, 1, false));
+    assert_eq!(world.numbers(&open).await, (1, 1, false), "viewers, peak, host present");
     // A late webhook about the first connection does not concern the second one.
     let record = world.live_record(&open).await;
     let body = event("EV_late", "participant_left", &record, "ann", &first);
     rooms.receive_webhook(&world.signed(&body), &body).await.unwrap();
     world.check_live(&rooms, &open).await;
-    assert_eq!(world.numbers(&open).await, (1, 1, false));
+    assert_eq!(world.numbers(&open).await, (1, 1, false), "viewers, peak, host present");
 }
 
 #[testkit::test]
@@ -143,11 +143,11 @@ async fn viewers_are_connected_guests_without_the_host(connect: PgConnectOptions
     let (world, rooms, open) = world(connect, 5).await;
     join(&rooms, &open, "not-connected").await;
     join_and_connect(&world, &rooms, &open, &open.room.host).await;
-    assert_eq!(world.numbers(&open).await, (0, 0, true));
+    assert_eq!(world.numbers(&open).await, (0, 0, true), "viewers, peak, host present");
     for who in ["ann", "ben", "eve"] {
         join_and_connect(&world, &rooms, &open, who).await;
     }
-    assert_eq!(world.numbers(&open).await, (3, 3, true));
+    assert_eq!(world.numbers(&open).await, (3, 3, true), "viewers, peak, host present");
     rooms.leave_live_room(&person("ann"), LiveRoomId(open.room.id)).await.unwrap();
     world.exit(&open, "ann").await;
     rooms.disconnect_from_live_room(&person("ben"), LiveRoomId(open.room.id)).await.unwrap();
@@ -155,13 +155,13 @@ async fn viewers_are_connected_guests_without_the_host(connect: PgConnectOptions
     world.exit(&open, &open.room.host).await;
     assert_eq!(world.numbers(&open).await, (1, 3, true), "leave and disconnect count at once");
     world.confirm_gone(&rooms, &open).await;
-    assert_eq!(world.numbers(&open).await, (1, 3, false));
+    assert_eq!(world.numbers(&open).await, (1, 3, false), "viewers, peak, host present");
     let (ann, ben) = (world.seat_row(&open, "ann").await, world.seat_row(&open, "ben").await);
     assert_eq!((ann.left, ann.held), (true, false), "the seat is given up");
     assert_eq!((ben.left, ben.held), (false, true), "the seat is held");
     // After the return they count as a viewer only once a check finds them.
     join(&rooms, &open, "ann").await;
-    assert_eq!(world.numbers(&open).await, (1, 3, false));
+    assert_eq!(world.numbers(&open).await, (1, 3, false), "viewers, peak, host present");
 }
 
 #[testkit::test]
@@ -207,10 +207,10 @@ async fn seat_is_kept_when_one_check_misses_the_viewer(connect: PgConnectOptions
     join_and_connect(&world, &rooms, &open, "ann").await;
     world.server().faults().set_next("ListParticipants", 1, Fault::OmitParticipant("ann".to_owned()));
     world.check_live(&rooms, &open).await;
-    assert_eq!(world.numbers(&open).await, (1, 1, false));
+    assert_eq!(world.numbers(&open).await, (1, 1, false), "viewers, peak, host present");
     world.advance(Duration::seconds(10));
     world.check_live(&rooms, &open).await;
-    assert_eq!(world.numbers(&open).await, (1, 1, false));
+    assert_eq!(world.numbers(&open).await, (1, 1, false), "viewers, peak, host present");
 }
 
 #[testkit::test]
@@ -224,14 +224,14 @@ async fn seats_are_kept_when_livekit_restarts(connect: PgConnectOptions) {
     let record = world.live_record(&open).await;
     assert_eq!((record.owner(), record.generation), (Owner::LiveSession(LiveSessionId(open.session)), 2));
     world.confirm_gone(&rooms, &open).await;
-    assert_eq!(world.numbers(&open).await, (0, 2, false));
+    assert_eq!(world.numbers(&open).await, (0, 2, false), "viewers, peak, host present");
     world.advance(Duration::seconds(100));
     rooms.release_held().await.unwrap();
     for who in ["ann", "ben"] {
         assert_eq!(join(&rooms, &open, who).await, VIEWER);
         join_and_connect(&world, &rooms, &open, who).await;
     }
-    assert_eq!(world.numbers(&open).await, (2, 2, false));
+    assert_eq!(world.numbers(&open).await, (2, 2, false), "viewers, peak, host present");
 }
 
 /// Three users join, leave and rejoin. Their webhooks are dropped (None), or delivered this many times, backwards if
@@ -271,7 +271,7 @@ async fn scenario(world: &World, rooms: &Rooms, delivery: Option<(usize, bool)>)
     for who in ["ann", "ben", "eve"] {
         seats.push(SeatRow { sid: None, ..world.seat_row(&open, who).await });
     }
-    assert_eq!(world.numbers(&open).await, (2, 3, false));
+    assert_eq!(world.numbers(&open).await, (2, 3, false), "viewers, peak, host present");
     seats
 }
 
@@ -298,7 +298,7 @@ async fn seats_by_other_writers_are_corrected_from_livekit(connect: PgConnectOpt
     for _ in 0..2 {
         world.check_live(&rooms, &open).await;
     }
-    assert_eq!(world.numbers(&open).await, (1, 1, false));
+    assert_eq!(world.numbers(&open).await, (1, 1, false), "viewers, peak, host present");
     let (there, gone) = (world.seat_row(&open, "there").await, world.seat_row(&open, "not-there").await);
     assert_eq!((there.joined, there.held), (true, false));
     assert_eq!((gone.disconnected, gone.held), (true, true));
@@ -308,7 +308,10 @@ async fn seats_by_other_writers_are_corrected_from_livekit(connect: PgConnectOpt
 async fn kicked_viewers_seat_is_closed(connect: PgConnectOptions) {
     let (world, rooms, open) = world(connect, 1).await;
     join_and_connect(&world, &rooms, &open, "ann").await;
-    assert!(rooms.kick(Owner::LiveSession(LiveSessionId(open.session)), "ann").await.unwrap());
+    assert!(
+        rooms.kick(Owner::LiveSession(LiveSessionId(open.session)), "ann").await.unwrap(),
+        "the kicked user was in the room"
+    );
     world.check_live(&rooms, &open).await;
     assert!(world.seat_row(&open, "ann").await.left);
     assert_eq!(refused(&rooms, &open, "ann").await, Reason::Kicked);

@@ -45,7 +45,7 @@ async fn go_live_creates_one_session_for_100_requests(world: World) {
             (Readiness::Ready, Some(format!("live-{first}")))
         );
     }
-    assert_eq!(world.sessions_of(host.room.id).await, 1);
+    assert_eq!(world.sessions_of(host.room.id).await, 1, "sessions of the room");
     assert_eq!(world.names(), [format!("live-{first}")]);
     world.assert_live_rooms_whole().await;
 }
@@ -65,7 +65,7 @@ async fn go_live_is_refused_to_others(world: World) {
     world.execute("update live_rooms set access_level = 'group'").await;
     let stranger = GoLiveRequest { caller: Some(person("a-stranger")), ..host.request() };
     assert_eq!(go_live(&rooms, stranger).await.unwrap_err().reason, Reason::RoomNotFound);
-    assert_eq!(world.sessions_of(host.room.id).await, 0);
+    assert_eq!(world.sessions_of(host.room.id).await, 0, "sessions of the room");
 }
 
 #[testkit::test]
@@ -98,7 +98,7 @@ async fn go_live_returns_the_open_session_when_repeated(world: World) {
             assert_eq!(refusal.facts["session_id"], session.to_string());
             assert!(refusal.facts.contains_key("starts_at"));
         }
-        assert_eq!(world.sessions_of(host.room.id).await, 1);
+        assert_eq!(world.sessions_of(host.room.id).await, 1, "sessions of the room");
     }
     world.assert_live_rooms_whole().await;
 }
@@ -242,7 +242,7 @@ async fn go_live_returns_a_concurrent_legacy_session(world: World) {
     sqlx::raw_sql("commit").execute(&mut writer).await.unwrap();
     let answer = click.await.unwrap().unwrap();
     assert!(!answer.created);
-    assert_eq!(world.sessions_of(id).await, 1);
+    assert_eq!(world.sessions_of(id).await, 1, "sessions of the room");
     world.assert_live_rooms_whole().await;
 }
 
@@ -290,5 +290,5 @@ async fn wrong_go_live_fields_are_refused_by_name(world: World) {
     let refusal = go_live(&rooms, all).await.unwrap_err();
     let named: Vec<_> = refusal.errors.iter().map(|error| error.field.as_str()).collect();
     assert_eq!(named, ["session_title", "max_participants", "starts_at", "ends_at"]);
-    assert_eq!(world.sessions_of(host.room.id).await, 0);
+    assert_eq!(world.sessions_of(host.room.id).await, 0, "sessions of the room");
 }

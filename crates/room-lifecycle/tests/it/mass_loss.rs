@@ -37,7 +37,7 @@ async fn needed_rooms_are_recreated_after_a_second_check(world: World) {
     // One call finds out that a room in use was lost, and one creates its next generation.
     assert_eq!(world.server().calls("CreateRoom"), created + 2 * 12, "the second check replaces the rooms");
     for booking in &open {
-        assert_eq!(world.record(booking).await.generation, 2);
+        assert_eq!(world.record(booking).await.generation, 2, "generation");
     }
     assert_eq!(world.record(&later).await.generation, 1, "a room that is not needed soon waits");
     rooms.pass().await.unwrap();
@@ -96,7 +96,7 @@ async fn occupied_room_is_kept_when_missing_in_a_listing(world: World) {
         rooms.pass().await.unwrap();
         world.make_due().await;
     }
-    assert_eq!(world.record(&booking).await.generation, 1);
+    assert_eq!(world.record(&booking).await.generation, 1, "generation");
     assert_eq!(world.server().participants(&record.room_name).len(), 1);
 }
 

@@ -136,7 +136,7 @@ async fn used_request_is_refused_after_the_change_was_undone(world: World) {
     assert_eq!(refusal.reason, Reason::Unauthenticated);
     let ended = other.end_nest(&nest.host, &used, NestId(nest.id)).await;
     assert_eq!(crate::harness::reason(ended), Reason::Unauthenticated);
-    assert!(world.nest_is_open(&nest).await);
+    assert!(world.nest_is_open(&nest).await, "the nest is open");
     assert_eq!(get(&rooms, &nest.id.to_string()).await.unwrap().speakers, [nest.host]);
 }
 
@@ -174,7 +174,7 @@ async fn nest_is_created_when_livekit_fails(world: World) {
     for fault in [refused(), Fault::HangAfterEffect, Fault::FailAfterEffect] {
         world.server().faults().set("CreateRoom", fault);
         let nest = world.nest(&rooms).await;
-        assert!(world.nest_is_open(&nest).await);
+        assert!(world.nest_is_open(&nest).await, "the nest is open");
         world.server().faults().clear();
         // A hanging call may write its failure and the next attempt's time after the answer was sent.
         testkit::eventually("a pass creates the room", async || {
@@ -267,10 +267,10 @@ async fn only_the_host_ends_a_nest(world: World) {
     for other in [key(2), key(3)] {
         assert_eq!(nest.end(&rooms, &other).await.unwrap_err().reason, Reason::Unauthenticated);
     }
-    assert!(world.nest_is_open(&nest).await);
+    assert!(world.nest_is_open(&nest).await, "the nest is open");
     nest.end(&rooms, &nest.host).await.unwrap();
-    assert!(world.names().is_empty());
-    assert_eq!(world.nest_record(&nest).await.status, RoomStatus::Ended);
+    world.assert_rooms(0);
+    assert_eq!(world.nest_record(&nest).await.status, RoomStatus::Ended, "status of the record");
     let gone = Reason::RoomNotFound;
     assert_eq!(nest.end(&rooms, &nest.host).await.unwrap_err().reason, gone);
     assert_eq!(nest.join(&rooms, &nest.host).await.unwrap_err().reason, gone);
@@ -285,10 +285,10 @@ async fn end_is_finished_by_a_pass_when_livekit_failed(world: World) {
     let nest = world.nest(&rooms).await;
     world.server().faults().set("*", refused());
     nest.end(&rooms, &nest.host).await.unwrap();
-    assert_eq!(world.names().len(), 1);
+    world.assert_rooms(1);
     world.server().faults().clear();
     rooms.pass().await.unwrap();
-    assert!(world.names().is_empty());
+    world.assert_rooms(0);
 }
 
 #[testkit::test]

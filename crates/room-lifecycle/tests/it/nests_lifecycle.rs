@@ -39,7 +39,7 @@ impl World {
         assert!(!self.nest_is_open(nest).await);
         let record = self.nest_record(nest).await;
         assert_eq!((record.status, record.closing_at), (RoomStatus::Ended, None));
-        assert!(self.names().is_empty());
+        self.assert_rooms(0);
     }
 }
 
@@ -55,7 +55,7 @@ async fn closing(connect: PgConnectOptions) -> (World, Replica, OpenNest) {
     let (world, rooms, nest) = world(connect).await;
     world.advance(Duration::minutes(16));
     world.pass_and_check_nest(&rooms, &nest).await;
-    assert!(world.nest_closes(&nest).await);
+    assert!(world.nest_closes(&nest).await, "the end of the nest is announced");
     (world, rooms, nest)
 }
 
@@ -64,13 +64,13 @@ async fn nest_without_joins_ends_after_15_minutes(connect: PgConnectOptions) {
     let (world, rooms, nest) = world(connect).await;
     world.advance(Duration::seconds(14 * 60 + 50));
     world.pass_and_check_nest(&rooms, &nest).await;
-    assert!(!world.nest_closes(&nest).await);
+    assert!(!world.nest_closes(&nest).await, "the end of the nest is not announced");
     world.advance(Duration::seconds(15));
     world.pass_and_check_nest(&rooms, &nest).await;
-    assert!(world.nest_closes(&nest).await);
+    assert!(world.nest_closes(&nest).await, "the end of the nest is announced");
     world.advance(Duration::seconds(15));
     world.pass_and_check_nest(&rooms, &nest).await;
-    assert!(world.nest_is_open(&nest).await);
+    assert!(world.nest_is_open(&nest).await, "the nest is open");
     world.advance(Duration::seconds(6));
     world.pass_and_check_nest(&rooms, &nest).await;
     world.assert_nest_ended(&nest).await;
@@ -90,10 +90,10 @@ async fn nest_ends_ten_minutes_after_its_last_guest(connect: PgConnectOptions) {
     world.exit_nest(&rooms, &nest, "guest-1").await;
     world.advance(Duration::seconds(9 * 60 + 50));
     world.pass_and_check_nest(&rooms, &nest).await;
-    assert!(!world.nest_closes(&nest).await);
+    assert!(!world.nest_closes(&nest).await, "the end of the nest is not announced");
     world.advance(Duration::seconds(15));
     world.pass_and_check_nest(&rooms, &nest).await;
-    assert!(world.nest_closes(&nest).await);
+    assert!(world.nest_closes(&nest).await, "the end of the nest is announced");
     world.advance(Duration::seconds(21));
     world.pass_and_check_nest(&rooms, &nest).await;
     world.assert_nest_ended(&nest).await;
@@ -121,7 +121,7 @@ async fn incomplete_list_never_ends_a_nest(connect: PgConnectOptions) {
     for _ in 0..6 {
         world.advance(Duration::seconds(21));
         world.pass_and_check_nest(&rooms, &nest).await;
-        assert!(world.nest_is_open(&nest).await);
+        assert!(world.nest_is_open(&nest).await, "the nest is open");
     }
 }
 
@@ -163,10 +163,10 @@ async fn new_listener_has_a_minute_to_connect(connect: PgConnectOptions) {
     world.advance(Duration::minutes(16));
     nest.join(&rooms, &key(2)).await.unwrap();
     world.pass_and_check_nest(&rooms, &nest).await;
-    assert!(!world.nest_closes(&nest).await);
+    assert!(!world.nest_closes(&nest).await, "the end of the nest is not announced");
     world.advance(Duration::seconds(61));
     world.pass_and_check_nest(&rooms, &nest).await;
-    assert!(world.nest_closes(&nest).await);
+    assert!(world.nest_closes(&nest).await, "the end of the nest is announced");
 }
 
 /// The token request recreates the room: hosts and listeners joined long ago, and guests do not join.
@@ -204,7 +204,7 @@ async fn passes_alone_end_an_empty_nest_without_a_room(connect: PgConnectOptions
     assert!(world.names().is_empty(), "LiveKit's empty timeout");
     world.advance(Duration::minutes(16));
     rooms.pass().await.unwrap();
-    assert!(world.nest_is_open(&nest).await);
+    assert!(world.nest_is_open(&nest).await, "the nest is open");
     world.advance(Duration::seconds(21));
     rooms.pass().await.unwrap();
     world.assert_nest_ended(&nest).await;
@@ -243,8 +243,8 @@ async fn empty_ended_nests_are_no_mass_loss(world: World) {
     world.server().restart();
     world.advance(Duration::seconds(6));
     rooms.pass().await.unwrap();
-    assert_eq!(world.record(&booking).await.generation, record.generation + 1);
-    assert_eq!(world.names().len(), 1);
+    assert_eq!(world.record(&booking).await.generation, record.generation + 1, "generation");
+    world.assert_rooms(1);
 }
 
 #[testkit::test]
@@ -260,7 +260,7 @@ async fn rooms_of_ended_or_deleted_nests_are_removed(connect: PgConnectOptions) 
         world.advance(Duration::seconds(31));
     }
     assert!(world.names().is_empty(), "an unknown name with our metadata");
-    assert!(!world.nest_is_open(&nest).await);
+    assert!(!world.nest_is_open(&nest).await, "the nest is not open");
 }
 
 #[testkit::test]

@@ -135,9 +135,9 @@ async fn permission_regained_by_an_old_token_is_removed_again(connect: PgConnect
             .await
             .unwrap();
         world.enter_nest(&nest, &ann, NestRole::Speaker).await;
-        assert!(world.may_speak(&nest, &ann).await);
+        assert!(world.may_speak(&nest, &ann).await, "LiveKit lets them speak");
         rooms.watch().await.unwrap();
-        assert!(!world.may_speak(&nest, &ann).await);
+        assert!(!world.may_speak(&nest, &ann).await, "LiveKit does not let them speak");
         let record = world.nest_record(&nest).await;
         assert!(record.watched_until.unwrap() - record.now > Duration::minutes(11));
         world.advance(Duration::seconds(40));
@@ -148,9 +148,9 @@ async fn permission_regained_by_an_old_token_is_removed_again(connect: PgConnect
 async fn permission_lost_by_an_old_token_is_restored_by_a_pass(connect: PgConnectOptions) {
     let (world, rooms, nest, ann) = speaking(connect).await;
     world.enter_nest(&nest, &ann, NestRole::Listener).await;
-    assert!(!world.may_speak(&nest, &ann).await);
+    assert!(!world.may_speak(&nest, &ann).await, "LiveKit does not let them speak");
     rooms.pass().await.unwrap();
-    assert!(world.may_speak(&nest, &ann).await);
+    assert!(world.may_speak(&nest, &ann).await, "LiveKit lets them speak");
 }
 
 #[testkit::test]
@@ -159,7 +159,7 @@ async fn roles_hold_in_the_next_generation(connect: PgConnectOptions) {
     rooms.pass().await.unwrap();
     world.server().restart();
     rooms.ensure(Owner::Nest(NestId(nest.id)), true).await.unwrap();
-    assert_eq!(world.nest_record(&nest).await.generation, 2);
+    assert_eq!(world.nest_record(&nest).await.generation, 2, "generation");
     assert_eq!(world.metadata(&nest).await["speakers"], serde_json::json!([nest.host, ann]));
     world.enter_nest(&nest, &ann, NestRole::Listener).await; // with an older token
     world.enter_nest(&nest, &nest.host, NestRole::Guest).await;
@@ -210,7 +210,7 @@ async fn later_change_wins_while_livekit_is_updated(connect: PgConnectOptions) {
         world.server().faults().clear();
     };
     futures::join!(promoting, demoting);
-    assert!(!world.may_speak(&nest, &ann).await);
+    assert!(!world.may_speak(&nest, &ann).await, "LiveKit does not let them speak");
 }
 
 #[testkit::test]

@@ -57,7 +57,7 @@ async fn admin_records_audio_visibly_to_all_clients(WithRecorder(world): WithRec
     host.delete(&recording.id).await.unwrap();
     assert_eq!(host.get(&recording.id).await.unwrap_err().reason, Reason::RecordingNotFound);
     world.recordings_pass(&rooms).await.unwrap();
-    assert_eq!(world.count_recordings().await, 0);
+    assert_eq!(world.count_recordings().await, 0, "recordings, deleted or not");
 }
 
 #[testkit::test]
@@ -186,5 +186,5 @@ async fn recording_is_closed_when_nest_ends_or_recorder_dies(WithRecorder(world)
     world.work();
     world.follow(&rooms).await;
     assert!(!world.status_of(&row).await.is_open());
-    assert_eq!(world.running(), []);
+    assert_eq!(world.running(), [], "recordings that run on LiveKit");
 }

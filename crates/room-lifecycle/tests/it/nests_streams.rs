@@ -62,7 +62,7 @@ async fn nest_is_streamed_only_when_requested_and_set_up(WithRecorder(world): Wi
     without.pass().await.unwrap();
     assert_eq!((world.count_recordings().await, world.server().calls("StartRoomCompositeEgress")), (0, 0));
     world.pass_and_stream(&rooms, &wanted).await;
-    assert_eq!(world.running().len(), 1);
+    assert_eq!(world.running().len(), 1, "recordings that run on LiveKit");
 }
 
 #[testkit::test]
@@ -96,7 +96,7 @@ async fn stream_is_one_for_all_replicas_and_ends_with_its_nest(WithRecorder(worl
     world.work();
     one.watch_recordings().await.unwrap();
     assert!(!world.status_of(&first).await.is_open());
-    assert_eq!(world.running(), []);
+    assert_eq!(world.running(), [], "recordings that run on LiveKit");
 }
 
 #[testkit::test]

@@ -89,7 +89,7 @@ async fn room_of_closed_owner_is_removed_without_its_name(world: World) {
     let (booking, record) = world.open_room(&rooms).await;
     world.complete(&booking).await;
     rooms.drain().await.unwrap();
-    assert_eq!(world.record(&booking).await.status, RoomStatus::Ended);
+    assert_eq!(world.record(&booking).await.status, RoomStatus::Ended, "status of the record");
     let deployment = sqlx::query_scalar!("select id from deployment").fetch_one(&world.pool).await.unwrap();
     let metadata = format!(r#"{{"deployment": "{deployment}"}}"#);
     let options = CreateRoomOptions { metadata, ..CreateRoomOptions::default() };
@@ -99,7 +99,7 @@ async fn room_of_closed_owner_is_removed_without_its_name(world: World) {
     rooms.pass().await.unwrap();
     world.advance(Duration::seconds(31));
     rooms.pass().await.unwrap();
-    assert!(world.names().is_empty());
+    world.assert_rooms(0);
 }
 
 /// The trigger writes the name of every record, also of one that was inserted with SQL.

@@ -56,7 +56,7 @@ async fn ended_room_is_deleted_by_the_next_pass_after_a_failure(world: World) {
     rooms.drain().await.unwrap();
     assert_eq!((world.record(&booking).await.status, world.names().len()), (RoomStatus::Ended, 1));
     rooms.pass().await.unwrap();
-    assert!(world.names().is_empty());
+    world.assert_rooms(0);
 }
 
 #[testkit::test]
@@ -91,7 +91,7 @@ async fn unknown_room_is_deleted_when_empty_for_30_seconds(world: World) {
     rooms.pass().await.unwrap();
     world.advance(Duration::seconds(29));
     rooms.pass().await.unwrap();
-    assert_eq!(world.names().len(), 2);
+    world.assert_rooms(2);
     world.advance(Duration::seconds(2));
     rooms.pass().await.unwrap();
     assert_eq!(world.names(), ["inhabited"]);
@@ -148,11 +148,11 @@ async fn more_than_20_unknown_rooms_are_left_to_an_operator(world: World) {
         rooms.pass().await.unwrap();
         world.advance(Duration::seconds(31));
     }
-    assert_eq!(world.names().len(), 21);
+    world.assert_rooms(21);
     for name in rooms.find_orphans().await.unwrap().unknown {
         rooms.delete_orphan(&name).await.unwrap(); // `greenroom repair orphans --yes`
     }
-    assert!(world.names().is_empty());
+    world.assert_rooms(0);
 }
 
 #[testkit::test]
@@ -211,7 +211,7 @@ async fn nothing_is_deleted_on_another_livekit(world: World) {
     let url = &world.livekit().settings.url;
     assert!(!deployment::find_deployment(&world.pool, url, "another-key").await.unwrap().ours);
     rooms.pass().await.unwrap();
-    assert!(world.names().is_empty());
+    world.assert_rooms(0);
 }
 
 #[testkit::test]
@@ -246,7 +246,7 @@ async fn unknown_room_is_kept_when_its_check_fails(world: World) {
     assert_eq!(world.names(), ["unknown"], "found empty once");
     world.advance(Duration::seconds(31));
     rooms.pass().await.unwrap();
-    assert!(world.names().is_empty());
+    world.assert_rooms(0);
 }
 
 #[testkit::test]
@@ -260,7 +260,7 @@ async fn unchecked_unknown_rooms_count_for_the_alarm(world: World) {
     world.advance(Duration::seconds(31));
     world.server().faults().set_next("ListParticipants", 18, refused());
     rooms.pass().await.unwrap();
-    assert_eq!(world.names().len(), 21);
+    world.assert_rooms(21);
 }
 
 /// Does what decisions/0005 requires for a physical copy before its services start.

@@ -62,7 +62,7 @@ async fn intent_is_kept_for_the_next_caller_when_livekit_is_down(world: World) {
     let down = world.rooms_with(|config| config.livekit.url = "http://127.0.0.1:1".to_owned()).await;
     let booking = world.booking(State::OpenNow).await;
     assert_eq!(reason(down.ensure(owner(&booking), false).await), Reason::LivekitUnavailable);
-    assert_eq!(world.record(&booking).await.status, RoomStatus::Pending);
+    assert_eq!(world.record(&booking).await.status, RoomStatus::Pending, "status of the record");
     up.ensure(owner(&booking), false).await.unwrap();
     world.assert_one_room_per_open_owner().await;
 }
@@ -118,7 +118,7 @@ async fn closed_owners_are_settled_when_livekit_cannot_list(world: World) {
     world.reschedule(&over, Duration::days(-1)).await;
     world.server().faults().set("ListRooms", refused());
     assert!(rooms.pass().await.is_err());
-    assert_eq!(world.record(&over).await.status, RoomStatus::Ended);
+    assert_eq!(world.record(&over).await.status, RoomStatus::Ended, "status of the record");
     assert_eq!(world.names(), [world.record(&open).await.room_name]);
 }
 
@@ -129,7 +129,7 @@ async fn failed_check_is_retried_after_two_seconds(world: World) {
     rooms.drain().await.unwrap();
     marks::insert_mark(&world.pool, record.id).await.unwrap();
     world.server().faults().set_next("ListRooms", 1, refused());
-    assert_eq!(rooms.drain().await.unwrap(), 0);
+    assert_eq!(rooms.drain().await.unwrap(), 0, "marks that were drained");
     assert_eq!(
         (rooms.drain().await.unwrap(), world.marks(record.id.0).await),
         (0, 1),
@@ -165,5 +165,5 @@ async fn failed_create_backs_off_unless_the_clock_was_set_back(world: World) {
     rooms.pass().await.unwrap();
     world.advance(Duration::hours(-1));
     rooms.pass().await.unwrap();
-    assert_eq!(world.record(&late).await.status, RoomStatus::Active);
+    assert_eq!(world.record(&late).await.status, RoomStatus::Active, "status of the record");
 }

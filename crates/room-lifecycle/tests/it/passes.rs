@@ -24,7 +24,7 @@ async fn booking_gets_its_room_without_a_create_call(world: World) {
     let pending = world.booking(State::OpenNow).await;
     testkit::seed::pending_room(&world.pool, &pending).await;
     rooms.pass().await.unwrap();
-    assert_eq!(world.names().len(), 3);
+    world.assert_rooms(3);
     world.assert_one_room_per_open_owner().await;
 }
 
@@ -41,7 +41,7 @@ async fn closed_bookings_do_not_delay_open_ones(world: World) {
     .unwrap();
     world.booking(State::OpenNow).await;
     rooms.pass().await.unwrap();
-    assert_eq!(world.names().len(), 1);
+    world.assert_rooms(1);
 }
 
 #[testkit::test]
@@ -49,11 +49,11 @@ async fn room_is_created_at_its_window_with_at_opening(world: World) {
     let rooms = world.rooms_with(|config| config.policy.at_booking = false).await;
     let booking = world.booking(State::OpensTomorrow).await;
     rooms.pass().await.unwrap();
-    assert_eq!(world.record(&booking).await.status, RoomStatus::Pending);
+    assert_eq!(world.record(&booking).await.status, RoomStatus::Pending, "status of the record");
     assert_eq!(world.server().calls("CreateRoom"), 0);
     world.advance(Duration::hours(24) - Duration::minutes(14));
     rooms.pass().await.unwrap();
-    assert_eq!(world.record(&booking).await.status, RoomStatus::Active);
+    assert_eq!(world.record(&booking).await.status, RoomStatus::Active, "status of the record");
     world.assert_one_room_per_open_owner().await;
 }
 
@@ -74,7 +74,7 @@ async fn lost_room_is_recreated_only_when_needed(world: World) {
     assert_eq!(world.record(&tomorrow).await.generation, 2, "at most once per 10 minutes");
     lose(&world, &tomorrow).await;
     at_booking.pass().await.unwrap();
-    assert_eq!(world.record(&tomorrow).await.generation, 2);
+    assert_eq!(world.record(&tomorrow).await.generation, 2, "generation");
 }
 
 #[testkit::test]
@@ -85,7 +85,7 @@ async fn lost_room_waits_for_its_window_with_at_opening(world: World) {
     lose(&world, &booking).await;
     world.advance(Duration::hours(2));
     rooms.pass().await.unwrap();
-    assert_eq!(world.record(&booking).await.generation, 1);
+    assert_eq!(world.record(&booking).await.generation, 1, "generation");
     world.advance(Duration::hours(22));
     rooms.pass().await.unwrap();
     let record = world.record(&booking).await;
@@ -113,7 +113,7 @@ async fn rooms_of_closed_owners_are_ended_and_deleted(world: World) {
     world.advance(Duration::hours(2));
     rooms.pass().await.unwrap();
     assert_eq!(world.record(&booking).await.status, RoomStatus::Ended, "the window is over, without a mark");
-    assert!(world.names().is_empty());
+    world.assert_rooms(0);
 }
 
 #[testkit::test]
@@ -122,7 +122,7 @@ async fn moved_booking_reopens_in_its_next_generation(world: World) {
     let (booking, _) = world.open_room(&rooms).await;
     world.advance(Duration::hours(2));
     rooms.pass().await.unwrap();
-    assert_eq!(world.record(&booking).await.status, RoomStatus::Ended);
+    assert_eq!(world.record(&booking).await.status, RoomStatus::Ended, "status of the record");
     world.reschedule(&booking, Duration::hours(3)).await;
     sqlx::query!("delete from room_marks").execute(&world.pool).await.unwrap(); // the mark is lost
     rooms.pass().await.unwrap();
@@ -139,7 +139,7 @@ async fn reopened_owner_gets_its_room_from_a_pass(world: World) {
     rooms.pass().await.unwrap();
     world.set_status(&booking, "scheduled").await;
     rooms.pass().await.unwrap();
-    assert_eq!(world.record(&booking).await.generation, 2);
+    assert_eq!(world.record(&booking).await.generation, 2, "generation");
     world.assert_one_room_per_open_owner().await;
 }
 
@@ -172,7 +172,7 @@ async fn occupied_room_is_kept_when_its_meeting_grows(world: World) {
         .await
         .unwrap();
     rooms.pass().await.unwrap();
-    assert_eq!(world.record(&booking).await.generation, 1);
+    assert_eq!(world.record(&booking).await.generation, 1, "generation");
 }
 
 #[testkit::test]

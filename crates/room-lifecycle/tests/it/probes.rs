@@ -58,7 +58,7 @@ async fn rooms_are_probed_at_fifty_a_second_after_a_crash(connect: PgConnectOpti
         .await;
     world.server().restart();
     world.watch_seconds(&rooms, 1).await;
-    assert_eq!(world.probes(), 5);
+    assert_eq!(world.probes(), 5, "probes so far");
     world.watch_seconds(&rooms, 1).await;
     assert!((100..=5 + 100 + 5).contains(&world.probes()), "{}: 50 rooms", world.probes());
     world.watch_seconds(&rooms, 30).await;
@@ -77,7 +77,7 @@ async fn one_replica_at_a_time_probes(connect: PgConnectOptions) {
     assert!(probed > 0);
     world.advance(Duration::seconds(20));
     other.probe_participants().await.unwrap();
-    assert_eq!(world.probes(), probed);
+    assert_eq!(world.probes(), probed, "probes so far");
     world.advance(Duration::seconds(11));
     other.probe_participants().await.unwrap();
     assert!(world.probes() > probed, "the other replica takes over from the stopped one");
@@ -98,7 +98,7 @@ async fn probes_go_on_when_the_clock_is_set_back(connect: PgConnectOptions) {
     assert_eq!(world.statuses(&meeting).await, ["left", "left"]);
     world.advance(Duration::minutes(-30));
     world.watch_seconds(&rooms, 100).await;
-    assert_eq!(world.record(&meeting.booking).await.generation, 2);
+    assert_eq!(world.record(&meeting.booking).await.generation, 2, "generation");
 }
 
 #[testkit::test]
@@ -125,7 +125,7 @@ async fn no_participant_is_probed_where_deletion_is_off(connect: PgConnectOption
     world.execute("update deployment set database_identity = 'another'").await;
     rooms.pass().await.unwrap();
     world.watch_seconds(&rooms, 30).await;
-    assert_eq!(world.probes(), 0);
+    assert_eq!(world.probes(), 0, "probes so far");
 }
 
 #[testkit::test]

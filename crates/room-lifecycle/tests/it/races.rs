@@ -109,11 +109,11 @@ async fn late_create_leaves_no_room_after_the_end(world: World) {
     world.reached("CreateRoom", 1).await;
     world.complete(&booking).await;
     quick.drain().await.unwrap();
-    assert_eq!(world.record(&booking).await.status, RoomStatus::Ended);
+    assert_eq!(world.record(&booking).await.status, RoomStatus::Ended, "status of the record");
     world.server().faults().clear();
 
     assert_eq!(reason(late.await.unwrap()), Reason::MeetingEnded);
-    assert!(world.names().is_empty());
+    world.assert_rooms(0);
 }
 
 #[testkit::test]
@@ -128,8 +128,8 @@ async fn ensure_is_refused_when_the_meeting_ends_meanwhile(world: World) {
 
     assert_eq!(reason(late.await.unwrap()), Reason::MeetingEnded);
     rooms.drain().await.unwrap();
-    assert!(world.names().is_empty());
-    assert_eq!(world.record(&booking).await.status, RoomStatus::Ended);
+    world.assert_rooms(0);
+    assert_eq!(world.record(&booking).await.status, RoomStatus::Ended, "status of the record");
 }
 
 #[testkit::test]
@@ -185,8 +185,8 @@ async fn concurrent_end_and_create_leave_no_room(world: World) {
     assert_eq!(reason(create.await.unwrap()), Reason::MeetingEnded);
     end.await.unwrap().unwrap();
     one.drain().await.unwrap();
-    assert!(world.names().is_empty());
-    assert_eq!(world.record(&booking).await.status, RoomStatus::Ended);
+    world.assert_rooms(0);
+    assert_eq!(world.record(&booking).await.status, RoomStatus::Ended, "status of the record");
 }
 
 #[testkit::test]
@@ -204,7 +204,7 @@ async fn create_is_refused_when_the_meeting_ends_meanwhile(world: World) {
     lock.close().await.unwrap();
     assert_eq!(reason(create.await.unwrap()), Reason::MeetingEnded);
     one.drain().await.unwrap();
-    assert!(world.names().is_empty());
+    world.assert_rooms(0);
 }
 
 #[testkit::test]
@@ -249,9 +249,9 @@ async fn failed_writes_delete_no_room_until_a_pass(world: World) {
     refuse(&world, "true").await;
     for booking in [&stays, &ends] {
         assert!(slow.ensure(owner(booking), false).await.is_err());
-        assert_eq!(world.record(booking).await.status, RoomStatus::Pending);
+        assert_eq!(world.record(booking).await.status, RoomStatus::Pending, "status of the record");
     }
-    assert_eq!(world.names().len(), 2);
+    world.assert_rooms(2);
     assert_eq!(world.server().calls("DeleteRoom"), 0);
 
     world.complete(&ends).await;
@@ -272,7 +272,7 @@ async fn database_outage_during_create_loses_nothing(world: World) {
     assert_eq!(reason(late.await.unwrap()), Reason::DatabaseUnavailable);
     assert_eq!((world.names().len(), world.server().calls("DeleteRoom")), (1, 0));
     world.rooms().await.pass().await.unwrap();
-    assert_eq!(world.record(&booking).await.generation, 1);
+    assert_eq!(world.record(&booking).await.generation, 1, "generation");
     world.assert_one_room_per_open_owner().await;
 }
 

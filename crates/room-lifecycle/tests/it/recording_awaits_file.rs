@@ -76,7 +76,7 @@ async fn recording_is_announced_when_its_file_is_there(WithRecorder(world): With
     }
     let shown = get_recording(&rooms, &booking, &recording).await;
     assert_eq!((shown.status(), shown.ended_at, shown.downloadable), (Status::Ending, None, false));
-    assert_eq!(world.announced().await, 0);
+    assert_eq!(world.announced().await, 0, "recordings that were announced");
     let stopped = stop(&rooms, &booking, &recording).await;
     assert_eq!((stopped.status, world.server().calls("StopEgress")), (RecordingStatus::Ending, 0));
     world.assert_another_can_start(&rooms, &booking).await;
@@ -84,7 +84,7 @@ async fn recording_is_announced_when_its_file_is_there(WithRecorder(world): With
     std::fs::write(world.file(&recording), b"film").unwrap();
     assert_eq!(check_file_after(&world, &rooms, &recording, 6).await, RecordingStatus::Complete);
     assert_eq!(world.recording_row(recording.id).await.unwrap().size, Some(4), "the size of the file");
-    assert_eq!(world.announced().await, 2);
+    assert_eq!(world.announced().await, 2, "recordings that were announced");
     rooms.check_files().await.unwrap();
     rooms.watch_recordings().await.unwrap();
     assert_eq!(world.announced().await, 2, "announced once");
@@ -108,7 +108,7 @@ async fn recording_fails_when_its_file_is_missing_for_a_minute(WithRecorder(worl
         std::fs::write(world.file(&recording), b"film").unwrap();
         assert_eq!(check_file_after(&world, &restarted, &recording, 600).await, RecordingStatus::Failed);
     }
-    assert_eq!(world.announced().await, 0);
+    assert_eq!(world.announced().await, 0, "recordings that were announced");
 }
 
 #[testkit::test]
@@ -139,7 +139,7 @@ async fn unreadable_output_is_retried_for_a_day(WithRecorder(world): WithRecorde
     }
     assert_eq!(check_file_after(&world, &blind, &recording, 2 * 3_600).await, RecordingStatus::Failed);
     assert_eq!(get_recording(&rooms, &booking, &recording).await.error(), FILE_UNREACHABLE);
-    assert_eq!(world.announced().await, 0);
+    assert_eq!(world.announced().await, 0, "recordings that were announced");
 }
 
 #[testkit::test]
@@ -164,7 +164,7 @@ async fn recording_is_complete_when_the_output_can_be_read_again(connect: PgConn
         RecordingStatus::Failed,
         "the bucket reports a missing file"
     );
-    assert_eq!(world.announced().await, 2);
+    assert_eq!(world.announced().await, 2, "recordings that were announced");
 }
 
 #[testkit::test]
@@ -189,5 +189,5 @@ async fn deleted_recording_is_removed_when_its_file_is_missing(WithRecorder(worl
     world.advance(Duration::seconds(61));
     world.recordings_pass(&rooms).await.unwrap();
     assert_eq!(world.recording_row(recording.id).await, None);
-    assert_eq!(world.announced().await, 0);
+    assert_eq!(world.announced().await, 0, "recordings that were announced");
 }

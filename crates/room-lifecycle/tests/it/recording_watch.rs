@@ -191,12 +191,12 @@ async fn unknown_egress_is_stopped_only_in_our_rooms(WithRecorder(world): WithRe
     record(&rooms, &booking).await.unwrap();
     world.execute("delete from recordings").await; // as in a database that was restored from before the start
     rooms.watch_recordings().await.unwrap();
-    assert_eq!(world.running(), []);
+    assert_eq!(world.running(), [], "recordings that run on LiveKit");
     let admin = world.admin();
     admin.create_room("foreign-room", CreateRoomOptions::default()).await.unwrap();
     world.start_foreign_recording("foreign-room").await;
     rooms.watch_recordings().await.unwrap();
-    assert_eq!(world.running().len(), 1);
+    assert_eq!(world.running().len(), 1, "recordings that run on LiveKit");
 }
 
 #[testkit::test]
@@ -226,7 +226,7 @@ async fn recording_ends_with_its_room_and_generation(WithRecorder(world): WithRe
     let name = world.record(&renewed).await.room_name;
     world.admin().delete_room(&name).await.unwrap();
     rooms.ensure(crate::harness::owner(&renewed), true).await.unwrap();
-    assert_eq!(world.record(&renewed).await.generation, 2);
+    assert_eq!(world.record(&renewed).await.generation, 2, "generation");
     rooms.watch_recordings().await.unwrap();
     assert_ne!(world.status_of(&second).await, RecordingStatus::Active);
     world.work();
@@ -276,7 +276,7 @@ async fn passes_and_drains_do_not_wait_for_recorders(connect: PgConnectOptions) 
     let (world, rooms, _, recording) = recorded(connect).await;
     let asked = world.server().calls("ListEgress");
     room_lifecycle::store::marks::insert_mark(&world.pool, recording.room_id).await.unwrap();
-    assert_eq!(rooms.drain().await.unwrap(), 1);
+    assert_eq!(rooms.drain().await.unwrap(), 1, "marks that were drained");
     rooms.pass().await.unwrap();
     assert_eq!(world.server().calls("ListEgress"), asked);
 }

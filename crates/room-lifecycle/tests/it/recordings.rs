@@ -117,7 +117,7 @@ async fn only_an_active_room_is_recorded(WithRecorder(world): WithRecorder) {
     let (lost, room) = world.open_room(&rooms).await;
     world.admin().delete_room(&room.room_name).await.unwrap();
     assert_eq!(reason(record(&rooms, &lost).await), Reason::RoomNotActive, "LiveKit has lost it");
-    assert_eq!(world.running(), []);
+    assert_eq!(world.running(), [], "recordings that run on LiveKit");
     rooms.drain().await.unwrap();
     record(&rooms, &lost).await.unwrap();
 }

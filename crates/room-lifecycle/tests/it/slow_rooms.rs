@@ -131,8 +131,8 @@ async fn slow_check_is_finished_and_its_mark_deleted(world: World) {
         sqlx::query!("delete from room_marks").execute(&world.pool).await.unwrap();
         marks::insert_mark(&world.pool, record.id).await.unwrap();
         world.server().faults().set_about("ListParticipants", room(&record.room_name), Fault::Hang);
-        assert_eq!(rooms.drain().await.unwrap(), 0);
-        assert_eq!(world.marks(record.id.0).await, 1);
+        assert_eq!(rooms.drain().await.unwrap(), 0, "marks that were drained");
+        assert_eq!(world.marks(record.id.0).await, 1, "marks of the room");
         world.server().faults().clear();
         // No other drain runs.
         for _ in 0..50 {
@@ -200,7 +200,7 @@ async fn kick_is_answered_while_livekit_hangs(world: World) {
     let (booking, record) = world.open_room(&rooms).await;
     world.join(&record.room_name, &booking.guest);
     world.server().faults().set("RemoveParticipant", Fault::Hang);
-    assert!(rooms.kick(owner(&booking), &booking.guest).await.unwrap());
+    assert!(rooms.kick(owner(&booking), &booking.guest).await.unwrap(), "the kicked user was in the room");
     for _ in 0..20 {
         world.record(&booking).await; // gives LiveKit time to notice a cancelled call
     }

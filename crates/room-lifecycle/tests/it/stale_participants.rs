@@ -53,7 +53,7 @@ async fn stale_participant_leaves_without_disturbing_others(connect: PgConnectOp
     world.watch_seconds(&rooms, 150).await;
     rooms.pass().await.unwrap();
     assert_eq!(world.statuses(&meeting).await, ["joined", "left"]);
-    assert_eq!(world.record(&meeting.booking).await.generation, 1);
+    assert_eq!(world.record(&meeting.booking).await.generation, 1, "generation");
     let connected = world.server().connected(&meeting.record.room_name);
     assert_eq!(connected.iter().map(|one| one.sid.as_str()).collect::<Vec<_>>(), [sid]);
 }
@@ -65,15 +65,15 @@ async fn seats_and_viewers_follow_stale_participants(connect: PgConnectOptions) 
     let host = open.room.host.clone();
     enter(&world, &rooms, &open, &host).await;
     enter(&world, &rooms, &open, "ann").await;
-    assert_eq!(world.numbers(&open).await, (1, 1, true));
+    assert_eq!(world.numbers(&open).await, (1, 1, true), "viewers, peak, host present");
     world.server().restart();
     world.watch_seconds(&rooms, 30).await;
-    assert_eq!(world.numbers(&open).await, (0, 1, false));
+    assert_eq!(world.numbers(&open).await, (0, 1, false), "viewers, peak, host present");
     let seat = world.seat_row(&open, "ann").await;
     assert!(seat.disconnected && seat.held && !seat.left, "the seat is held, as after any disconnect");
     world.advance(Duration::minutes(2));
     rooms.release_held().await.unwrap();
-    assert_eq!(world.seated(&open).await, 0);
+    assert_eq!(world.seated(&open).await, 0, "taken seats, without the host's");
 }
 
 async fn enter(world: &World, rooms: &Rooms, open: &Open, who: &str) {
@@ -92,11 +92,11 @@ async fn live_session_of_stale_participants_ends_when_empty(connect: PgConnectOp
     world.watch_seconds(&rooms, 100).await;
     world.advance(Duration::minutes(5));
     world.pass_and_check(&rooms, &open).await;
-    assert!(world.closes(&open).await);
+    assert!(world.closes(&open).await, "the end of the live session is announced");
     world.advance(Duration::seconds(21));
     world.pass_and_check(&rooms, &open).await;
     assert_eq!(world.session_status(&open).await, LiveStatus::Ended);
-    assert_eq!(world.live_record(&open).await.status, RoomStatus::Ended);
+    assert_eq!(world.live_record(&open).await.status, RoomStatus::Ended, "status of the record");
 }
 
 #[testkit::test]

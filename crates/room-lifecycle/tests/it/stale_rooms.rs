@@ -28,10 +28,13 @@ async fn stale_room_is_replaced_despite_a_kicked_participant(connect: PgConnectO
     let meeting = world.watched_meeting(&rooms).await;
     world.watch_seconds(&rooms, 70).await;
     world.server().restart();
-    assert!(rooms.kick(owner(&meeting.booking), &meeting.booking.guest).await.unwrap());
+    assert!(
+        rooms.kick(owner(&meeting.booking), &meeting.booking.guest).await.unwrap(),
+        "the kicked user was in the room"
+    );
     world.watch_seconds(&rooms, 79).await;
     assert_eq!(world.statuses(&meeting).await, ["left", "kicked"]);
-    assert_eq!(world.record(&meeting.booking).await.generation, 2);
+    assert_eq!(world.record(&meeting.booking).await.generation, 2, "generation");
 }
 
 #[testkit::test]
@@ -49,7 +52,7 @@ async fn stale_room_is_kept_when_a_participant_joins(connect: PgConnectOptions) 
         world.watch_seconds(&rooms, 1).await;
         world.server().faults().clear();
     }
-    assert_eq!(world.record(&meeting.booking).await.generation, 1);
+    assert_eq!(world.record(&meeting.booking).await.generation, 1, "generation");
     assert!(world.connected(&meeting.record.room_name).contains(&"newcomer".to_owned()));
 }
 
@@ -65,9 +68,9 @@ async fn stale_room_is_kept_for_a_minute_after_an_outage(connect: PgConnectOptio
     world.watch_seconds(&rooms, 20).await;
     world.server().faults().clear();
     world.watch_seconds(&rooms, 59).await;
-    assert_eq!(world.record(&meeting.booking).await.generation, 1);
+    assert_eq!(world.record(&meeting.booking).await.generation, 1, "generation");
     world.watch_seconds(&rooms, 20).await;
-    assert_eq!(world.record(&meeting.booking).await.generation, 2);
+    assert_eq!(world.record(&meeting.booking).await.generation, 2, "generation");
     assert_eq!(world.statuses(&other).await, ["joined", "joined"]);
 }
 
@@ -83,6 +86,6 @@ async fn room_is_kept_while_an_unlisted_participant_answers(connect: PgConnectOp
     world.server().faults().set("ListParticipants", Fault::OmitParticipant(host.clone()));
     world.send_webhook(&rooms, &meeting.record, "participant_joined", &host, &sid).await;
     world.watch_seconds(&rooms, 150).await;
-    assert_eq!(world.record(&meeting.booking).await.generation, 1);
+    assert_eq!(world.record(&meeting.booking).await.generation, 1, "generation");
     assert_eq!(world.server().connected(&meeting.record.room_name)[0].sid, sid);
 }

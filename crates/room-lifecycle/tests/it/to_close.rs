@@ -22,8 +22,8 @@ async fn row_of_a_room_that_ended_outlives_its_replica(WithRedis(world): WithRed
     assert_eq!(world.connected(&record.room_name).len(), 2, "the row's own replica has 2 s");
     world.advance(Duration::seconds(2));
     lives.close_due().await.unwrap();
-    assert!(world.connected(&record.room_name).is_empty());
-    assert!(world.to_close().await.is_empty());
+    world.assert_connected(&record.room_name, 0);
+    assert_eq!(world.to_close().await.join(" "), "", "rooms that wait to be closed");
 }
 
 #[testkit::test]
@@ -48,7 +48,7 @@ async fn room_created_to_be_deleted_is_deleted_after_a_crash(WithRedis(world): W
     world.advance(Duration::seconds(16));
     lives.close_due().await.unwrap();
     assert!(world.names().is_empty() && world.connected(&record.room_name).is_empty());
-    assert!(world.to_close().await.is_empty());
+    assert_eq!(world.to_close().await.join(" "), "", "rooms that wait to be closed");
 }
 
 #[testkit::test]
@@ -74,8 +74,8 @@ async fn end_of_an_unlisted_room_is_finished_after_a_crash(WithRedis(world): Wit
     for room in ended {
         assert!(world.connected(&room).is_empty(), "{room}");
     }
-    assert!(world.names().is_empty());
-    assert!(world.to_close().await.is_empty());
+    world.assert_rooms(0);
+    assert_eq!(world.to_close().await.join(" "), "", "rooms that wait to be closed");
 }
 
 #[testkit::test]
@@ -92,7 +92,7 @@ async fn two_replicas_close_a_room_together(WithRedis(world): WithRedis) {
     first.unwrap();
     second.unwrap();
     assert!(world.names().is_empty() && world.connected(&record.room_name).is_empty());
-    assert!(world.to_close().await.is_empty());
+    assert_eq!(world.to_close().await.join(" "), "", "rooms that wait to be closed");
 }
 
 #[testkit::test]
@@ -107,7 +107,7 @@ async fn room_that_a_record_uses_again_is_not_closed(world: World) {
         ))
         .await;
     rooms.pass().await.unwrap();
-    assert_eq!(world.connected(&record.room_name).len(), 2);
+    world.assert_connected(&record.room_name, 2);
     assert!(world.to_close().await.is_empty(), "the row is dropped");
     assert_eq!(world.server().calls("DeleteRoom"), 0);
 }
@@ -120,5 +120,5 @@ async fn row_from_before_the_clock_was_set_back_is_due(world: World) {
     store::set_ended(&world.pool, record.id, true).await.unwrap();
     world.advance(Duration::hours(-1));
     rooms.close_due().await.unwrap();
-    assert!(world.names().is_empty());
+    world.assert_rooms(0);
 }

@@ -26,7 +26,7 @@ async fn flushed(connect: PgConnectOptions) -> (World, Replica, Booking, Record)
     let (booking, record) = world.meeting(&rooms).await;
     world.join(&record.room_name, "observer");
     world.server().flush();
-    assert!(world.names().is_empty());
+    world.assert_rooms(0);
     assert_eq!(world.connected(&record.room_name).len(), 3, "the participants stay connected");
     (world, rooms, booking, record)
 }
@@ -40,7 +40,7 @@ async fn lost_room_is_replaced_at_once(world: World) {
     let next = world.record(&booking).await;
     assert_eq!((next.generation, next.status), (2, RoomStatus::Active));
     assert_eq!(world.names(), [next.room_name], "the room that CreateRoom made for the check is deleted");
-    assert!(world.to_close().await.is_empty());
+    assert_eq!(world.to_close().await.join(" "), "", "rooms that wait to be closed");
 }
 
 #[testkit::test]
@@ -51,7 +51,7 @@ async fn occupied_room_is_kept_when_its_list_is_lost(connect: PgConnectOptions) 
     world.check(&rooms, &record).await;
     let kept = world.record(&booking).await;
     assert_eq!((kept.generation, &kept.room_sid), (1, &record.room_sid));
-    assert_eq!(world.connected(&record.room_name).len(), 3);
+    world.assert_connected(&record.room_name, 3);
     assert_eq!(world.server().calls("DeleteRoom"), 0);
 }
 
@@ -59,14 +59,14 @@ async fn occupied_room_is_kept_when_its_list_is_lost(connect: PgConnectOptions) 
 async fn unlisted_room_is_replaced_after_two_checks(connect: PgConnectOptions) {
     let (world, rooms, booking, record) = flushed(connect).await;
     rooms.pass().await.unwrap();
-    assert_eq!(world.record(&booking).await.generation, 1);
+    assert_eq!(world.record(&booking).await.generation, 1, "generation");
     world.advance(Duration::seconds(5));
     rooms.drain().await.unwrap(); // the first check has set a mark for this time
     let next = world.record(&booking).await;
     assert_eq!((next.generation, next.status), (2, RoomStatus::Active));
     assert!(world.connected(&record.room_name).is_empty(), "the unlisted room is closed");
     assert_eq!(world.status(&booking, &booking.guest).await, "left");
-    assert!(world.to_close().await.is_empty());
+    assert_eq!(world.to_close().await.join(" "), "", "rooms that wait to be closed");
     world.join(&next.room_name, &booking.guest);
     world.check(&rooms, &next).await;
     assert_eq!(world.status(&booking, &booking.guest).await, "joined");
@@ -87,7 +87,7 @@ async fn room_that_is_listed_again_is_kept(connect: PgConnectOptions) {
     }
     let kept = world.record(&booking).await;
     assert_eq!((kept.generation, kept.unlisted_since), (1, None));
-    assert_eq!(world.connected(&record.room_name).len(), 2);
+    world.assert_connected(&record.room_name, 2);
 }
 
 #[testkit::test]
@@ -117,8 +117,8 @@ async fn one_empty_list_never_ends_a_meeting(WithRedis(world): WithRedis) {
         world.server().faults().clear();
         world.check(&rooms, &record).await;
     }
-    assert_eq!(world.record(&booking).await.generation, 1);
-    assert_eq!(world.connected(&record.room_name).len(), 2);
+    assert_eq!(world.record(&booking).await.generation, 1, "generation");
+    world.assert_connected(&record.room_name, 2);
     assert_eq!(world.server().calls("DeleteRoom"), 0);
 }
 
@@ -131,21 +131,21 @@ async fn occupied_room_is_kept_when_missing_in_list_rooms(WithRedis(world): With
         world.check(&rooms, &record).await;
         world.advance(Duration::seconds(6));
     }
-    assert_eq!(world.record(&booking).await.generation, 1);
-    assert_eq!(world.connected(&record.room_name).len(), 2);
+    assert_eq!(world.record(&booking).await.generation, 1, "generation");
+    world.assert_connected(&record.room_name, 2);
 }
 
 #[testkit::test]
 async fn kick_acts_within_seconds_in_an_unlisted_room(connect: PgConnectOptions) {
     let (world, rooms, booking, record) = flushed(connect).await;
-    assert!(rooms.kick(owner(&booking), &booking.guest).await.unwrap());
+    assert!(rooms.kick(owner(&booking), &booking.guest).await.unwrap(), "the kicked user was in the room");
     rooms.watch().await.unwrap();
     assert_eq!(world.connected(&record.room_name).len(), 3, "one check is not enough");
     for _ in 0..3 {
         world.advance(Duration::seconds(1));
         rooms.watch().await.unwrap();
     }
-    assert!(world.connected(&record.room_name).is_empty());
+    world.assert_connected(&record.room_name, 0);
     let next = world.record(&booking).await;
     assert_eq!((next.generation, next.status), (2, RoomStatus::Active));
     world.join(&next.room_name, &booking.host);
@@ -186,8 +186,8 @@ async fn ban_acts_within_seconds_in_an_unlisted_room(WithRedis(world): WithRedis
         rooms.watch().await.unwrap();
         world.advance(Duration::seconds(1));
     }
-    assert!(world.connected(&record.room_name).is_empty());
-    assert_eq!(world.live_record(&open).await.generation, 2);
+    world.assert_connected(&record.room_name, 0);
+    assert_eq!(world.live_record(&open).await.generation, 2, "generation");
 }
 
 #[testkit::test]
@@ -195,20 +195,20 @@ async fn unlisted_participant_is_out_after_a_kick(connect: PgConnectOptions) {
     let (world, rooms, booking, record) = flushed(connect).await;
     world.server().leave(&record.room_name, "observer").unwrap(); // the room is listed again, with a count of two
     world.join(&record.room_name, &booking.host);
-    assert!(rooms.kick(owner(&booking), &booking.guest).await.unwrap());
+    assert!(rooms.kick(owner(&booking), &booking.guest).await.unwrap(), "the kicked user was in the room");
     rooms.watch().await.unwrap();
-    assert_eq!(world.connected(&record.room_name).len(), 2);
+    world.assert_connected(&record.room_name, 2);
     world.advance(Duration::seconds(5));
     rooms.watch().await.unwrap();
-    assert!(world.connected(&record.room_name).is_empty());
-    assert_eq!(world.record(&booking).await.generation, 2);
+    world.assert_connected(&record.room_name, 0);
+    assert_eq!(world.record(&booking).await.generation, 2, "generation");
 }
 
 #[testkit::test]
 async fn kick_that_livekit_carries_out_disturbs_no_others(WithRedis(world): WithRedis) {
     let rooms = world.rooms().await;
     let (booking, record) = world.meeting(&rooms).await;
-    assert!(rooms.kick(owner(&booking), &booking.guest).await.unwrap());
+    assert!(rooms.kick(owner(&booking), &booking.guest).await.unwrap(), "the kicked user was in the room");
     // The webhook is lost, and lists are empty for some seconds.
     for method in ["ListRooms", "ListParticipants"] {
         world.server().faults().set(method, Fault::EmptyList);
@@ -220,7 +220,7 @@ async fn kick_that_livekit_carries_out_disturbs_no_others(WithRedis(world): With
     world.server().faults().clear();
     rooms.watch().await.unwrap();
     assert_eq!(world.connected(&record.room_name), [booking.host.as_str()]);
-    assert_eq!(world.record(&booking).await.generation, 1);
+    assert_eq!(world.record(&booking).await.generation, 1, "generation");
 }
 
 #[testkit::test]
@@ -228,10 +228,10 @@ async fn end_acts_at_once_in_an_unlisted_room(connect: PgConnectOptions) {
     let (world, rooms, booking, record) = flushed(connect).await;
     world.complete(&booking).await;
     rooms.drain().await.unwrap();
-    assert!(world.connected(&record.room_name).is_empty());
-    assert!(world.to_close().await.is_empty());
-    assert_eq!(world.record(&booking).await.status, RoomStatus::Ended);
-    assert!(world.names().is_empty());
+    world.assert_connected(&record.room_name, 0);
+    assert_eq!(world.to_close().await.join(" "), "", "rooms that wait to be closed");
+    assert_eq!(world.record(&booking).await.status, RoomStatus::Ended, "status of the record");
+    world.assert_rooms(0);
 
     let open = world.live(&rooms, 5).await;
     let live = world.live_record(&open).await;
@@ -257,7 +257,7 @@ async fn no_token_is_given_for_an_unlisted_room(connect: PgConnectOptions) {
     let next = other.ensure(owner(&booking), true).await.unwrap();
     assert_eq!(next.generation, 2);
     world.join(&next.room_name, &booking.host);
-    assert!(world.connected(&record.room_name).is_empty());
+    world.assert_connected(&record.room_name, 0);
 }
 
 #[testkit::test]
@@ -273,7 +273,7 @@ async fn unlisted_room_is_left_alone_where_deletion_is_off(connect: PgConnectOpt
     let created = before.get("CreateRoom").copied().unwrap_or_default();
     assert_eq!(world.server().calls("CreateRoom"), created + 1, "only the call for the next generation");
     assert_eq!(world.server().calls("DeleteRoom"), 0);
-    assert!(world.to_close().await.is_empty());
+    assert_eq!(world.to_close().await.join(" "), "", "rooms that wait to be closed");
 }
 
 #[testkit::test]
@@ -290,6 +290,6 @@ async fn failed_create_room_replaces_nothing(connect: PgConnectOptions) {
         assert_eq!(reason(other.ensure(owner(&booking), true).await), Reason::LivekitUnavailable);
         world.advance(Duration::seconds(6));
     }
-    assert_eq!(world.record(&booking).await.generation, 1);
-    assert_eq!(world.connected(&record.room_name).len(), 3);
+    assert_eq!(world.record(&booking).await.generation, 1, "generation");
+    world.assert_connected(&record.room_name, 3);
 }

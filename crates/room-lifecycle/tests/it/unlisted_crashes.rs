@@ -30,7 +30,7 @@ async fn replacement_is_finished_after_a_crash(WithRedis(world): WithRedis) {
         assert!(world.connected(&record.room_name).is_empty(), "cut at {polls}");
         assert_eq!(world.status(&booking, &booking.guest).await, "left");
         world.assert_one_room_per_open_owner().await;
-        assert!(world.to_close().await.is_empty());
+        assert_eq!(world.to_close().await.join(" "), "", "rooms that wait to be closed");
         if whole {
             assert!(polls > 1, "the first cut came before the end");
             break;
@@ -65,7 +65,7 @@ async fn two_replicas_replace_an_unlisted_room_once(WithRedis(world): WithRedis)
         }
         let next = world.record(&booking).await;
         assert_eq!((next.generation, next.status), (2, RoomStatus::Active));
-        assert!(world.connected(&record.room_name).is_empty());
+        world.assert_connected(&record.room_name, 0);
         assert_eq!(one.ensure(owner(&booking), true).await.unwrap().generation, 2);
         finish(&world, &two).await;
         world.assert_one_room_per_open_owner().await;
@@ -85,7 +85,7 @@ async fn two_replicas_replace_a_lost_room_once(world: World) {
         first.unwrap();
         second.unwrap();
         // The second replica may find the room that the first one created, and adopt it.
-        assert_eq!(world.record(&booking).await.status, RoomStatus::Active);
+        assert_eq!(world.record(&booking).await.status, RoomStatus::Active, "status of the record");
         finish(&world, &two).await;
         world.assert_one_room_per_open_owner().await;
         world.complete(&booking).await;
@@ -99,7 +99,7 @@ async fn participants_of_a_lost_room_have_left(world: World) {
     let (booking, _) = world.meeting(&rooms).await;
     let open = world.live(&rooms, 5).await;
     join_and_connect(&world, &rooms, &open, "ann").await;
-    assert_eq!(world.numbers(&open).await.0, 1);
+    assert_eq!(world.numbers(&open).await.0, 1, "viewers");
     world.server().restart();
     let next = rooms.ensure(owner(&booking), true).await.unwrap();
     assert_eq!(next.generation, 2);
@@ -107,14 +107,14 @@ async fn participants_of_a_lost_room_have_left(world: World) {
         assert_eq!(world.status(&booking, who).await, "left");
     }
     rooms.ensure(domain::Owner::LiveSession(LiveSessionId(open.session)), true).await.unwrap();
-    assert_eq!(world.live_record(&open).await.generation, 2);
+    assert_eq!(world.live_record(&open).await.generation, 2, "generation");
     assert!(world.seat_row(&open, "ann").await.disconnected, "the seat is held");
     assert_eq!(world.numbers(&open).await.0, 0, "disconnected viewers do not count");
 
     world.enter(&open, "ann").await;
     world.check_live(&rooms, &open).await;
     assert!(!world.seat_row(&open, "ann").await.disconnected);
-    assert_eq!(world.numbers(&open).await.0, 1);
+    assert_eq!(world.numbers(&open).await.0, 1, "viewers");
 }
 
 #[testkit::test]

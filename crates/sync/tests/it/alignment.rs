@@ -141,7 +141,7 @@ async fn rows_without_a_live_room_are_not_changed(world: World) {
     sync::drain(&world.pool).await.unwrap();
     world.execute("insert into community_live_streams (id, title, status) values (gen_random_uuid(), 'Alien', 'live')").await;
     world.execute("delete from live_rooms").await;
-    assert_eq!(sync::drain(&world.pool).await.unwrap().written, 0);
+    assert_eq!(sync::drain(&world.pool).await.unwrap().written, 0, "rows that were written");
     let compared = sync::compare(&world.pool).await.unwrap();
     assert_eq!(
         (compared.rooms, compared.marked, compared.strays),

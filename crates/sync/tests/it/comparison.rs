@@ -21,11 +21,11 @@ async fn drift_is_found_and_only_marked(world: World) {
     drift(&world.pool, one.id).await;
     world.execute("begin; set local greenroom.sync = 'on'; delete from community_live_streams where status = 'ended'; commit").await;
     let before = world.version(one.id).await;
-    assert_eq!(world.marks().await, 0);
+    assert_eq!(world.marks().await, 0, "marks that are left");
     assert_eq!(sync::compare(&world.pool).await.unwrap().marked, 2);
     assert_eq!((world.marks().await, world.unaligned().await), (2, 2));
     assert_eq!(world.version(one.id).await, before, "the comparison wrote a row");
-    assert_eq!(sync::drain(&world.pool).await.unwrap().written, 2);
+    assert_eq!(sync::drain(&world.pool).await.unwrap().written, 2, "rows that were written");
     assert_eq!(sync::compare(&world.pool).await.unwrap().marked, 0);
 }
 
@@ -37,8 +37,8 @@ async fn comparison_covers_many_rows_in_pages(world: World) {
     let compared = sync::compare(&world.pool).await.unwrap();
     assert_eq!((compared.rooms, compared.marked, compared.strays), (12_000, 12_000, 6_000));
     assert_eq!(sync::compare(&world.pool).await.unwrap().marked, 0, "a row was marked twice");
-    assert_eq!(sync::drain(&world.pool).await.unwrap().written, 12_000);
-    assert_eq!(world.unaligned().await, 0);
+    assert_eq!(sync::drain(&world.pool).await.unwrap().written, 12_000, "rows that were written");
+    assert_eq!(world.unaligned().await, 0, "rows that differ from the view");
 }
 
 #[testkit::test]

@@ -32,7 +32,7 @@ async fn change_is_not_lost_when_made_while_marks_are_drained(world: World) {
     assert_eq!(draining.await.unwrap().written, 1);
     assert_eq!(world.unaligned().await, 0, "the row is read after the lock, not before");
     assert_eq!(world.marks().await, 1, "the new mark is still pending");
-    assert_eq!(sync::drain(&world.pool).await.unwrap().written, 0);
+    assert_eq!(sync::drain(&world.pool).await.unwrap().written, 0, "rows that were written");
 }
 
 #[testkit::test]
@@ -85,7 +85,7 @@ async fn row_that_cannot_be_written_blocks_no_other(world: World) {
 
     world.execute("alter table community_live_streams drop constraint poison").await;
     world.execute("update live_stream_dirty set next_attempt_at = app_now()").await;
-    assert_eq!(sync::drain(&world.pool).await.unwrap().written, 1);
+    assert_eq!(sync::drain(&world.pool).await.unwrap().written, 1, "rows that were written");
     assert_eq!((world.unaligned().await, world.marks().await), (0, 0));
 }
 

@@ -157,6 +157,10 @@ async fn system_caller_gets_all_rows_with_their_groups(world: World) {
 async fn followers_get_unavailable_when_the_service_stops(world: World) {
     let service = world.service().await;
     let (mut events, _) = service.follow(None).await;
-    assert_eq!(service.runtime.lifecycle.stop(Duration::from_secs(5)).await, 0);
+    assert_eq!(
+        service.runtime.lifecycle.stop(Duration::from_secs(5)).await,
+        0,
+        "background tasks that panicked"
+    );
     assert_eq!(refused(events.message().await).0, Reason::ServiceUnavailable);
 }

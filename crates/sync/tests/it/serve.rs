@@ -86,10 +86,10 @@ async fn database_role_has_exactly_the_needed_permissions(world: World, connect:
     assert!(chassis::db::check_role(&own, sync::ROLE).await.unwrap());
     let room = live_room(&world.pool, "ada").await;
     live_session(&world.pool, &room, LiveStatus::Live).await;
-    assert_eq!(sync::drain(&own).await.unwrap().written, 1);
+    assert_eq!(sync::drain(&own).await.unwrap().written, 1, "rows that were written");
     drift(&world.pool, room.id).await;
     assert_eq!(sync::compare(&own).await.unwrap().marked, 1);
-    assert_eq!(sync::drain(&own).await.unwrap().written, 1);
+    assert_eq!(sync::drain(&own).await.unwrap().written, 1, "rows that were written");
 
     for foreign in [
         "update live_rooms set title = 'mine'",

@@ -169,7 +169,7 @@ async fn room_is_ensured_again_when_its_generation_changed_meanwhile(
     let world = world(&connect, &fake).await;
     let issued = world.issue(&booking.host, &booking).await.unwrap();
     assert!(issued.room_name.ends_with("-g2"));
-    assert_eq!(fake.asked().len(), 2);
+    assert_eq!(fake.asked().len(), 2, "calls of EnsureRoom");
 }
 
 #[testkit::test]
@@ -182,7 +182,7 @@ async fn room_that_never_becomes_active_is_livekit_unavailable(
     let refusal = world.issue(&booking.host, &booking).await.unwrap_err();
     assert_eq!(refusal.reason, Reason::LivekitUnavailable);
     assert!(refusal.facts.contains_key("retry_after"));
-    assert_eq!(fake.asked().len(), 2);
+    assert_eq!(fake.asked().len(), 2, "calls of EnsureRoom");
 }
 
 #[testkit::test]
@@ -231,6 +231,6 @@ async fn aging_fresh_record_is_refreshed_ahead_once_for_all_joins(
         (!asked.is_empty()).then_some(asked)
     })
     .await;
-    assert_eq!(asked.len(), 1);
+    assert_eq!(asked.len(), 1, "calls of EnsureRoom");
     assert!(asked[0].ahead && !asked[0].now);
 }

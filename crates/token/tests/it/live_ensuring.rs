@@ -117,7 +117,7 @@ async fn live_room_is_ensured_again_when_its_generation_changed(
     });
     let world = world(&connect, &fake).await;
     assert!(world.enter("gus", &room).await.unwrap().room_name.ends_with("-g2"));
-    assert_eq!(fake.asked().len(), 2);
+    assert_eq!(fake.asked().len(), 2, "calls of EnsureRoom");
 }
 
 /// An `EnsureRoom` during which the session ends and the next one begins. It answers `first`, then succeeds.
@@ -222,7 +222,7 @@ async fn aging_live_record_is_refreshed_ahead_once_for_all_joins(
         (!asked.is_empty()).then_some(asked)
     })
     .await;
-    assert_eq!(asked.len(), 1);
+    assert_eq!(asked.len(), 1, "calls of EnsureRoom");
     assert!(asked[0].ahead && !asked[0].now);
     assert_eq!(asked[0].owner, Some(Asked::LiveSessionId(session.to_string())));
 }

@@ -94,7 +94,7 @@ async fn stale_room_is_ensured_with_the_nest_as_owner(SlowClock(pool): SlowClock
     let world = world(&connect, &fake).await;
     world.enter_nest(Some(&nest.host), &nest).await.unwrap();
     let asked = fake.asked();
-    assert_eq!(asked.len(), 1);
+    assert_eq!(asked.len(), 1, "calls of EnsureRoom");
     assert_eq!(asked[0].owner, Some(Owner::NestId(nest.id.to_string())));
 }
 

@@ -37,6 +37,20 @@ impl World {
         identities
     }
 
+    /// Asserts how many rooms are on LiveKit.
+    #[track_caller]
+    pub fn assert_rooms(&self, expected: usize) {
+        let names = self.names();
+        assert_eq!(names.len(), expected, "rooms on LiveKit: {names:?}");
+    }
+
+    /// Asserts how many participants are connected to a room, even where LiveKit does not list them.
+    #[track_caller]
+    pub fn assert_connected(&self, room: &str, expected: usize) {
+        let connected = self.connected(room);
+        assert_eq!(connected.len(), expected, "connected to {room}: {connected:?}");
+    }
+
     pub fn token(&self, room: &str, identity: &str) -> String {
         self.signed_for(
             identity,
