@@ -14,7 +14,7 @@ use tokio::{
 
 use crate::{
     fakes::{NOTIFICATION, SESSION},
-    shares::begin_body,
+    limits_per_client::begin_body,
     support::{Gateway, answer, token},
 };
 

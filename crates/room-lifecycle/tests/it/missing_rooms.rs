@@ -1,5 +1,5 @@
 //! LiveKit lacks many rooms at once: a second check comes before any room is created, and a wrong listing never
-//! replaces an occupied room.
+//! replaces an occupied room (I2).
 
 use domain::RoomId;
 use livekit_dev::Fault;

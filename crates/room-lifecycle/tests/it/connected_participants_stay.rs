@@ -1,4 +1,5 @@
-//! LiveKit lists only some participants of a room, or lacks a room that clients rejoined. Connected participants stay.
+//! LiveKit lists only some participants of a room, or lacks a room that clients rejoined. Connected participants stay
+//! (I2).
 
 use domain::RoomStatus;
 use livekit_api::services::room::CreateRoomOptions;

@@ -223,7 +223,7 @@ fn queries() -> Vec<Query> {
 /// Stores this many open bookings, live sessions and nests, with their rows in other tables.
 async fn fill(connect: &PgConnectOptions, stored: u32) -> PgConnection {
     let mut owner = PgConnection::connect_with(connect).await.unwrap();
-    let fill = include_str!("estimates/fill.sql").replace("$stored", &stored.to_string());
+    let fill = include_str!("statement_costs/fill.sql").replace("$stored", &stored.to_string());
     sqlx::raw_sql(AssertSqlSafe(fill)).execute(&mut owner).await.unwrap();
     owner
 }
@@ -277,7 +277,7 @@ fn read_whole(plan: &Value, partial: &Partial, found: &mut BTreeSet<String>) {
 #[testkit::test]
 async fn only_passes_read_all_that_is_open(connect: PgConnectOptions) {
     let mut owner = fill(&connect, 2_000).await;
-    sqlx::raw_sql(include_str!("estimates/all_over.sql")).execute(&mut owner).await.unwrap();
+    sqlx::raw_sql(include_str!("statement_costs/all_over.sql")).execute(&mut owner).await.unwrap();
     let vacuum = format!("vacuum (full, analyze) {}", HISTORY.join(", "));
     sqlx::raw_sql(AssertSqlSafe(vacuum)).execute(&mut owner).await.unwrap();
     let partial = sqlx::query!(

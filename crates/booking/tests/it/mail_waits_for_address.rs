@@ -7,7 +7,7 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use testkit::eventually;
 use uuid::Uuid;
 
-use crate::{harness::*, outbox::*, sharing::rows_read};
+use crate::{harness::*, outbox::*, outbox_workers::rows_read};
 
 const WAITING: &str = "waiting the user's address is not known";
 const TOO_LATE: &str = "dropped the booking ended or was cancelled before the user's address was known";
