@@ -90,8 +90,7 @@ async fn organizer_is_the_host_with_the_sender_address(pool: PgPoolOptions, conn
 
 /// The same wall-clock time in Berlin before and after the change of 25 October 2026 differs by an hour in UTC.
 #[testkit::test]
-async fn start_is_in_utc_across_daylight_saving_changes(pool: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(pool, connect).await;
+async fn start_is_in_utc_across_daylight_saving_changes(world: World) {
     let booking = world.book(3000).await;
     let id: uuid::Uuid = booking.id.parse().unwrap();
     for (start, written) in [
@@ -126,8 +125,7 @@ async fn texts_are_escaped_and_lines_are_folded(world: World) {
 }
 
 #[testkit::test]
-async fn calendar_file_is_for_parties_and_unrevoked_links(pool: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(pool, connect).await;
+async fn calendar_file_is_for_parties_and_unrevoked_links(world: World) {
     let booking = world.book(3000).await;
     let get = async |user: &str, link_version| {
         let request =

@@ -5,10 +5,7 @@ use proto::{
     booking::v1::*,
     types::v1::{Caller, SessionStatus},
 };
-use sqlx::{
-    Postgres, Transaction,
-    postgres::{PgConnectOptions, PgPoolOptions},
-};
+use sqlx::{Postgres, Transaction};
 use tonic::{Response, Status};
 use uuid::Uuid;
 
@@ -53,11 +50,7 @@ async fn cancel_by_either_party_is_idempotent_and_frees_slots(world: World) {
 }
 
 #[testkit::test]
-async fn meeting_in_progress_can_be_cancelled_and_an_ended_one_cannot(
-    pool: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
-    let world = World::new(pool, connect).await;
+async fn meeting_in_progress_can_be_cancelled_and_an_ended_one_cannot(world: World) {
     let running = world.book(0).await;
     world.attend(&running.id, "ada", "joined").await;
     booking::reconcile(&world.pool).await.unwrap();
@@ -86,11 +79,7 @@ async fn over(world: &World, booking: &Booking) -> Transaction<'static, Postgres
 }
 
 #[testkit::test]
-async fn end_and_cancel_are_refused_when_the_window_closes_meanwhile(
-    pool: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
-    let world = World::new(pool, connect).await;
+async fn end_and_cancel_are_refused_when_the_window_closes_meanwhile(world: World) {
     let (first, second) = (world.book(100).await, world.book(300).await);
     let ended = world.while_locked(over(&world, &first).await, end(&world, person("ada"), &first)).await;
     assert_eq!(reason(ended), Reason::MeetingEnded);

@@ -8,7 +8,6 @@ use chassis::{
 };
 use futures::future::join_all;
 use proto::booking::v1::*;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use tonic::Status;
 
 use testkit::eventually;
@@ -34,8 +33,7 @@ fn timed_out(reason: Reason) -> bool {
 }
 
 #[testkit::test]
-async fn exactly_one_of_500_overlapping_bookings_is_created(pool: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(pool, connect).await;
+async fn exactly_one_of_500_overlapping_bookings_is_created(world: World) {
     let request = world.request(60).await;
     let answers = join_all((0..500).map(|n| {
         let mut client = world.client.clone();
@@ -126,8 +124,7 @@ async fn waiting(world: &World) -> (i64, i64) {
 }
 
 #[testkit::test]
-async fn bookings_of_the_same_pair_wait_for_the_same_lock(pool: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(pool, connect).await;
+async fn bookings_of_the_same_pair_wait_for_the_same_lock(world: World) {
     let moved = world.book(100).await;
     let swapped = CreateBookingRequest {
         caller: Some(person("bob")),

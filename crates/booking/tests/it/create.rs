@@ -134,8 +134,7 @@ async fn same_key_returns_the_same_booking_in_its_current_state(world: World) {
 }
 
 #[testkit::test]
-async fn repeat_is_answered_when_its_start_is_out_of_range(pool: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(pool, connect).await;
+async fn repeat_is_answered_when_its_start_is_out_of_range(world: World) {
     let keyed = CreateBookingRequest { idempotency_key: Some("key-1".into()), ..world.request(-4).await };
     let first = created(world.client.clone().create_booking(keyed.clone()).await);
     // The clock advances only for new connections: this replica starts an hour later.
@@ -148,8 +147,7 @@ async fn repeat_is_answered_when_its_start_is_out_of_range(pool: PgPoolOptions, 
 }
 
 #[testkit::test]
-async fn pair_is_limited_to_ten_bookings_an_hour(pool: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(pool, connect).await;
+async fn pair_is_limited_to_ten_bookings_an_hour(world: World) {
     for n in 0..10 {
         world.book(100 + n * 60).await;
     }
@@ -186,8 +184,7 @@ async fn pair_is_limited_to_ten_bookings_an_hour(pool: PgPoolOptions, connect: P
 }
 
 #[testkit::test]
-async fn creator_is_limited_to_fifty_open_bookings(pool: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(pool, connect).await;
+async fn creator_is_limited_to_fifty_open_bookings(world: World) {
     sqlx::query!(
         "insert into sessions (host_id, guest_id, created_by, title, scheduled_at, duration_minutes, meeting_url)
          select 'ada', 'guest' || n, 'ada', 't', app_now() + make_interval(days => n), 60, ''

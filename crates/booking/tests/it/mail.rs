@@ -141,8 +141,7 @@ async fn title_never_becomes_a_header(ByMail(post): ByMail) {
 }
 
 #[testkit::test]
-async fn unreadable_delivery_is_given_up_alone(pool: PgPoolOptions, connect: PgConnectOptions) {
-    let post = Post::by_mail(pool, connect).await;
+async fn unreadable_delivery_is_given_up_alone(ByMail(post): ByMail) {
     let booking = post.booking("Lesson", 5000).await;
     for (kind, payload) in [
         ("booking_created", "{}"),
@@ -188,8 +187,7 @@ async fn delivery_is_given_up_and_frees_its_stream_after_72_hours(ByMail(mut pos
 }
 
 #[testkit::test]
-async fn admins_get_a_mail_when_a_room_failed(pool: PgPoolOptions, connect: PgConnectOptions) {
-    let post = Post::by_mail(pool, connect).await;
+async fn admins_get_a_mail_when_a_room_failed(ByMail(post): ByMail) {
     let booking = post.booking("Lesson", 5000).await;
     sqlx::query!(
         r#"insert into notifications (kind, session_id, payload, dedupe_key)

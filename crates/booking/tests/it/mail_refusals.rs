@@ -2,7 +2,6 @@
 
 use mail_dev::{At, Fault};
 use secrecy::ExposeSecret;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use testkit::eventually;
 
 use crate::outbox::*;
@@ -24,8 +23,7 @@ async fn bobs(post: &Post) -> Vec<String> {
 }
 
 #[testkit::test]
-async fn answers_are_classified_by_status_and_stage(pool: PgPoolOptions, connect: PgConnectOptions) {
-    let post = Post::by_mail(pool, connect).await;
+async fn answers_are_classified_by_status_and_stage(ByMail(post): ByMail) {
     let outbox = post.outbox();
     for (line, state) in [
         ("550 5.1.1 User unknown", "dead"),

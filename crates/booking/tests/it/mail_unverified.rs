@@ -1,6 +1,5 @@
 //! Mails to addresses that are not verified: how many are sent, and to which address.
 
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use uuid::Uuid;
 
 use crate::outbox::*;
@@ -61,8 +60,7 @@ async fn remembered(post: &Post, user: &str, email: &str, verified: Option<bool>
 }
 
 #[testkit::test]
-async fn verification_belongs_to_one_address(pool: PgPoolOptions, connect: PgConnectOptions) {
-    let post = Post::by_mail(pool, connect).await;
+async fn verification_belongs_to_one_address(ByMail(post): ByMail) {
     for (email, verified, expected) in [
         ("a@example.org", None, None),
         ("a@example.org", Some(false), Some(false)),
@@ -119,11 +117,7 @@ async fn unverified_address_gets_five_mails_an_hour(ByMail(post): ByMail) {
 }
 
 #[testkit::test]
-async fn unverified_addresses_share_the_limit_of_their_inviter(
-    pool: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
-    let post = Post::by_mail(pool, connect).await;
+async fn unverified_addresses_share_the_limit_of_their_inviter(ByMail(post): ByMail) {
     for number in 0..25 {
         let guest = format!("guest-{number}");
         remembered(&post, &guest, &format!("{guest}@victims.example"), Some(false)).await;

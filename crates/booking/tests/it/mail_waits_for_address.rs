@@ -37,8 +37,7 @@ async fn cancelled(post: &Post, booking: Uuid) {
 }
 
 #[testkit::test]
-async fn mails_wait_until_the_user_signs_in(pool: PgPoolOptions, connect: PgConnectOptions) {
-    let mut post = Post::by_mail(pool, connect).await;
+async fn mails_wait_until_the_user_signs_in(ByMail(mut post): ByMail) {
     let booking = invited(&post, "sue", 14 * 24 * 60).await;
     post.happened("booking_created", booking, "sue").await;
     post.happened("booking_created", booking, "ada").await;
@@ -74,8 +73,7 @@ async fn mails_wait_until_the_user_signs_in(pool: PgPoolOptions, connect: PgConn
 }
 
 #[testkit::test]
-async fn mails_wait_until_the_booking_has_an_address(pool: PgPoolOptions, connect: PgConnectOptions) {
-    let post = Post::by_mail(pool, connect).await;
+async fn mails_wait_until_the_booking_has_an_address(ByMail(post): ByMail) {
     let (given, other) = (invited(&post, "sue", 5000).await, invited(&post, "sue", 9000).await);
     for booking in [given, other] {
         post.happened("booking_created", booking, "sue").await;
@@ -92,8 +90,7 @@ async fn mails_wait_until_the_booking_has_an_address(pool: PgPoolOptions, connec
 }
 
 #[testkit::test]
-async fn woken_mails_to_strangers_are_limited(pool: PgPoolOptions, connect: PgConnectOptions) {
-    let post = Post::by_mail(pool, connect).await;
+async fn woken_mails_to_strangers_are_limited(ByMail(post): ByMail) {
     let booking = invited(&post, "sue", 5000).await;
     for _ in 0..7 {
         post.happened("booking_rescheduled", booking, "sue").await;
@@ -151,8 +148,7 @@ async fn waiting_mails_are_sent_after_any_request_of_the_user(
 }
 
 #[testkit::test]
-async fn waiting_mails_block_nothing(pool: PgPoolOptions, connect: PgConnectOptions) {
-    let post = Post::by_mail(pool, connect).await;
+async fn waiting_mails_block_nothing(ByMail(post): ByMail) {
     let booking = invited(&post, "sue", 5000).await;
     post.happened("booking_created", booking, "sue").await;
     post.happened("booking_rescheduled", booking, "sue").await;
@@ -192,8 +188,7 @@ async fn waiting_mails_are_dropped_with_their_booking(ByMail(mut post): ByMail) 
 }
 
 #[testkit::test]
-async fn wait_is_extended_when_the_booking_moves(pool: PgPoolOptions, connect: PgConnectOptions) {
-    let mut post = Post::by_mail(pool, connect).await;
+async fn wait_is_extended_when_the_booking_moves(ByMail(mut post): ByMail) {
     let booking = invited(&post, "sue", 3000).await;
     post.happened("booking_created", booking, "sue").await;
     post.pass().await;
@@ -213,8 +208,7 @@ async fn wait_is_extended_when_the_booking_moves(pool: PgPoolOptions, connect: P
 }
 
 #[testkit::test]
-async fn address_stored_while_a_wait_begins_is_not_missed(pool: PgPoolOptions, connect: PgConnectOptions) {
-    let post = Post::by_mail(pool, connect).await;
+async fn address_stored_while_a_wait_begins_is_not_missed(ByMail(post): ByMail) {
     let booking = invited(&post, "sue", 5000).await;
     post.happened("booking_created", booking, "sue").await;
     let mut signing_in = chassis::db::begin(&post.pool).await.unwrap();
@@ -314,8 +308,7 @@ async fn host_is_notified_of_undeliverable_mails_to_the_guest(ByBoth(mut post): 
 }
 
 #[testkit::test]
-async fn undeliverable_mails_to_the_host_are_not_reported(pool: PgPoolOptions, connect: PgConnectOptions) {
-    let post = Post::by_mail(pool, connect).await;
+async fn undeliverable_mails_to_the_host_are_not_reported(ByMail(post): ByMail) {
     for person in ["bob", "ada"] {
         post.mail.fault(&format!("{person}@example.org"), Some(Fault::Refuse(550)));
     }

@@ -40,11 +40,7 @@ async fn two_workers_deliver_each_notification_once(ByWebhook(post): ByWebhook) 
 }
 
 #[testkit::test]
-async fn delivery_of_a_killed_worker_is_repeated_with_the_same_id(
-    pool: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
-    let post = Post::by_webhook(pool, connect).await;
+async fn delivery_of_a_killed_worker_is_repeated_with_the_same_id(ByWebhook(post): ByWebhook) {
     many(&post, 1).await;
     post.hook.replies(|_| Reply::Hang);
     let outbox = post.outbox();
@@ -65,8 +61,7 @@ async fn delivery_of_a_killed_worker_is_repeated_with_the_same_id(
 }
 
 #[testkit::test]
-async fn worker_writes_nothing_after_it_lost_its_lease(pool: PgPoolOptions, connect: PgConnectOptions) {
-    let post = Post::by_webhook(pool, connect).await;
+async fn worker_writes_nothing_after_it_lost_its_lease(ByWebhook(post): ByWebhook) {
     many(&post, 1).await;
     post.hook.replies(|_| Reply::Hang);
     let outbox = post.outbox();

@@ -6,7 +6,6 @@ use proto::{
     booking::v1::*,
     types::v1::{Role, SessionStatus},
 };
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
 use crate::harness::*;
 
@@ -33,8 +32,7 @@ async fn booking_is_read_by_parties_and_admins_only(world: World) {
 }
 
 #[testkit::test]
-async fn profile_name_precedes_the_booked_name_and_the_id(pool: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(pool, connect).await;
+async fn profile_name_precedes_the_booked_name_and_the_id(world: World) {
     let name = async |id: &str| world.get(id).await.guest.unwrap().name;
     let nameless = world.book(10).await;
     assert_eq!(name(&nameless.id).await, "bob");
@@ -50,8 +48,7 @@ async fn profile_name_precedes_the_booked_name_and_the_id(pool: PgPoolOptions, c
 }
 
 #[testkit::test]
-async fn pages_have_both_roles_latest_first_without_gaps(pool: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(pool, connect).await;
+async fn pages_have_both_roles_latest_first_without_gaps(world: World) {
     // Three at each start, so that ties are split between pages; every second one with ada as the guest.
     sqlx::query!(
         "insert into sessions (host_id, guest_id, created_by, title, scheduled_at, duration_minutes, meeting_url,

@@ -11,11 +11,7 @@ use testkit::eventually;
 use crate::harness::*;
 
 #[testkit::test]
-async fn open_meeting_is_in_progress_when_a_participant_joined(
-    pool: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
-    let world = World::new(pool, connect).await;
+async fn open_meeting_is_in_progress_when_a_participant_joined(world: World) {
     let (open, unopened, empty) = (world.book(10).await, world.book(100).await, world.book(200).await);
     world.pass_minutes(&empty.id, 260).await;
     world.attend(&open.id, "bob", "joined").await;
@@ -28,11 +24,7 @@ async fn open_meeting_is_in_progress_when_a_participant_joined(
 }
 
 #[testkit::test]
-async fn closed_meeting_is_completed_when_both_joined_else_no_show(
-    pool: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
-    let world = World::new(pool, connect).await;
+async fn closed_meeting_is_completed_when_both_joined_else_no_show(world: World) {
     let mut booked = Vec::new();
     for (n, joined) in [&["ada", "bob"][..], &["ada"], &[], &["ada", "eve"]].into_iter().enumerate() {
         let booking = world.book(1000 + 60 * i64::try_from(n).unwrap()).await;
@@ -73,8 +65,7 @@ async fn closed_meeting_is_completed_when_both_joined_else_no_show(
 
 /// A row with a time that no program can read would stop each pass.
 #[testkit::test]
-async fn unreadable_start_is_refused_by_the_database(pool: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(pool, connect).await;
+async fn unreadable_start_is_refused_by_the_database(world: World) {
     let booking = world.book(60).await;
     for start in ["infinity", "-infinity", "9000-01-01 00:00Z"] {
         let update = sqlx::query!(

@@ -95,11 +95,7 @@ async fn reminder_is_skipped_when_too_late(ByMail(post): ByMail) {
 }
 
 #[testkit::test]
-async fn reminder_is_dropped_when_booking_is_cancelled_or_moved(
-    pool: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
-    let post = Post::by_mail(pool, connect).await;
+async fn reminder_is_dropped_when_booking_is_cancelled_or_moved(ByMail(post): ByMail) {
     let (cancelled, moved_away) = (post.booking("Cancelled", 12).await, post.booking("Moved", 13).await);
     post.mail.set_down(true);
     post.pass().await;
@@ -122,11 +118,7 @@ async fn reminder_is_dropped_when_booking_is_cancelled_or_moved(
 }
 
 #[testkit::test]
-async fn reminder_does_not_wait_for_other_mails_of_its_booking(
-    pool: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
-    let post = Post::by_mail(pool, connect).await;
+async fn reminder_does_not_wait_for_other_mails_of_its_booking(ByMail(post): ByMail) {
     let booking = post.booking("Lesson", 12).await;
     post.happened("recording_ready", booking, "bob").await;
     post.mail.set_down(true);
@@ -146,11 +138,7 @@ async fn reminder_does_not_wait_for_other_mails_of_its_booking(
 }
 
 #[testkit::test]
-async fn undelivered_24_h_reminder_does_not_delay_the_next_one(
-    pool: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
-    let mut post = Post::by_mail(pool, connect).await;
+async fn undelivered_24_h_reminder_does_not_delay_the_next_one(ByMail(mut post): ByMail) {
     post.booking("Lesson", 23 * 60 + 50).await;
     post.mail.set_down(true);
     post.pass().await;

@@ -8,7 +8,6 @@ use proto::{
     booking::v1::*,
     types::v1::{Caller, SessionStatus},
 };
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use time::Duration;
 use tonic::{Response, Status};
 use uuid::Uuid;
@@ -88,11 +87,7 @@ async fn unchanged_and_text_only_changes_notify_no_one(world: World) {
 }
 
 #[testkit::test]
-async fn open_meeting_can_only_be_extended_and_a_started_one_renamed(
-    pool: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
-    let world = World::new(pool, connect).await;
+async fn open_meeting_can_only_be_extended_and_a_started_one_renamed(world: World) {
     let booking = world.book(10).await; // opened 5 minutes ago
     let shorter = RescheduleBookingRequest { duration_minutes: Some(30), ..of(&booking) };
     let elsewhere = RescheduleBookingRequest { scheduled_at: Some(later(&booking, 60)), ..of(&booking) };
@@ -122,8 +117,7 @@ async fn meeting_can_be_extended_long_after_its_start(world: World) {
 }
 
 #[testkit::test]
-async fn ended_or_cancelled_booking_cannot_be_changed(pool: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(pool, connect).await;
+async fn ended_or_cancelled_booking_cannot_be_changed(world: World) {
     let (over, cancelled) = (world.book(100).await, world.book(300).await);
     world.pass_minutes(&over.id, 100 + 121).await;
     let cancel = CancelBookingRequest {
@@ -152,8 +146,7 @@ async fn move_onto_another_booking_changes_nothing(world: World) {
 }
 
 #[testkit::test]
-async fn concurrent_change_is_not_overwritten_by_a_move(pool: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(pool, connect).await;
+async fn concurrent_change_is_not_overwritten_by_a_move(world: World) {
     let booking = world.book(100).await;
     let id: Uuid = booking.id.parse().unwrap();
     // The write of another reschedule that has read the same booking.

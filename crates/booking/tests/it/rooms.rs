@@ -7,10 +7,7 @@ use proto::{
     booking::v1::*,
     types::v1::{RoomStatus, SessionStatus},
 };
-use sqlx::{
-    PgPool,
-    postgres::{PgConnectOptions, PgPoolOptions},
-};
+use sqlx::PgPool;
 
 use testkit::eventually;
 
@@ -32,8 +29,7 @@ async fn book_with_pending_room(world: &World, limit: Duration) -> Booking {
 }
 
 #[testkit::test]
-async fn booking_succeeds_when_its_room_is_refused(pool: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(pool, connect).await;
+async fn booking_succeeds_when_its_room_is_refused(world: World) {
     world.rooms.set_mode(Mode::Fails);
     let booking = book_with_pending_room(&world, Duration::from_secs(3)).await;
     insert_room(&world.pool, &booking.id).await;
@@ -85,8 +81,7 @@ async fn count(pool: &PgPool, kind: &str) -> i64 {
 }
 
 #[testkit::test]
-async fn booking_is_created_when_the_client_disconnects(pool: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(pool, connect).await;
+async fn booking_is_created_when_the_client_disconnects(world: World) {
     let request = world.request(10).await;
     let mut client = world.client.clone();
     let mut call = Box::pin(client.create_booking(request));
@@ -100,8 +95,7 @@ async fn booking_is_created_when_the_client_disconnects(pool: PgPoolOptions, con
 }
 
 #[testkit::test]
-async fn booking_is_created_when_the_clients_deadline_passes(pool: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(pool, connect).await;
+async fn booking_is_created_when_the_clients_deadline_passes(world: World) {
     world.rooms.set_mode(Mode::Hangs);
     let request = world.request(10).await;
     let mut client = world.client.clone();

@@ -53,8 +53,7 @@ async fn database_role_cannot_write_foreign_tables(pool: PgPoolOptions, connect:
 }
 
 #[testkit::test]
-async fn service_recovers_from_lost_database_connections(pool: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(pool, connect).await;
+async fn service_recovers_from_lost_database_connections(world: World) {
     let booking = world.book(10).await;
     let request = GetBookingRequest { caller: Some(person("ada")), booking_id: booking.id.clone() };
     sqlx::query!(

@@ -3,7 +3,6 @@
 use chassis::{grpc::timestamp, status::Reason};
 use prost_types::Timestamp;
 use proto::{booking::v1::*, types::v1::Caller};
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
 use crate::harness::*;
 
@@ -109,8 +108,7 @@ async fn booking_with_the_longest_fields_is_created(world: World) {
 }
 
 #[testkit::test]
-async fn guest_email_is_stored_in_its_canonical_form(pool: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(pool, connect).await;
+async fn guest_email_is_stored_in_its_canonical_form(world: World) {
     let mut request = world.request(10).await;
     request.idempotency_key = Some("key".into());
     let mut booked = Vec::new();

@@ -2,7 +2,6 @@
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use hmac::{Hmac, KeyInit, Mac};
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use testkit::eventually;
 
 use crate::outbox::*;
@@ -104,11 +103,7 @@ async fn private_address_is_never_called_by_ip_or_by_name(ByWebhook(mut post): B
 }
 
 #[testkit::test]
-async fn failing_receiver_is_paused_and_pending_lose_no_attempt(
-    pool: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
-    let post = Post::by_webhook(pool, connect).await;
+async fn failing_receiver_is_paused_and_pending_lose_no_attempt(ByWebhook(post): ByWebhook) {
     for _ in 0..100 {
         let booking = post.booking("Lesson", 5000).await;
         post.happened("booking_created", booking, "eve").await;
@@ -128,8 +123,7 @@ async fn failing_receiver_is_paused_and_pending_lose_no_attempt(
 }
 
 #[testkit::test]
-async fn stopping_process_starts_no_delivery(pool: PgPoolOptions, connect: PgConnectOptions) {
-    let post = Post::by_webhook(pool, connect).await;
+async fn stopping_process_starts_no_delivery(ByWebhook(post): ByWebhook) {
     for _ in 0..100 {
         post.booked(&["ada"]).await;
     }

@@ -4,7 +4,6 @@ use chassis::status::Reason;
 use domain::{Owner, SessionId};
 use livekit_dev::{Code, Fault};
 use room_lifecycle::store::{Record, participants};
-use sqlx::postgres::PgConnectOptions;
 use time::Duration;
 use uuid::Uuid;
 
@@ -47,7 +46,7 @@ async fn kicked_participant_is_removed_at_once(world: World) {
 }
 
 #[testkit::test]
-async fn returned_participant_is_removed_without_webhooks(world: World, connect: PgConnectOptions) {
+async fn returned_participant_is_removed_without_webhooks(world: World) {
     let (rooms, booking, record) = kicked(&world).await;
     for _ in 0..3 {
         world.join(&record.room_name, &booking.guest);

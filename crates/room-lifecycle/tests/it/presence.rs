@@ -2,7 +2,6 @@
 
 use livekit_dev::Fault;
 use room_lifecycle::{Rooms, store::Record};
-use sqlx::postgres::PgConnectOptions;
 use time::Duration;
 
 use crate::{
@@ -31,7 +30,7 @@ async fn joined_guest(world: &World) -> (crate::harness::Replica, Booking, Recor
 }
 
 #[testkit::test]
-async fn connected_participant_has_not_joined_until_active(world: World, connect: PgConnectOptions) {
+async fn connected_participant_has_not_joined_until_active(world: World) {
     let rooms = world.rooms().await;
     let (booking, record) = world.open_room(&rooms).await;
     world.server().connect(&world.token(&record.room_name, &booking.guest)).unwrap();
