@@ -15,7 +15,8 @@ pub fn test(options: TokenStream, item: TokenStream) -> TokenStream {
     expand(schema.as_ref(), test).unwrap_or_else(|error| error.to_compile_error().into())
 }
 
-/// Puts the test into a function of sqlx's attribute, which creates and drops the database.
+/// Puts the test into a function of sqlx's attribute, which creates and drops the database. Its future is boxed, because
+/// futures of long tests are large.
 fn expand(schema: Option<&Ident>, test: ItemFn) -> Result<TokenStream> {
     let migrations = match schema {
         None => quote!(migrator = "::testkit::MIGRATOR"),
@@ -42,7 +43,7 @@ fn expand(schema: Option<&Ident>, test: ItemFn) -> Result<TokenStream> {
             async fn #name(#inputs) #output #block
 
             let database = ::testkit::Database::new(options, connect);
-            let outcome = #name(#(#arguments),*).await;
+            let outcome = ::std::boxed::Box::pin(#name(#(#arguments),*)).await;
             database.close().await;
             outcome
         }

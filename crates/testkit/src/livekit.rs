@@ -32,15 +32,18 @@ pub async fn livekit() -> LiveKit {
 /// answers wait as long as on a real server. With 0 they wait until the test moves the hand `Waits`. The real server
 /// creates no room for 5 s after a crash and for 2 s after a flush: `config.dead_node_timeout` and
 /// `config.node_returns_after` set these times, which are zero here.
-#[expect(clippy::unused_async, reason = "its callers are tests, which await everything that starts")]
 pub async fn livekit_with(amend: impl FnOnce(&mut Config)) -> LiveKit {
-    start(amend)
+    serve(TcpListener::bind("127.0.0.1:0").await.expect("a free port"), amend)
 }
 
-pub(crate) fn start(amend: impl FnOnce(&mut Config)) -> LiveKit {
+/// Starts livekit-dev with its defaults, where nothing can be awaited.
+pub(crate) fn start() -> LiveKit {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     listener.set_nonblocking(true).expect("a setting of the port");
-    let listener = TcpListener::from_std(listener).expect("a runtime");
+    serve(TcpListener::from_std(listener).expect("a runtime"), |_| {})
+}
+
+fn serve(listener: TcpListener, amend: impl FnOnce(&mut Config)) -> LiveKit {
     let address = listener.local_addr().expect("the port's address");
     let mut config = Config::new("devkey", crate::secret());
     config.wait_speed = WAIT_SPEED;

@@ -48,7 +48,7 @@ impl World {
 
     /// The LiveKit of this world. The first call starts it.
     pub fn livekit(&self) -> &Arc<LiveKit> {
-        self.livekit.get_or_init(|| Arc::new(start(|_| {})))
+        self.livekit.get_or_init(|| Arc::new(start()))
     }
 
     /// Moves the database's clock forwards or back, for the pools of [`Self::pool_options`] and of this world. Services
