@@ -218,7 +218,7 @@ async fn old_deliveries_are_deleted_except_those_given_up(ByMail(mut post): ByMa
     post.pass().await;
     post.advance(29 * 24 * 60).await;
     post.pass().await;
-    assert_eq!(post.states().await.len(), 3);
+    assert_eq!(post.states().await.len(), 3, "deliveries");
     post.advance(31 * 24 * 60).await;
     post.pass().await;
     let states = post.states().await;

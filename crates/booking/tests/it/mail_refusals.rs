@@ -203,16 +203,16 @@ async fn connections_are_reused_and_replaced_when_closed(ByMail(post): ByMail) {
     let before = post.mail.connections();
     for sent in 1..=3 {
         post.booked(&["bob"]).await;
-        assert_eq!(outbox.pass().await.unwrap(), 1);
+        assert_eq!(outbox.pass().await.unwrap(), 1, "deliveries of this pass");
         assert_eq!(post.subjects("bob").len(), sent);
     }
-    assert_eq!(post.mail.connections() - before, 1);
+    assert_eq!(post.mail.connections() - before, 1, "connections to the mail server");
     post.mail.hang_up();
     for sent in 4..=5 {
         post.booked(&["bob"]).await;
         outbox.pass().await.unwrap();
         assert_eq!(post.subjects("bob").len(), sent, "{:?}", post.states().await);
     }
-    assert_eq!(post.mail.connections() - before, 2);
+    assert_eq!(post.mail.connections() - before, 2, "connections to the mail server");
     assert!(post.states().await.iter().all(|state| state == "delivered"));
 }

@@ -117,5 +117,5 @@ async fn pass_reads_no_delivered_rows_and_no_far_bookings(pool: PgPoolOptions, c
     }
     let read = rows_read(&post).await - before;
     assert!(read < 500, "{read} rows were read");
-    assert_eq!(post.hook.hits().len(), 1);
+    assert_eq!(post.hook.hits().len(), 1, "calls of the webhook");
 }

@@ -33,9 +33,9 @@ async fn parties_are_reminded_24_h_and_15_min_before_the_start(ByMail(mut post):
     assert_eq!(post.subjects("ada"), ["Soon: Lesson"]);
     assert_eq!(reminded(&post).await.len(), 1, "reminded twice");
     post.advance(20 * 60).await;
-    assert_eq!(reminded(&post).await.len(), 1);
+    assert_eq!(reminded(&post).await.len(), 1, "reminders in the database");
     post.advance(24 * 60 + 50).await;
-    assert_eq!(reminded(&post).await.len(), 2);
+    assert_eq!(reminded(&post).await.len(), 2, "reminders in the database");
     let mail = post.mail.mails().remove(0);
     assert!(mail.text.contains("https://app.example.org/meeting/1"), "{}", mail.text);
 }

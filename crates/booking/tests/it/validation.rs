@@ -73,7 +73,7 @@ async fn invalid_fields_of_a_booking_are_refused_by_name(world: World) {
         assert_eq!(refusal.reason, Reason::InvalidRequest, "{shown}");
         assert_eq!(refusal.facts["field"], field, "{shown}");
     }
-    assert_eq!(count_sessions(&world).await, 0);
+    assert_eq!(count_sessions(&world).await, 0, "bookings in the database");
 }
 
 #[testkit::test]
@@ -104,7 +104,7 @@ async fn booking_with_the_longest_fields_is_created(world: World) {
         ..world.request(-4).await
     };
     created(world.client.clone().create_booking(request).await);
-    assert_eq!(count_sessions(&world).await, 1);
+    assert_eq!(count_sessions(&world).await, 1, "bookings in the database");
 }
 
 #[testkit::test]

@@ -113,8 +113,8 @@ async fn failing_receiver_is_paused_and_pending_lose_no_attempt(ByWebhook(post):
     outbox.pass().await.unwrap();
     let hits = post.hook.hits().len();
     assert!(hits < 40, "{hits} of 100 were sent to a failing receiver");
-    assert_eq!(outbox.pass().await.unwrap(), 0);
-    assert_eq!(post.hook.hits().len(), hits);
+    assert_eq!(outbox.pass().await.unwrap(), 0, "deliveries of this pass");
+    assert_eq!(post.hook.hits().len(), hits, "calls of the webhook");
     let untried = sqlx::query_scalar!(
         r#"select count(*) as "n!" from notification_deliveries where attempts = 0 and lease_id is null"#
     );

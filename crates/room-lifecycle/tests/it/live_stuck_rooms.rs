@@ -94,7 +94,7 @@ async fn one_pass_settles_every_kind_of_stuck_room(world: World) {
     for (_, how) in STUCK {
         leave_stuck(&world, how).await;
     }
-    assert_eq!(unsettled(&world).await, STUCK.len());
+    assert_eq!(unsettled(&world).await, STUCK.len(), "unsettled live rooms");
     assert!(world.stuck().await > 0);
     let (one, two) = futures::join!(rooms.live_pass(), other.live_pass());
     one.and(two).unwrap();
@@ -205,9 +205,9 @@ async fn room_that_cannot_be_settled_stops_no_other(world: World) {
     let session = live_session(&world.pool, &world.host().await.room, LiveStatus::Lobby).await;
     world.set_plan(session, -1, None).await;
     rooms.live_pass().await.unwrap();
-    assert_eq!(unsettled(&world).await, 1);
+    assert_eq!(unsettled(&world).await, 1, "unsettled live rooms");
     assert_eq!(world.live_status(session).await, "live");
     world.execute("drop trigger refuse on live_rooms").await;
     rooms.live_pass().await.unwrap();
-    assert_eq!(unsettled(&world).await, 0);
+    assert_eq!(unsettled(&world).await, 0, "unsettled live rooms");
 }

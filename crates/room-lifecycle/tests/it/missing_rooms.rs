@@ -81,7 +81,11 @@ async fn occupied_rooms_are_kept_while_lists_are_empty(world: World) {
     for (booking, record) in meetings {
         let after = world.record(&booking).await;
         assert_eq!((after.generation, after.room_sid), (1, record.room_sid));
-        assert_eq!(world.server().participants(&record.room_name).len(), 1);
+        assert_eq!(
+            world.server().participants(&record.room_name).len(),
+            1,
+            "participants that LiveKit lists"
+        );
     }
     assert_eq!(world.server().calls("DeleteRoom"), 0);
 }
@@ -97,7 +101,7 @@ async fn occupied_room_is_kept_when_missing_in_a_listing(world: World) {
         world.make_due().await;
     }
     assert_eq!(world.record(&booking).await.generation, 1, "generation");
-    assert_eq!(world.server().participants(&record.room_name).len(), 1);
+    assert_eq!(world.server().participants(&record.room_name).len(), 1, "participants that LiveKit lists");
 }
 
 #[testkit::test]

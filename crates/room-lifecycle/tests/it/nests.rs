@@ -96,7 +96,7 @@ async fn invalid_nest_request_is_refused_by_field(world: World) {
     }
     let unsigned = CreateNestRequest { proof: None, ..create_request(&key(1)) };
     assert_eq!(create(&rooms, unsigned).await.unwrap_err().reason, Reason::InvalidRequest);
-    assert_eq!(count_nests(&world).await, 0);
+    assert_eq!(count_nests(&world).await, 0, "nests");
     create(&rooms, relays(&["wss://a"; 20])).await.unwrap();
 }
 
@@ -109,14 +109,14 @@ async fn signed_request_creates_one_nest_over_all_replicas(world: World) {
     let refused: Vec<_> = answers.iter().filter_map(|answer| answer.as_ref().err()).collect();
     assert_eq!(refused.len(), 3);
     assert!(refused.iter().all(|refusal| refusal.reason == Reason::Unauthenticated), "{refused:?}");
-    assert_eq!(count_nests(&world).await, 1);
+    assert_eq!(count_nests(&world).await, 1, "nests");
     // The same event with another body is another request. So is the next event.
     let mut other_body = request.clone();
     other_body.proof.as_mut().unwrap().body_hash = vec![7; 32];
     create(&one, other_body).await.unwrap();
     create(&other, create_request(&key(1))).await.unwrap();
     assert_eq!(create(&other, request).await.unwrap_err().reason, Reason::Unauthenticated);
-    assert_eq!(count_nests(&world).await, 3);
+    assert_eq!(count_nests(&world).await, 3, "nests");
 }
 
 /// A captured request cannot repeat a change that was undone since.
@@ -146,7 +146,7 @@ async fn failed_request_may_be_repeated(world: World) {
     world.execute("alter table livekit_room_names add constraint closed check (false) not valid").await;
     let request = create_request(&key(1));
     create(&rooms, request.clone()).await.unwrap_err();
-    assert_eq!(count_nests(&world).await, 0);
+    assert_eq!(count_nests(&world).await, 0, "nests");
     world.execute("alter table livekit_room_names drop constraint closed").await;
     create(&rooms, request).await.unwrap();
 }

@@ -73,7 +73,7 @@ async fn concurrent_replicas_reach_the_same_generation(world: World) {
         world.advance(Duration::seconds(6));
         let calls = (0..8).map(|n| spawn(&replicas[n % 2], &booking, n % 3 == 0));
         for answer in join_all(calls.collect::<Vec<_>>()).await {
-            assert_eq!(answer.unwrap().unwrap().generation, 2);
+            assert_eq!(answer.unwrap().unwrap().generation, 2, "generation");
         }
         world.complete(&booking).await;
         replicas[0].drain().await.unwrap();
@@ -92,7 +92,7 @@ async fn late_create_deletes_only_its_own_generation(world: World) {
     quick.ensure(owner(&booking), false).await.unwrap();
     world.server().restart();
     let moved_on = quick.ensure(owner(&booking), true).await.unwrap();
-    assert_eq!(moved_on.generation, 2);
+    assert_eq!(moved_on.generation, 2, "generation");
     world.server().faults().clear(); // now the slow replica creates generation 1 on LiveKit
 
     let late = late.await.unwrap().unwrap();
@@ -142,7 +142,7 @@ async fn old_list_does_not_replace_the_next_generation(world: World) {
     world.reached("ListRooms", 1).await; // the list shows that generation 1 is missing
 
     let moved_on = quick.ensure(owner(&booking), true).await.unwrap();
-    assert_eq!(moved_on.generation, 2);
+    assert_eq!(moved_on.generation, 2, "generation");
     world.server().faults().clear();
     let late = late.await.unwrap().unwrap();
     assert_eq!((late.generation, late.room_sid), (2, moved_on.room_sid));
@@ -161,7 +161,7 @@ async fn room_missed_by_two_replicas_is_replaced_once(world: World) {
     testkit::eventually("both wait for the row", || async { world.waiting(2).await }).await;
     lock.close().await.unwrap();
     for answer in join_all(answers).await {
-        assert_eq!(answer.unwrap().unwrap().generation, 2);
+        assert_eq!(answer.unwrap().unwrap().generation, 2, "generation");
     }
     world.assert_one_room_per_open_owner().await;
 }
@@ -238,7 +238,7 @@ async fn room_completed_by_another_replica_is_kept(world: World) {
     assert!(late.await.unwrap().is_err());
     let record = world.record(&booking).await;
     assert_eq!((record.generation, record.room_sid), (1, completed.room_sid));
-    assert_eq!(world.server().participants(&record.room_name).len(), 1);
+    assert_eq!(world.server().participants(&record.room_name).len(), 1, "participants that LiveKit lists");
     world.assert_one_room_per_open_owner().await;
 }
 
@@ -285,7 +285,7 @@ async fn waiting_caller_takes_over_after_a_cancelled_one(world: World) {
     world.reached("CreateRoom", 1).await;
     let second = spawn(&rooms, &booking, false);
     first.abort();
-    assert_eq!(second.await.unwrap().unwrap().generation, 1);
+    assert_eq!(second.await.unwrap().unwrap().generation, 1, "generation");
     world.server().faults().clear();
     world.assert_one_room_per_open_owner().await;
 }

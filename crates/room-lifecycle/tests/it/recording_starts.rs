@@ -96,7 +96,7 @@ async fn failure_after_the_answer_reaches_the_host(WithRecorder(world): WithReco
     let payload = json!({"recordingId": started.id, "bookingId": booking.id, "error": "LiveKit had no recorder for it",
                          "title": title.fetch_one(&world.pool).await.unwrap()});
     assert_eq!(world.notified().await, [(booking.host.clone(), payload)]);
-    assert_eq!(world.failures().await, 1);
+    assert_eq!(world.failures().await, 1, "notifications of failures");
     world.assert_another_can_start(&rooms, &booking).await;
 }
 
@@ -130,7 +130,7 @@ async fn failure_is_notified_when_a_repeated_request_was_answered(WithRecorder(w
     };
     let (first, second) = tokio::join!(first, second);
     assert_eq!((reason(first), second.status), (Reason::RecordingUnavailable, RecordingStatus::Starting));
-    assert_eq!(world.notified().await.len(), 1);
+    assert_eq!(world.notified().await.len(), 1, "notifications");
     let again = start(&rooms, &booking, keyed(&booking)).await.unwrap();
     assert_ne!(again.id, second.id, "the key starts another recording");
 }
@@ -145,7 +145,7 @@ async fn failure_is_notified_when_the_caller_has_gone(WithRecorder(world): WithR
     assert!(cut(1, rooms.start_recording(&caller, request)).await.is_none());
     world.reached(START, 1).await;
     world.fail_starts(id).await;
-    assert_eq!(world.notified().await.len(), 1);
+    assert_eq!(world.notified().await.len(), 1, "notifications");
 }
 
 /// The process that asked LiveKit dies, and LiveKit has not started anything.

@@ -17,7 +17,7 @@ async fn stale_room_is_replaced_after_a_minute(connect: PgConnectOptions) {
     assert_eq!(world.names(), std::slice::from_ref(&meeting.record.room_name), "clients may still come back");
     world.watch_seconds(&rooms, 20).await;
     let next = world.record(&meeting.booking).await;
-    assert_eq!(next.generation, 2);
+    assert_eq!(next.generation, 2, "generation");
     assert!(world.names().contains(&next.room_name));
     assert!(world.server().participants(&next.room_name).is_empty());
 }

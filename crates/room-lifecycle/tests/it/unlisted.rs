@@ -255,7 +255,7 @@ async fn no_token_is_given_for_an_unlisted_room(connect: PgConnectOptions) {
     world.advance(Duration::seconds(5));
     let other = world.rooms().await; // a replica shares its failure for a second
     let next = other.ensure(owner(&booking), true).await.unwrap();
-    assert_eq!(next.generation, 2);
+    assert_eq!(next.generation, 2, "generation");
     world.join(&next.room_name, &booking.host);
     world.assert_connected(&record.room_name, 0);
 }

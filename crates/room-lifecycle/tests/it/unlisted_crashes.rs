@@ -66,7 +66,7 @@ async fn two_replicas_replace_an_unlisted_room_once(WithRedis(world): WithRedis)
         let next = world.record(&booking).await;
         assert_eq!((next.generation, next.status), (2, RoomStatus::Active));
         world.assert_connected(&record.room_name, 0);
-        assert_eq!(one.ensure(owner(&booking), true).await.unwrap().generation, 2);
+        assert_eq!(one.ensure(owner(&booking), true).await.unwrap().generation, 2, "generation");
         finish(&world, &two).await;
         world.assert_one_room_per_open_owner().await;
         world.complete(&booking).await;
@@ -102,7 +102,7 @@ async fn participants_of_a_lost_room_have_left(world: World) {
     assert_eq!(world.numbers(&open).await.0, 1, "viewers");
     world.server().restart();
     let next = rooms.ensure(owner(&booking), true).await.unwrap();
-    assert_eq!(next.generation, 2);
+    assert_eq!(next.generation, 2, "generation");
     for who in [&booking.host, &booking.guest] {
         assert_eq!(world.status(&booking, who).await, "left");
     }

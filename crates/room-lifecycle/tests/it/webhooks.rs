@@ -170,7 +170,7 @@ async fn two_keys_are_accepted_while_one_is_replaced(world: World) {
         rooms.receive_webhook(&sign(key, secret, &body, |_| {}), &body).await.unwrap();
         assert_eq!(reason(rooms.receive_webhook(&world.signed(&body), &body).await), Reason::Unauthenticated);
     }
-    assert_eq!(world.stored().await, 3);
+    assert_eq!(world.stored().await, 3, "stored events");
 }
 
 #[testkit::test]
@@ -215,14 +215,14 @@ async fn odd_bodies_are_stored_or_refused(world: World) {
     }
     let large = vec![b' '; 256 * 1024 + 1];
     assert_eq!(reason(rooms.receive_webhook(&world.signed(&large), &large).await), Reason::TooLarge);
-    assert_eq!(world.stored().await, 0);
+    assert_eq!(world.stored().await, 0, "stored events");
     for (n, body) in [&b"[]"[..], b"7", b"null", b"{}", br#"{"id": 7, "room": "x"}"#].into_iter().enumerate()
     {
         // Without an id, the body itself identifies the event.
         for _ in 0..2 {
             rooms.receive_webhook(&world.signed(body), body).await.unwrap();
         }
-        assert_eq!(world.stored().await, i64::try_from(n).unwrap() + 1);
+        assert_eq!(world.stored().await, i64::try_from(n).unwrap() + 1, "stored events");
     }
     let mut limit = br#"{"id": "EV_limit"}"#.to_vec();
     limit.resize(256 * 1024, b' ');

@@ -22,11 +22,11 @@ async fn drift_is_found_and_only_marked(world: World) {
     world.execute("begin; set local greenroom.sync = 'on'; delete from community_live_streams where status = 'ended'; commit").await;
     let before = world.version(one.id).await;
     assert_eq!(world.marks().await, 0, "marks that are left");
-    assert_eq!(sync::compare(&world.pool).await.unwrap().marked, 2);
+    assert_eq!(sync::compare(&world.pool).await.unwrap().marked, 2, "rows that the comparison marked");
     assert_eq!((world.marks().await, world.unaligned().await), (2, 2));
     assert_eq!(world.version(one.id).await, before, "the comparison wrote a row");
     assert_eq!(sync::drain(&world.pool).await.unwrap().written, 2, "rows that were written");
-    assert_eq!(sync::compare(&world.pool).await.unwrap().marked, 0);
+    assert_eq!(sync::compare(&world.pool).await.unwrap().marked, 0, "rows that the comparison marked");
 }
 
 #[testkit::test]

@@ -75,7 +75,7 @@ async fn row_that_cannot_be_written_blocks_no_other(world: World) {
     world
         .execute("update live_stream_dirty set next_attempt_at = app_now() where next_attempt_at is not null")
         .await;
-    assert_eq!(sync::drain(&world.pool).await.unwrap().set_aside, 1);
+    assert_eq!(sync::drain(&world.pool).await.unwrap().set_aside, 1, "rows that were set aside");
     let left = sqlx::query!("select attempts from live_stream_dirty").fetch_all(&world.pool).await.unwrap();
     assert_eq!(
         left.iter().map(|mark| mark.attempts).collect::<Vec<_>>(),

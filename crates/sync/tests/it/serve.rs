@@ -88,7 +88,7 @@ async fn database_role_has_exactly_the_needed_permissions(world: World, connect:
     live_session(&world.pool, &room, LiveStatus::Live).await;
     assert_eq!(sync::drain(&own).await.unwrap().written, 1, "rows that were written");
     drift(&world.pool, room.id).await;
-    assert_eq!(sync::compare(&own).await.unwrap().marked, 1);
+    assert_eq!(sync::compare(&own).await.unwrap().marked, 1, "rows that the comparison marked");
     assert_eq!(sync::drain(&own).await.unwrap().written, 1, "rows that were written");
 
     for foreign in [
