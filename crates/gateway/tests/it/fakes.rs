@@ -58,9 +58,12 @@ pub struct Call {
 
 impl Call {
     /// The request, which must have this type.
+    #[track_caller]
     pub fn sent<R: Clone + 'static>(&self) -> R {
-        let sent = self.request.downcast_ref::<R>().cloned();
-        sent.unwrap_or_else(|| panic!("{} did not get a {}", self.method, std::any::type_name::<R>()))
+        let Some(sent) = self.request.downcast_ref::<R>() else {
+            panic!("{} did not get a {}", self.method, std::any::type_name::<R>())
+        };
+        sent.clone()
     }
 }
 
@@ -96,6 +99,7 @@ impl Fake {
     }
 
     /// The request of the last call, which must have this type.
+    #[track_caller]
     pub fn sent<R: Clone + 'static>(&self) -> R {
         self.last().sent()
     }
