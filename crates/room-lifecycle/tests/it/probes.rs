@@ -2,14 +2,13 @@
 
 use livekit_dev::Fault;
 use room_lifecycle::Rooms;
-use sqlx::postgres::PgConnectOptions;
 use time::Duration;
 
-use crate::harness::meetings::redis_world;
+use crate::harness::WithRedis;
 
 #[testkit::test]
-async fn probes_are_five_a_second_and_the_quietest_come_first(connect: PgConnectOptions) {
-    let (world, rooms) = redis_world(connect).await;
+async fn probes_are_five_a_second_and_the_quietest_come_first(WithRedis(world): WithRedis) {
+    let rooms = world.rooms().await;
     let mut meetings = Vec::new();
     for _ in 0..8 {
         meetings.push(world.watched_meeting(&rooms).await);
@@ -38,8 +37,8 @@ async fn probes_are_five_a_second_and_the_quietest_come_first(connect: PgConnect
 }
 
 #[testkit::test]
-async fn rooms_are_probed_at_fifty_a_second_after_a_crash(connect: PgConnectOptions) {
-    let (world, rooms) = redis_world(connect).await;
+async fn rooms_are_probed_at_fifty_a_second_after_a_crash(WithRedis(world): WithRedis) {
+    let rooms = world.rooms().await;
     let meeting = world.watched_meeting(&rooms).await;
     // Rooms that LiveKit does not have: no node answers for their participants either.
     world
@@ -68,8 +67,8 @@ async fn rooms_are_probed_at_fifty_a_second_after_a_crash(connect: PgConnectOpti
 }
 
 #[testkit::test]
-async fn one_replica_at_a_time_probes(connect: PgConnectOptions) {
-    let (world, rooms) = redis_world(connect).await;
+async fn one_replica_at_a_time_probes(WithRedis(world): WithRedis) {
+    let rooms = world.rooms().await;
     let other = world.rooms().await;
     let meeting = world.watched_meeting(&rooms).await;
     world.watch_seconds(&rooms, 1).await;
@@ -87,8 +86,8 @@ async fn one_replica_at_a_time_probes(connect: PgConnectOptions) {
 }
 
 #[testkit::test]
-async fn probes_go_on_when_the_clock_is_set_back(connect: PgConnectOptions) {
-    let (world, rooms) = redis_world(connect).await;
+async fn probes_go_on_when_the_clock_is_set_back(WithRedis(world): WithRedis) {
+    let rooms = world.rooms().await;
     let meeting = world.watched_meeting(&rooms).await;
     world.watch_seconds(&rooms, 30).await;
     world.server().restart();
@@ -102,8 +101,8 @@ async fn probes_go_on_when_the_clock_is_set_back(connect: PgConnectOptions) {
 }
 
 #[testkit::test]
-async fn probe_rooms_are_deleted(connect: PgConnectOptions) {
-    let (world, rooms) = redis_world(connect).await;
+async fn probe_rooms_are_deleted(WithRedis(world): WithRedis) {
+    let rooms = world.rooms().await;
     let meeting = world.watched_meeting(&rooms).await;
     let created = world.server().calls("CreateRoom");
     world.watch_seconds(&rooms, 30).await;
@@ -119,8 +118,8 @@ async fn probe_rooms_are_deleted(connect: PgConnectOptions) {
 
 /// A copy of the database does not touch the original's LiveKit.
 #[testkit::test]
-async fn no_participant_is_probed_where_deletion_is_off(connect: PgConnectOptions) {
-    let (world, rooms) = redis_world(connect).await;
+async fn no_participant_is_probed_where_deletion_is_off(WithRedis(world): WithRedis) {
+    let rooms = world.rooms().await;
     world.watched_meeting(&rooms).await;
     world.execute("update deployment set database_identity = 'another'").await;
     rooms.pass().await.unwrap();
@@ -129,8 +128,8 @@ async fn no_participant_is_probed_where_deletion_is_off(connect: PgConnectOption
 }
 
 #[testkit::test]
-async fn departure_during_a_probe_raises_no_alarm(connect: PgConnectOptions) {
-    let (world, rooms) = redis_world(connect).await;
+async fn departure_during_a_probe_raises_no_alarm(WithRedis(world): WithRedis) {
+    let rooms = world.rooms().await;
     let meeting = world.watched_meeting(&rooms).await;
     let guest = meeting.booking.guest.clone();
     let left = world.server().participants(&meeting.record.room_name);

@@ -3,18 +3,16 @@
 use domain::{LiveStatus, RoomStatus};
 use livekit_dev::{Code, Fault};
 use room_lifecycle::Rooms;
-use sqlx::postgres::PgConnectOptions;
 use time::Duration;
 
 use crate::harness::{
-    World,
-    meetings::redis_world,
+    WithRedis, World,
     seats::{Open, join},
 };
 
 #[testkit::test]
-async fn participants_of_a_crash_leave_within_a_minute(connect: PgConnectOptions) {
-    let (world, rooms) = redis_world(connect).await;
+async fn participants_of_a_crash_leave_within_a_minute(WithRedis(world): WithRedis) {
+    let rooms = world.rooms().await;
     let meeting = world.watched_meeting(&rooms).await;
     world.watch_seconds(&rooms, 30).await;
     assert_eq!(world.statuses(&meeting).await, ["joined", "joined"], "the participants answer probes");
@@ -30,8 +28,8 @@ async fn participants_of_a_crash_leave_within_a_minute(connect: PgConnectOptions
 }
 
 #[testkit::test]
-async fn stale_participant_has_joined_when_back(connect: PgConnectOptions) {
-    let (world, rooms) = redis_world(connect).await;
+async fn stale_participant_has_joined_when_back(WithRedis(world): WithRedis) {
+    let rooms = world.rooms().await;
     let meeting = world.watched_meeting(&rooms).await;
     world.server().restart();
     world.watch_seconds(&rooms, 30).await;
@@ -43,8 +41,8 @@ async fn stale_participant_has_joined_when_back(connect: PgConnectOptions) {
 }
 
 #[testkit::test]
-async fn stale_participant_leaves_without_disturbing_others(connect: PgConnectOptions) {
-    let (world, rooms) = redis_world(connect).await;
+async fn stale_participant_leaves_without_disturbing_others(WithRedis(world): WithRedis) {
+    let rooms = world.rooms().await;
     let meeting = world.watched_meeting(&rooms).await;
     world.server().restart();
     let host = meeting.booking.host.clone();
@@ -59,8 +57,8 @@ async fn stale_participant_leaves_without_disturbing_others(connect: PgConnectOp
 }
 
 #[testkit::test]
-async fn seats_and_viewers_follow_stale_participants(connect: PgConnectOptions) {
-    let (world, rooms) = redis_world(connect).await;
+async fn seats_and_viewers_follow_stale_participants(WithRedis(world): WithRedis) {
+    let rooms = world.rooms().await;
     let open = world.live(&rooms, 5).await;
     let host = open.room.host.clone();
     enter(&world, &rooms, &open, &host).await;
@@ -83,8 +81,8 @@ async fn enter(world: &World, rooms: &Rooms, open: &Open, who: &str) {
 }
 
 #[testkit::test]
-async fn live_session_of_stale_participants_ends_when_empty(connect: PgConnectOptions) {
-    let (world, rooms) = redis_world(connect).await;
+async fn live_session_of_stale_participants_ends_when_empty(WithRedis(world): WithRedis) {
+    let rooms = world.rooms().await;
     let open = world.live(&rooms, 5).await;
     let host = open.room.host.clone();
     enter(&world, &rooms, &open, &host).await;
@@ -100,8 +98,8 @@ async fn live_session_of_stale_participants_ends_when_empty(connect: PgConnectOp
 }
 
 #[testkit::test]
-async fn failed_probe_proves_nothing(connect: PgConnectOptions) {
-    let (world, rooms) = redis_world(connect).await;
+async fn failed_probe_proves_nothing(WithRedis(world): WithRedis) {
+    let rooms = world.rooms().await;
     let meeting = world.watched_meeting(&rooms).await;
     let faults = world.server().faults();
     let refuse = |code| Fault::Refuse { code };
@@ -115,8 +113,8 @@ async fn failed_probe_proves_nothing(connect: PgConnectOptions) {
 
 /// A real server gave these answers for connected participants, and once more after Redis worked again.
 #[testkit::test]
-async fn no_participant_is_stale_while_redis_hangs_or_right_after(connect: PgConnectOptions) {
-    let (world, rooms) = redis_world(connect).await;
+async fn no_participant_is_stale_while_redis_hangs_or_right_after(WithRedis(world): WithRedis) {
+    let rooms = world.rooms().await;
     let meeting = world.watched_meeting(&rooms).await;
     let faults = world.server().faults();
     faults.set("UpdateSubscriptions", Fault::NoResponse);
@@ -130,8 +128,8 @@ async fn no_participant_is_stale_while_redis_hangs_or_right_after(connect: PgCon
 }
 
 #[testkit::test]
-async fn participants_stay_joined_until_livekit_creates_rooms(connect: PgConnectOptions) {
-    let (world, rooms) = redis_world(connect).await;
+async fn participants_stay_joined_until_livekit_creates_rooms(WithRedis(world): WithRedis) {
+    let rooms = world.rooms().await;
     let meeting = world.watched_meeting(&rooms).await;
     world.server().restart();
     let faults = world.server().faults();
@@ -150,8 +148,8 @@ async fn participants_stay_joined_until_livekit_creates_rooms(connect: PgConnect
 }
 
 #[testkit::test]
-async fn event_between_two_probes_is_a_sign_of_life(connect: PgConnectOptions) {
-    let (world, rooms) = redis_world(connect).await;
+async fn event_between_two_probes_is_a_sign_of_life(WithRedis(world): WithRedis) {
+    let rooms = world.rooms().await;
     let meeting = world.watched_meeting(&rooms).await;
     world.server().restart();
     world.watch_seconds(&rooms, 5).await;
@@ -164,8 +162,8 @@ async fn event_between_two_probes_is_a_sign_of_life(connect: PgConnectOptions) {
 
 /// The webhook skips a locked row. Then its event alone is the sign of life.
 #[testkit::test]
-async fn event_is_a_sign_of_life_when_the_participant_is_locked(connect: PgConnectOptions) {
-    let (world, rooms) = redis_world(connect).await;
+async fn event_is_a_sign_of_life_when_the_participant_is_locked(WithRedis(world): WithRedis) {
+    let rooms = world.rooms().await;
     let meeting = world.watched_meeting(&rooms).await;
     world.server().restart();
     world.watch_seconds(&rooms, 5).await;
@@ -181,8 +179,8 @@ async fn event_is_a_sign_of_life_when_the_participant_is_locked(connect: PgConne
 }
 
 #[testkit::test]
-async fn stale_participant_has_joined_after_an_answer(connect: PgConnectOptions) {
-    let (world, rooms) = redis_world(connect).await;
+async fn stale_participant_has_joined_after_an_answer(WithRedis(world): WithRedis) {
+    let rooms = world.rooms().await;
     let meeting = world.watched_meeting(&rooms).await;
     world
         .execute(
@@ -200,8 +198,8 @@ async fn stale_participant_has_joined_after_an_answer(connect: PgConnectOptions)
 
 /// The guest is marked stale but is connected. Without the event the next probe would be 10 s later.
 #[testkit::test]
-async fn stale_participant_is_probed_at_once_after_an_event(connect: PgConnectOptions) {
-    let (world, rooms) = redis_world(connect).await;
+async fn stale_participant_is_probed_at_once_after_an_event(WithRedis(world): WithRedis) {
+    let rooms = world.rooms().await;
     let meeting = world.watched_meeting(&rooms).await;
     world
         .execute(

@@ -1,13 +1,12 @@
 //! A room with only stale participants gets its next generation, and no other room does.
 
 use livekit_dev::Fault;
-use sqlx::postgres::PgConnectOptions;
 
-use crate::harness::{meetings::redis_world, owner};
+use crate::harness::{WithRedis, owner};
 
 #[testkit::test]
-async fn stale_room_is_replaced_after_a_minute(connect: PgConnectOptions) {
-    let (world, rooms) = redis_world(connect).await;
+async fn stale_room_is_replaced_after_a_minute(WithRedis(world): WithRedis) {
+    let rooms = world.rooms().await;
     let meeting = world.watched_meeting(&rooms).await;
     world.watch_seconds(&rooms, 70).await;
     world.server().restart();
@@ -23,8 +22,8 @@ async fn stale_room_is_replaced_after_a_minute(connect: PgConnectOptions) {
 }
 
 #[testkit::test]
-async fn stale_room_is_replaced_despite_a_kicked_participant(connect: PgConnectOptions) {
-    let (world, rooms) = redis_world(connect).await;
+async fn stale_room_is_replaced_despite_a_kicked_participant(WithRedis(world): WithRedis) {
+    let rooms = world.rooms().await;
     let meeting = world.watched_meeting(&rooms).await;
     world.watch_seconds(&rooms, 70).await;
     world.server().restart();
@@ -38,8 +37,8 @@ async fn stale_room_is_replaced_despite_a_kicked_participant(connect: PgConnectO
 }
 
 #[testkit::test]
-async fn stale_room_is_kept_when_a_participant_joins(connect: PgConnectOptions) {
-    let (world, rooms) = redis_world(connect).await;
+async fn stale_room_is_kept_when_a_participant_joins(WithRedis(world): WithRedis) {
+    let rooms = world.rooms().await;
     let meeting = world.watched_meeting(&rooms).await;
     world.watch_seconds(&rooms, 70).await;
     world.server().restart();
@@ -57,8 +56,8 @@ async fn stale_room_is_kept_when_a_participant_joins(connect: PgConnectOptions) 
 }
 
 #[testkit::test]
-async fn stale_room_is_kept_for_a_minute_after_an_outage(connect: PgConnectOptions) {
-    let (world, rooms) = redis_world(connect).await;
+async fn stale_room_is_kept_for_a_minute_after_an_outage(WithRedis(world): WithRedis) {
+    let rooms = world.rooms().await;
     let meeting = world.watched_meeting(&rooms).await;
     world.server().restart();
     world.watch_seconds(&rooms, 50).await;
@@ -76,8 +75,8 @@ async fn stale_room_is_kept_for_a_minute_after_an_outage(connect: PgConnectOptio
 
 /// LiveKit's list can lack a participant who is connected (livekit.md §3).
 #[testkit::test]
-async fn room_is_kept_while_an_unlisted_participant_answers(connect: PgConnectOptions) {
-    let (world, rooms) = redis_world(connect).await;
+async fn room_is_kept_while_an_unlisted_participant_answers(WithRedis(world): WithRedis) {
+    let rooms = world.rooms().await;
     let meeting = world.watched_meeting(&rooms).await;
     let host = meeting.booking.host.clone();
     world.server().restart();

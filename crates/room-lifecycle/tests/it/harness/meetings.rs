@@ -1,23 +1,15 @@
 //! Meetings on a LiveKit with Redis, whose participants are probed every second.
 
-use livekit_dev::Store;
 use room_lifecycle::{Rooms, store::Record};
-use sqlx::postgres::PgConnectOptions;
 use time::Duration;
 
-use super::{Booking, Replica, World};
+use super::{Booking, World};
 use crate::webhooks::event;
 
 /// A booking whose host and guest are in the room.
 pub struct Meeting {
     pub booking: Booking,
     pub record: Record,
-}
-
-pub async fn redis_world(connect: PgConnectOptions) -> (World, Replica) {
-    let world = World::with_store(connect, Store::RedisLike).await;
-    let rooms = world.rooms().await;
-    (world, rooms)
 }
 
 impl World {
