@@ -1,9 +1,6 @@
 //! `greenroom migrate`. Each test has its own empty database.
 
-use sqlx::{
-    AssertSqlSafe, ConnectOptions, PgExecutor, PgPool,
-    postgres::{PgConnectOptions, PgPoolOptions},
-};
+use sqlx::{AssertSqlSafe, ConnectOptions, PgExecutor, PgPool, postgres::PgConnectOptions};
 
 use crate::program::{CommandResult, greenroom};
 
@@ -14,8 +11,8 @@ async fn migrate(connect: &PgConnectOptions, environment: &[(&str, &str)]) -> Co
     greenroom(&["migrate"], &environment).await
 }
 
-#[sqlx::test(migrations = false)]
-async fn migrating_twice_applies_once(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test(empty)]
+async fn migrating_twice_applies_once(connect: PgConnectOptions) {
     let first = migrate(&connect, &[]).await;
     assert_eq!(first.code, 0, "{}", first.err);
     assert!(first.out.starts_with("applied 0001 "), "{}", first.out);
@@ -23,14 +20,14 @@ async fn migrating_twice_applies_once(_: PgPoolOptions, connect: PgConnectOption
     assert_eq!((second.code, second.out.as_str()), (0, "the database is up to date\n"));
 }
 
-#[sqlx::test(migrations = false)]
-async fn concurrent_migrations_both_succeed(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test(empty)]
+async fn concurrent_migrations_both_succeed(connect: PgConnectOptions) {
     let (one, other) = tokio::join!(migrate(&connect, &[]), migrate(&connect, &[]));
     assert_eq!((one.code, other.code), (0, 0), "{}\n{}", one.err, other.err);
 }
 
-#[sqlx::test(migrations = false)]
-async fn join_windows_are_stored_in_the_database(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test(empty)]
+async fn join_windows_are_stored_in_the_database(connect: PgConnectOptions) {
     let result = migrate(&connect, &[("JOIN_OPENS_BEFORE", "20min"), ("JOIN_CLOSES_AFTER", "90min")]).await;
     assert_eq!(result.code, 0, "{}", result.err);
     let pool = PgPool::connect_with(connect.clone()).await.unwrap();
@@ -73,7 +70,7 @@ async fn add_booking(pool: &PgPool) {
     .unwrap();
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+#[testkit::test]
 async fn changed_window_applies_to_the_next_statement(pool: PgPool) {
     add_booking(&pool).await;
     let mut connection = pool.acquire().await.unwrap();
@@ -103,7 +100,7 @@ async fn explain(pool: &PgPool, statement: &str) -> String {
 }
 
 /// A function that is not inlined, or a setting that is read for each row, would cost time for each row.
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+#[testkit::test]
 async fn window_is_inlined_and_its_settings_are_read_once(pool: PgPool) {
     add_booking(&pool).await;
     for statement in [
@@ -120,8 +117,8 @@ async fn window_is_inlined_and_its_settings_are_read_once(pool: PgPool) {
 }
 
 /// Databases of before the first release have our tables in `public`.
-#[sqlx::test(migrations = false)]
-async fn unreleased_database_is_refused_with_one_sentence(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test(empty)]
+async fn unreleased_database_is_refused_with_one_sentence(connect: PgConnectOptions) {
     let pool = PgPool::connect_with(connect.clone()).await.unwrap();
     sqlx::raw_sql(
         "create table public._sqlx_migrations (version bigint primary key, description text);
@@ -140,8 +137,8 @@ async fn unreleased_database_is_refused_with_one_sentence(_: PgPoolOptions, conn
 }
 
 /// Documented SQL has no schema names.
-#[sqlx::test(migrations = false)]
-async fn psql_of_the_owner_finds_the_tables(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test(empty)]
+async fn psql_of_the_owner_finds_the_tables(connect: PgConnectOptions) {
     assert_eq!(migrate(&connect, &[]).await.code, 0);
     let pool = PgPool::connect_with(connect.clone()).await.unwrap();
     let path = sqlx::query_scalar!(r#"select current_setting('search_path') as "path!""#);
@@ -152,7 +149,7 @@ async fn psql_of_the_owner_finds_the_tables(_: PgPoolOptions, connect: PgConnect
 async fn invalid_window_is_a_settings_error() {
     let environment = [("DATABASE_URL", "postgres://127.0.0.1:1/x"), ("JOIN_CLOSES_AFTER", "later")];
     let result = greenroom(&["migrate"], &environment).await;
-    assert_eq!(result.code, 2);
+    assert_eq!(result.code, 2, "the exit code");
     assert!(result.err.contains("JOIN_CLOSES_AFTER"), "{}", result.err);
 }
 
@@ -160,6 +157,6 @@ async fn invalid_window_is_a_settings_error() {
 async fn password_is_never_printed() {
     let environment = [("DATABASE_URL", "postgres://una:hunter2@127.0.0.1:1/x"), ("RUST_LOG", "trace")];
     let result = greenroom(&["migrate", "--wait", "0s"], &environment).await;
-    assert_eq!(result.code, 1);
+    assert_eq!(result.code, 1, "the exit code");
     assert!(!result.err.contains("hunter2") && !result.out.contains("hunter2"), "{}", result.err);
 }
