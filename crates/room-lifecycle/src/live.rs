@@ -2,7 +2,7 @@
 //!
 //! The truth is the one open session of a room. The room's status, session and `host_present` are a projection, and
 //! every transaction here refreshes it ([`sessions`], correctness.md §5). Decisions are pure functions in
-//! [`session_decision`] and [`seat_decision`]. Locks are taken in one order: room, session, seats.
+//! [`session_decision`] and [`join_decision`]. Locks are taken in one order: room, session, seats.
 
 pub mod attendance;
 mod convert;
@@ -10,12 +10,12 @@ mod error;
 mod grpc;
 mod grpc_moderation;
 mod grpc_seats;
+mod join_decision;
 mod lobby;
 pub mod moderation;
 pub mod policy;
 pub mod request;
 mod rooms;
-mod seat_decision;
 mod seats;
 pub mod session_decision;
 mod sessions;

@@ -1,5 +1,6 @@
 -- When a booking can be joined: the only definition. In three forms, because a function with a subquery cannot be
--- inlined, and a call of join_setting() for each row costs more than the rest of the row.
+-- inlined, and a call of join_setting() for each row costs more than the rest of the row. The times are the settings
+-- JOIN_OPENS_BEFORE and JOIN_CLOSES_AFTER of `greenroom migrate`, in the table `settings`.
 
 -- With the setting as an argument. Statements over many rows pass `(select join_setting('…'))`, which Postgres
 -- evaluates once for each statement.

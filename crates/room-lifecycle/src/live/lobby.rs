@@ -8,7 +8,7 @@ use sqlx::{PgConnection, Postgres, Transaction};
 
 use super::{
     LiveError, LiveRooms,
-    seat_decision::session_with_room,
+    join_decision::session_with_room,
     seats::readable,
     store::{
         LiveSession,

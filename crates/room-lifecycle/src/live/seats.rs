@@ -8,7 +8,7 @@ use sqlx::{PgExecutor, PgPool};
 
 use super::{
     LiveError, LiveRooms,
-    seat_decision::{JoinStep, admits_waiting, decide_join},
+    join_decision::{JoinStep, admits_waiting, decide_join},
     store::{
         RoomReader, lobby,
         seats::{self, Seat, SeatView, Taking},

@@ -1,5 +1,5 @@
 //! Decides the next state of a live room's open session. The inputs are that session, the request, and the database's
-//! now. These functions are pure, and nothing else decides about sessions. [`super::seat_decision`] decides about
+//! now. These functions are pure, and nothing else decides about sessions. [`super::join_decision`] decides about
 //! seats.
 
 use domain::{EndReason, LiveStatus};

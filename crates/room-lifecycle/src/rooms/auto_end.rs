@@ -1,6 +1,7 @@
 //! Ends live sessions and nests that stay empty, in two steps, because LiveKit may lack a participant of the room
 //! (livekit.md §3). First the end is announced. A later check carries it out if it finds the room empty after the
 //! announced time. A token request, an observed participant or an event of a participant cancels the announcement.
+//! How long is in `live::policy` and `nests::policy`; which owners are due is in [`super::store`].
 
 use chassis::db::retry_on_contention;
 

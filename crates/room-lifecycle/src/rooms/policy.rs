@@ -1,4 +1,4 @@
-//! The limits and times of the core, each with its reason (docs/correctness.md §5).
+//! The limits and times of the core, each with its reason (docs/correctness.md).
 
 use time::Duration;
 
