@@ -149,7 +149,7 @@ mod tests {
         assert!(finished.try_recv().is_err());
         release.send(()).unwrap();
         finished.await.unwrap();
-        assert_eq!(lifecycle.stop(Duration::from_secs(5)).await, 0);
+        assert_eq!(lifecycle.stop(Duration::from_secs(5)).await, 0, "background tasks that panicked");
     }
 
     #[tokio::test]
@@ -159,7 +159,7 @@ mod tests {
             lifecycle.run_detached("test", Duration::from_secs(5), async { panic!("on purpose") }).await;
         assert_eq!(lost, Err::<(), _>(TaskError::Panicked));
         assert_eq!(lifecycle.run_detached("test", Duration::from_secs(5), async { 7 }).await, Ok(7));
-        assert_eq!(lifecycle.stop(Duration::from_secs(5)).await, 1);
+        assert_eq!(lifecycle.stop(Duration::from_secs(5)).await, 1, "background tasks that panicked");
     }
 
     #[tokio::test]

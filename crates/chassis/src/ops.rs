@@ -296,6 +296,6 @@ mod tests {
         assert_eq!(hear(&mut silent).await, "");
         let answer = hear(&mut scraper).await;
         assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("ok"), "{answer}");
-        assert_eq!(lifecycle.stop(Duration::from_secs(5)).await, 0);
+        assert_eq!(lifecycle.stop(Duration::from_secs(5)).await, 0, "background tasks that panicked");
     }
 }

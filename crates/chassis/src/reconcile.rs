@@ -182,10 +182,7 @@ async fn ask(listener: &mut PgListener, check: Check) -> Result<(), sqlx::Error>
 
 #[cfg(test)]
 mod tests {
-    use sqlx::{
-        ConnectOptions,
-        postgres::{PgConnectOptions, PgPoolOptions},
-    };
+    use sqlx::{ConnectOptions, postgres::PgConnectOptions};
     use testkit::Wire;
 
     use super::*;
@@ -200,8 +197,8 @@ mod tests {
         assert_eq!(why, sqlx::Error::RowNotFound.to_string());
     }
 
-    #[sqlx::test(migrations = false)]
-    async fn listener_fails_when_its_database_vanished(_: PgPoolOptions, connect: PgConnectOptions) {
+    #[testkit::test(empty)]
+    async fn listener_fails_when_its_database_vanished(connect: PgConnectOptions) {
         let wire = Wire::to(format!("{}:{}", connect.get_host(), connect.get_port())).await;
         let through = connect.host("127.0.0.1").port(wire.address.port());
         let url = SecretString::from(through.to_url_lossy().to_string());

@@ -33,7 +33,17 @@ pub async fn livekit() -> LiveKit {
 /// creates no room for 5 s after a crash and for 2 s after a flush: `config.dead_node_timeout` and
 /// `config.node_returns_after` set these times, which are zero here.
 pub async fn livekit_with(amend: impl FnOnce(&mut Config)) -> LiveKit {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    serve(TcpListener::bind("127.0.0.1:0").await.expect("a free port"), amend)
+}
+
+/// Starts livekit-dev with its defaults, where nothing can be awaited.
+pub(crate) fn start() -> LiveKit {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.set_nonblocking(true).expect("a setting of the port");
+    serve(TcpListener::from_std(listener).expect("a runtime"), |_| {})
+}
+
+fn serve(listener: TcpListener, amend: impl FnOnce(&mut Config)) -> LiveKit {
     let address = listener.local_addr().expect("the port's address");
     let mut config = Config::new("devkey", crate::secret());
     config.wait_speed = WAIT_SPEED;

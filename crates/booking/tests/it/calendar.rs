@@ -33,9 +33,8 @@ fn unix(event: &ICalendarComponent, property: &P) -> i64 {
     time.to_timestamp().unwrap()
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn calendar_file_follows_the_booking_with_one_uid(pool: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(pool, connect).await;
+#[testkit::test]
+async fn calendar_file_follows_the_booking_with_one_uid(world: World) {
     let booking = world.book(3000).await;
     let first = file(&world, &booking.id).await;
     let (calendar, event, sequence) = parsed(&first);
@@ -75,7 +74,7 @@ async fn calendar_file_follows_the_booking_with_one_uid(pool: PgPoolOptions, con
     assert!(first.contains("ORGANIZER;CN=ada:urn:uuid:") && !first.contains("mailto:"), "{first}");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+#[testkit::test]
 async fn organizer_is_the_host_with_the_sender_address(pool: PgPoolOptions, connect: PgConnectOptions) {
     let running = CancellationToken::new();
     let _stopping = running.clone().drop_guard();
@@ -90,9 +89,8 @@ async fn organizer_is_the_host_with_the_sender_address(pool: PgPoolOptions, conn
 }
 
 /// The same wall-clock time in Berlin before and after the change of 25 October 2026 differs by an hour in UTC.
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn start_is_in_utc_across_daylight_saving_changes(pool: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(pool, connect).await;
+#[testkit::test]
+async fn start_is_in_utc_across_daylight_saving_changes(world: World) {
     let booking = world.book(3000).await;
     let id: uuid::Uuid = booking.id.parse().unwrap();
     for (start, written) in [
@@ -110,9 +108,8 @@ async fn start_is_in_utc_across_daylight_saving_changes(pool: PgPoolOptions, con
     }
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn texts_are_escaped_and_lines_are_folded(pool: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(pool, connect).await;
+#[testkit::test]
+async fn texts_are_escaped_and_lines_are_folded(world: World) {
     let title = r"Ünïcödé, back\slash; and more, so that the line has to be folded: 日本語日本語日本語日本語";
     let description = "one\r\nEND:VEVENT\r\nBEGIN:VEVENT\nATTENDEE:mailto:eve@example.org\u{7}";
     let mut request = world.request(3000).await;
@@ -127,9 +124,8 @@ async fn texts_are_escaped_and_lines_are_folded(pool: PgPoolOptions, connect: Pg
     assert!(!file.contains("token") && !file.contains("signature"));
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn calendar_file_is_for_parties_and_unrevoked_links(pool: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(pool, connect).await;
+#[testkit::test]
+async fn calendar_file_is_for_parties_and_unrevoked_links(world: World) {
     let booking = world.book(3000).await;
     let get = async |user: &str, link_version| {
         let request =

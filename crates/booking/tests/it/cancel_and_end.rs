@@ -5,10 +5,7 @@ use proto::{
     booking::v1::*,
     types::v1::{Caller, SessionStatus},
 };
-use sqlx::{
-    Postgres, Transaction,
-    postgres::{PgConnectOptions, PgPoolOptions},
-};
+use sqlx::{Postgres, Transaction};
 use tonic::{Response, Status};
 use uuid::Uuid;
 
@@ -37,31 +34,23 @@ async fn end(
     world.client.clone().end_booking(request).await
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn cancel_by_either_party_is_idempotent_and_frees_slots(
-    pool: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
-    let world = World::new(pool, connect).await;
+#[testkit::test]
+async fn cancel_by_either_party_is_idempotent_and_frees_slots(world: World) {
     let booking = world.book(10).await;
     let first = cancel(&world, person("bob"), &booking, "Ill").await.unwrap().into_inner().booking.unwrap();
     assert_eq!((first.status(), first.cancel_reason()), (SessionStatus::Cancelled, "Ill"));
     assert!(first.cancelled_at.is_some());
     let second = cancel(&world, person("ada"), &booking, "Also ill").await.unwrap().into_inner().booking;
     assert_eq!(second, Some(first));
-    assert_eq!(world.active_slots(&booking.id).await, 0);
+    assert_eq!(world.active_slots(&booking.id).await, 0, "slots that the booking takes");
     assert_eq!(world.notified(&booking.id).await[2..], ["booking_cancelled ada", "booking_cancelled bob"]);
     assert_eq!(world.rooms.calls("EndRoom"), 1);
     assert_eq!(reason(end(&world, person("ada"), &booking).await), Reason::SessionCancelled);
     world.book(10).await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn meeting_in_progress_can_be_cancelled_and_an_ended_one_cannot(
-    pool: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
-    let world = World::new(pool, connect).await;
+#[testkit::test]
+async fn meeting_in_progress_can_be_cancelled_and_an_ended_one_cannot(world: World) {
     let running = world.book(0).await;
     world.attend(&running.id, "ada", "joined").await;
     booking::reconcile(&world.pool).await.unwrap();
@@ -89,12 +78,8 @@ async fn over(world: &World, booking: &Booking) -> Transaction<'static, Postgres
     other
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn end_and_cancel_are_refused_when_the_window_closes_meanwhile(
-    pool: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
-    let world = World::new(pool, connect).await;
+#[testkit::test]
+async fn end_and_cancel_are_refused_when_the_window_closes_meanwhile(world: World) {
     let (first, second) = (world.book(100).await, world.book(300).await);
     let ended = world.while_locked(over(&world, &first).await, end(&world, person("ada"), &first)).await;
     assert_eq!(reason(ended), Reason::MeetingEnded);
@@ -108,15 +93,14 @@ async fn end_and_cancel_are_refused_when_the_window_closes_meanwhile(
     assert_eq!(world.rooms.calls("EndRoom"), 0);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn meeting_is_ended_by_the_host_and_not_by_the_guest(pool: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(pool, connect).await;
+#[testkit::test]
+async fn meeting_is_ended_by_the_host_and_not_by_the_guest(world: World) {
     let booking = world.book(0).await;
     assert_eq!(reason(end(&world, person("bob"), &booking).await), Reason::NotHost);
     assert_eq!(reason(end(&world, person("eve"), &booking).await), Reason::NotParticipant);
     let first = end(&world, person("ada"), &booking).await.unwrap().into_inner().booking.unwrap();
     assert_eq!(first.status(), SessionStatus::Completed);
-    assert_eq!(world.active_slots(&booking.id).await, 0);
+    assert_eq!(world.active_slots(&booking.id).await, 0, "slots that the booking takes");
     for again in [person("ada"), admin(), chassis::grpc::system_caller()] {
         let answer = end(&world, again, &booking).await.unwrap().into_inner().booking;
         assert_eq!(answer.as_ref(), Some(&first));
@@ -126,17 +110,15 @@ async fn meeting_is_ended_by_the_host_and_not_by_the_guest(pool: PgPoolOptions, 
     world.book(0).await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn host_may_end_a_meeting_before_it_opens(pool: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(pool, connect).await;
+#[testkit::test]
+async fn host_may_end_a_meeting_before_it_opens(world: World) {
     let booking = world.book(600).await;
     let ended = end(&world, person("ada"), &booking).await.unwrap().into_inner().booking.unwrap();
     assert_eq!(ended.status(), SessionStatus::Completed);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn concurrent_cancel_end_and_move_leave_one_status(pool: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(pool, connect).await;
+#[testkit::test]
+async fn concurrent_cancel_end_and_move_leave_one_status(world: World) {
     for n in 0..10 {
         let booking = world.book(600 + n * 60).await;
         let mut client = world.client.clone();
@@ -154,13 +136,12 @@ async fn concurrent_cancel_end_and_move_leave_one_status(pool: PgPoolOptions, co
         assert!(cancelled.is_ok() ^ ended.is_ok());
         let status = if cancelled.is_ok() { SessionStatus::Cancelled } else { SessionStatus::Completed };
         assert_eq!(world.get(&booking.id).await.status(), status);
-        assert_eq!(world.active_slots(&booking.id).await, 0);
+        assert_eq!(world.active_slots(&booking.id).await, 0, "slots that the booking takes");
     }
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn cancel_is_refused_for_a_kicked_guest(pool: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(pool, connect).await;
+#[testkit::test]
+async fn cancel_is_refused_for_a_kicked_guest(world: World) {
     let booking = world.book(0).await;
     world.attend(&booking.id, "bob", "kicked").await;
     assert_eq!(reason(cancel(&world, person("bob"), &booking, "").await), Reason::Kicked);
@@ -173,9 +154,8 @@ async fn cancel_is_refused_for_a_kicked_guest(pool: PgPoolOptions, connect: PgCo
     assert_eq!(reason(cancel(&world, person("bob"), &booking, "").await), Reason::Kicked);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn kick_restricts_only_the_guest_of_that_booking(pool: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(pool, connect).await;
+#[testkit::test]
+async fn kick_restricts_only_the_guest_of_that_booking(world: World) {
     let (kicked, other) = (world.book(0).await, world.book(600).await);
     world.attend(&kicked.id, "bob", "kicked").await;
     cancel(&world, person("bob"), &other, "").await.unwrap();

@@ -8,7 +8,6 @@ use chassis::{
 };
 use futures::future::join_all;
 use proto::booking::v1::*;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use tonic::Status;
 
 use testkit::eventually;
@@ -33,9 +32,8 @@ fn timed_out(reason: Reason) -> bool {
     reason == Reason::DatabaseUnavailable
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn exactly_one_of_500_overlapping_bookings_is_created(pool: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(pool, connect).await;
+#[testkit::test]
+async fn exactly_one_of_500_overlapping_bookings_is_created(world: World) {
     let request = world.request(60).await;
     let answers = join_all((0..500).map(|n| {
         let mut client = world.client.clone();
@@ -56,9 +54,8 @@ async fn exactly_one_of_500_overlapping_bookings_is_created(pool: PgPoolOptions,
     assert_eq!(sessions.fetch_one(&world.pool).await.unwrap(), 1);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn parallel_repeats_are_one_booking(pool: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(pool, connect).await;
+#[testkit::test]
+async fn parallel_repeats_are_one_booking(world: World) {
     let request = CreateBookingRequest { idempotency_key: Some("once".into()), ..world.request(60).await };
     let other = world.replica().await;
     let answers = join_all((0..50).map(|n| {
@@ -73,9 +70,8 @@ async fn parallel_repeats_are_one_booking(pool: PgPoolOptions, connect: PgConnec
     assert_eq!(world.rooms.calls("CreateRoom"), 1);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn bookings_and_moves_in_crossing_order_never_deadlock(pool: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(pool, connect).await;
+#[testkit::test]
+async fn bookings_and_moves_in_crossing_order_never_deadlock(world: World) {
     let now = world.now().await;
     let other = world.replica().await;
     let people: Vec<String> = (0..6).map(|n| format!("p{n}")).collect();
@@ -127,9 +123,8 @@ async fn waiting(world: &World) -> (i64, i64) {
     (waiting.waiting, waiting.people)
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn bookings_of_the_same_pair_wait_for_the_same_lock(pool: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(pool, connect).await;
+#[testkit::test]
+async fn bookings_of_the_same_pair_wait_for_the_same_lock(world: World) {
     let moved = world.book(100).await;
     let swapped = CreateBookingRequest {
         caller: Some(person("bob")),

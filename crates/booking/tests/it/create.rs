@@ -13,9 +13,8 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
 use crate::harness::*;
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn booking_has_a_room_parties_and_notifications(pool: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(pool, connect).await;
+#[testkit::test]
+async fn booking_has_a_room_parties_and_notifications(world: World) {
     let request = CreateBookingRequest {
         caller: Some(Caller {
             name: "Ada".into(),
@@ -40,16 +39,12 @@ async fn booking_has_a_room_parties_and_notifications(pool: PgPoolOptions, conne
     assert_eq!((room.status(), room.room_sid()), (RoomStatus::Active, "RM_test"));
     assert_eq!(room.room_name, format!("session-{}", booking.id));
     assert_eq!(world.notified(&booking.id).await, ["booking_created ada", "booking_created bob"]);
-    assert_eq!(world.active_slots(&booking.id).await, 2);
+    assert_eq!(world.active_slots(&booking.id).await, 2, "slots that the booking takes");
     assert_eq!(world.rooms.calls("CreateRoom"), 1);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn overlap_is_refused_in_both_roles_and_adjacent_slots_are_not(
-    pool: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
-    let world = World::new(pool, connect).await;
+#[testkit::test]
+async fn overlap_is_refused_in_both_roles_and_adjacent_slots_are_not(world: World) {
     let first = world.request(100).await;
     created(world.client.clone().create_booking(first.clone()).await);
     let start = datetime(first.scheduled_at.as_ref().unwrap()).unwrap();
@@ -68,7 +63,7 @@ async fn overlap_is_refused_in_both_roles_and_adjacent_slots_are_not(
     }
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+#[testkit::test]
 async fn policy_decides_who_may_book(pool: PgPoolOptions, connect: PgConnectOptions) {
     let only_guests = |config: &mut booking::Config| config.policy = Policy::Guest;
     let only_services = |config: &mut booking::Config| config.policy = Policy::Service;
@@ -104,7 +99,7 @@ async fn policy_decides_who_may_book(pool: PgPoolOptions, connect: PgConnectOpti
     created(client.create_booking(as_caller(system, &request)).await);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+#[testkit::test]
 async fn at_opening_creates_no_room_with_the_booking(pool: PgPoolOptions, connect: PgConnectOptions) {
     let later = |config: &mut booking::Config| config.room_creation = RoomCreation::AtOpening;
     let world = World::with(pool, connect, later).await;
@@ -114,12 +109,8 @@ async fn at_opening_creates_no_room_with_the_booking(pool: PgPoolOptions, connec
     assert_eq!(world.notified(&booking.id).await.len(), 2);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn same_key_returns_the_same_booking_in_its_current_state(
-    pool: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
-    let world = World::new(pool, connect).await;
+#[testkit::test]
+async fn same_key_returns_the_same_booking_in_its_current_state(world: World) {
     let keyed = CreateBookingRequest { idempotency_key: Some("key-1".into()), ..world.request(10).await };
     let mut client = world.client.clone();
     let first = created(client.create_booking(keyed.clone()).await);
@@ -142,9 +133,8 @@ async fn same_key_returns_the_same_booking_in_its_current_state(
     assert_eq!(world.rooms.calls("CreateRoom"), 2);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn repeat_is_answered_when_its_start_is_out_of_range(pool: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(pool, connect).await;
+#[testkit::test]
+async fn repeat_is_answered_when_its_start_is_out_of_range(world: World) {
     let keyed = CreateBookingRequest { idempotency_key: Some("key-1".into()), ..world.request(-4).await };
     let first = created(world.client.clone().create_booking(keyed.clone()).await);
     // The clock advances only for new connections: this replica starts an hour later.
@@ -156,9 +146,8 @@ async fn repeat_is_answered_when_its_start_is_out_of_range(pool: PgPoolOptions, 
     assert_eq!(refusal.facts.get("field").unwrap(), "scheduledAt");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn pair_is_limited_to_ten_bookings_an_hour(pool: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(pool, connect).await;
+#[testkit::test]
+async fn pair_is_limited_to_ten_bookings_an_hour(world: World) {
     for n in 0..10 {
         world.book(100 + n * 60).await;
     }
@@ -194,9 +183,8 @@ async fn pair_is_limited_to_ten_bookings_an_hour(pool: PgPoolOptions, connect: P
     );
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn creator_is_limited_to_fifty_open_bookings(pool: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(pool, connect).await;
+#[testkit::test]
+async fn creator_is_limited_to_fifty_open_bookings(world: World) {
     sqlx::query!(
         "insert into sessions (host_id, guest_id, created_by, title, scheduled_at, duration_minutes, meeting_url)
          select 'ada', 'guest' || n, 'ada', 't', app_now() + make_interval(days => n), 60, ''

@@ -1,6 +1,6 @@
 //! A booking service, its room service, and helpers of the tests.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, ops::Deref};
 
 use booking::{Bookings, Config, NotificationSettings, Policy, RoomCreation};
 use chassis::{
@@ -17,12 +17,8 @@ use proto::{
     room::v1::room_service_server::RoomServiceServer,
     types::v1::Caller,
 };
-use sqlx::{
-    PgPool, Postgres, Transaction,
-    postgres::{PgConnectOptions, PgPoolOptions},
-};
-use testkit::{TestRuntime, eventually};
-use time::OffsetDateTime;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use testkit::{Database, FromDatabase, TestRuntime};
 use tokio::net::TcpListener;
 use tonic::{Response, Status, service::Routes, transport::Endpoint};
 use tower::Layer;
@@ -35,12 +31,26 @@ pub type Client = BookingServiceClient<Transport>;
 /// A service without loops: the tests run its passes. Next to running loops, a pass would skip the rows that a loop has
 /// locked.
 pub struct World {
-    pub pool: PgPool,
+    base: testkit::World,
     pub config: Config,
     pub runtime: TestRuntime,
     pub rooms: FakeRooms,
     pub client: Client,
     room: Transport,
+}
+
+impl Deref for World {
+    type Target = testkit::World;
+
+    fn deref(&self) -> &testkit::World {
+        &self.base
+    }
+}
+
+impl FromDatabase for World {
+    async fn from_database(database: &Database) -> Self {
+        Self::new(database.options.clone(), database.connect.clone()).await
+    }
 }
 
 impl World {
@@ -55,8 +65,8 @@ impl World {
         change: impl FnOnce(&mut Config),
     ) -> Self {
         let database = testkit::database(&connect, "greenroom_booking");
-        let pool = pool_options.connect_with(connect).await.unwrap();
-        let rooms = FakeRooms::new(&pool);
+        let base = testkit::World::new(pool_options, connect);
+        let rooms = FakeRooms::new(&base.pool);
         let runtime = testkit::runtime();
         let settings = testkit::internal();
         let routes = Routes::new(RoomServiceServer::new(rooms.clone()));
@@ -64,7 +74,7 @@ impl World {
         let mut config = config(database, settings, room.address);
         change(&mut config);
         let client = client(&config, room.transport.clone(), &runtime).await;
-        Self { pool, config, runtime, rooms, client, room: room.transport }
+        Self { base, config, runtime, rooms, client, room: room.transport }
     }
 
     /// Starts another replica of the service, on the same database.
@@ -83,10 +93,6 @@ impl World {
         let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
         let endpoint = Endpoint::from_shared(format!("http://{closed}")).unwrap();
         client(&self.config, Transport::to(endpoint, &self.config.grpc.tokens), &self.runtime).await
-    }
-
-    pub async fn now(&self) -> OffsetDateTime {
-        sqlx::query_scalar!(r#"select app_now() as "now!""#).fetch_one(&self.pool).await.unwrap()
     }
 
     /// A request for a booking of host ada and guest bob, an hour long, starting in `minutes`.
@@ -129,31 +135,6 @@ impl World {
         .execute(&self.pool)
         .await
         .unwrap();
-    }
-
-    /// Runs `work` while another transaction has changed a row that it writes. The other one commits when `work` waits.
-    pub async fn while_locked<T>(
-        &self,
-        other: Transaction<'_, Postgres>,
-        work: impl Future<Output = T>,
-    ) -> T {
-        let commit = async {
-            eventually("it waits for the row lock", async || self.waiting(1).await).await;
-            other.commit().await.unwrap();
-        };
-        tokio::join!(work, commit).0
-    }
-
-    /// Whether at least `at_least` statements wait for a lock in this database.
-    async fn waiting(&self, at_least: i64) -> Option<()> {
-        let waiting = sqlx::query_scalar!(
-            r#"select count(*) as "n!" from pg_stat_activity
-               where datname = current_database() and wait_event_type = 'Lock'"#
-        )
-        .fetch_one(&self.pool)
-        .await
-        .unwrap();
-        (waiting >= at_least).then_some(())
     }
 
     /// Writes a participant of the meeting with this status into the room's record.

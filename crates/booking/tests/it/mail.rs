@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{harness::*, outbox::*};
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+#[testkit::test]
 async fn both_parties_get_mails_of_a_booking_in_order(pool: PgPoolOptions, connect: PgConnectOptions) {
     let running = CancellationToken::new();
     let _stopping = running.clone().drop_guard();
@@ -58,9 +58,8 @@ async fn both_parties_get_mails_of_a_booking_in_order(pool: PgPoolOptions, conne
     }
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn mails_are_delivered_after_an_hour_of_downtime(pool: PgPoolOptions, connect: PgConnectOptions) {
-    let mut post = Post::by_mail(pool, connect).await;
+#[testkit::test]
+async fn mails_are_delivered_after_an_hour_of_downtime(ByMail(mut post): ByMail) {
     let booking = post.booking("Lesson", 5000).await;
     post.happened("booking_created", booking, "ada").await;
     post.happened("booking_rescheduled", booking, "ada").await;
@@ -68,17 +67,16 @@ async fn mails_are_delivered_after_an_hour_of_downtime(pool: PgPoolOptions, conn
     assert_eq!(post.pass().await, 1, "only the head of a stream is tried");
     assert_eq!(post.pass().await, 0, "the next attempt is not due yet");
     post.advance(60).await;
-    assert_eq!(post.pass().await, 1);
+    assert_eq!(post.pass().await, 1, "deliveries of this pass");
     assert!(post.states().await.iter().all(|state| state.starts_with("pending")));
     post.advance(2 * 60).await;
     post.mail.set_down(false);
-    assert_eq!(post.pass().await, 2);
+    assert_eq!(post.pass().await, 2, "deliveries of this pass");
     assert_eq!(post.subjects("ada"), ["Booked: Lesson", "Moved: Lesson"]);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn temporarily_refused_recipient_delays_no_other(pool: PgPoolOptions, connect: PgConnectOptions) {
-    let post = Post::by_mail(pool, connect).await;
+#[testkit::test]
+async fn temporarily_refused_recipient_delays_no_other(ByMail(post): ByMail) {
     let booking = post.booking("Lesson", 5000).await;
     for person in ["bob", "ada"] {
         post.happened("booking_created", booking, person).await;
@@ -94,9 +92,8 @@ async fn temporarily_refused_recipient_delays_no_other(pool: PgPoolOptions, conn
     assert_eq!(post.subjects("bob"), ["Booked: Lesson", "Cancelled: Lesson"]);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn permanently_refused_recipient_is_given_up_at_once(pool: PgPoolOptions, connect: PgConnectOptions) {
-    let post = Post::by_mail(pool, connect).await;
+#[testkit::test]
+async fn permanently_refused_recipient_is_given_up_at_once(ByMail(post): ByMail) {
     post.booked(&["bob", "ada"]).await;
     post.mail.fault("bob@example.org", Some(Fault::Refuse(550)));
     post.pass().await;
@@ -105,9 +102,8 @@ async fn permanently_refused_recipient_is_given_up_at_once(pool: PgPoolOptions, 
     assert_eq!(states[1], "delivered");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn nothing_is_given_up_when_the_server_refuses_us(pool: PgPoolOptions, connect: PgConnectOptions) {
-    let post = Post::by_mail(pool, connect).await;
+#[testkit::test]
+async fn nothing_is_given_up_when_the_server_refuses_us(ByMail(post): ByMail) {
     post.booked(&["bob"]).await;
     post.mail.fault("", Some(Fault::Refuse(530)));
     post.pass().await;
@@ -115,9 +111,8 @@ async fn nothing_is_given_up_when_the_server_refuses_us(pool: PgPoolOptions, con
     assert!(states[0].starts_with("pending"), "{states:?}");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn mail_without_an_answer_is_repeated_with_the_same_id(pool: PgPoolOptions, connect: PgConnectOptions) {
-    let post = Post::by_mail(pool, connect).await;
+#[testkit::test]
+async fn mail_without_an_answer_is_repeated_with_the_same_id(ByMail(post): ByMail) {
     post.booked(&["bob", "ada"]).await;
     post.mail.fault("bob@example.org", Some(Fault::TakeAndHang));
     post.pass().await;
@@ -132,9 +127,8 @@ async fn mail_without_an_answer_is_repeated_with_the_same_id(pool: PgPoolOptions
     assert!(!bobs[0].1.is_empty() && ids.iter().any(|(_, id)| *id != bobs[0].1));
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn title_never_becomes_a_header(pool: PgPoolOptions, connect: PgConnectOptions) {
-    let post = Post::by_mail(pool, connect).await;
+#[testkit::test]
+async fn title_never_becomes_a_header(ByMail(post): ByMail) {
     let title = "A\r\nBcc: eve@example.org\r\n\r\nX <script>";
     let booking = post.booking(title, 5000).await;
     post.happened("booking_created", booking, "bob").await;
@@ -146,9 +140,8 @@ async fn title_never_becomes_a_header(pool: PgPoolOptions, connect: PgConnectOpt
     assert!(!mail.html.contains("<script>"));
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn unreadable_delivery_is_given_up_alone(pool: PgPoolOptions, connect: PgConnectOptions) {
-    let post = Post::by_mail(pool, connect).await;
+#[testkit::test]
+async fn unreadable_delivery_is_given_up_alone(ByMail(post): ByMail) {
     let booking = post.booking("Lesson", 5000).await;
     for (kind, payload) in [
         ("booking_created", "{}"),
@@ -174,12 +167,8 @@ async fn unreadable_delivery_is_given_up_alone(pool: PgPoolOptions, connect: PgC
     assert_eq!(states[4], "delivered");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn delivery_is_given_up_and_frees_its_stream_after_72_hours(
-    pool: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
-    let mut post = Post::by_mail(pool, connect).await;
+#[testkit::test]
+async fn delivery_is_given_up_and_frees_its_stream_after_72_hours(ByMail(mut post): ByMail) {
     let booking = post.booked(&["bob"]).await;
     post.mail.set_down(true);
     post.pass().await;
@@ -197,9 +186,8 @@ async fn delivery_is_given_up_and_frees_its_stream_after_72_hours(
     assert_eq!(post.subjects("bob"), ["Moved: Lesson"]);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn admins_get_a_mail_when_a_room_failed(pool: PgPoolOptions, connect: PgConnectOptions) {
-    let post = Post::by_mail(pool, connect).await;
+#[testkit::test]
+async fn admins_get_a_mail_when_a_room_failed(ByMail(post): ByMail) {
     let booking = post.booking("Lesson", 5000).await;
     sqlx::query!(
         r#"insert into notifications (kind, session_id, payload, dedupe_key)
@@ -214,9 +202,8 @@ async fn admins_get_a_mail_when_a_room_failed(pool: PgPoolOptions, connect: PgCo
     assert_eq!(post.subjects("admin"), ["No room yet: Lesson"]);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn host_gets_a_mail_when_a_recording_failed(pool: PgPoolOptions, connect: PgConnectOptions) {
-    let post = Post::by_mail(pool, connect).await;
+#[testkit::test]
+async fn host_gets_a_mail_when_a_recording_failed(ByMail(post): ByMail) {
     let booking = post.booking("Lesson", 5000).await;
     post.happened("recording_failed", booking, "ada").await;
     post.pass().await;
@@ -224,22 +211,21 @@ async fn host_gets_a_mail_when_a_recording_failed(pool: PgPoolOptions, connect: 
     assert_eq!(post.subjects("ada"), ["Recording failed: Lesson"]);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn old_deliveries_are_deleted_except_those_given_up(pool: PgPoolOptions, connect: PgConnectOptions) {
-    let mut post = Post::by_mail(pool, connect).await;
+#[testkit::test]
+async fn old_deliveries_are_deleted_except_those_given_up(ByMail(mut post): ByMail) {
     let booking = post.booked(&["ada", "bob"]).await;
     post.happened("unheard_of", booking, "ada").await;
     post.pass().await;
     post.advance(29 * 24 * 60).await;
     post.pass().await;
-    assert_eq!(post.states().await.len(), 3);
+    assert_eq!(post.states().await.len(), 3, "deliveries");
     post.advance(31 * 24 * 60).await;
     post.pass().await;
     let states = post.states().await;
     assert!(states.len() == 1 && states[0].starts_with("dead"), "{states:?}");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+#[testkit::test]
 async fn admins_list_dead_pending_and_waiting_deliveries(pool: PgPoolOptions, connect: PgConnectOptions) {
     let post = Post::by_mail(pool.clone(), connect.clone()).await;
     let booking = post.booking("Lesson", 5000).await;

@@ -2,7 +2,6 @@
 
 use mail_dev::{At, Fault};
 use secrecy::ExposeSecret;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use testkit::eventually;
 
 use crate::outbox::*;
@@ -23,9 +22,8 @@ async fn bobs(post: &Post) -> Vec<String> {
     post.states().await.into_iter().take(MANY).collect()
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn answers_are_classified_by_status_and_stage(pool: PgPoolOptions, connect: PgConnectOptions) {
-    let post = Post::by_mail(pool, connect).await;
+#[testkit::test]
+async fn answers_are_classified_by_status_and_stage(ByMail(post): ByMail) {
     let outbox = post.outbox();
     for (line, state) in [
         ("550 5.1.1 User unknown", "dead"),
@@ -59,9 +57,8 @@ async fn answers_are_classified_by_status_and_stage(pool: PgPoolOptions, connect
     }
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn nothing_is_given_up_when_the_sender_is_refused(pool: PgPoolOptions, connect: PgConnectOptions) {
-    let post = Post::by_mail(pool, connect).await;
+#[testkit::test]
+async fn nothing_is_given_up_when_the_sender_is_refused(ByMail(post): ByMail) {
     bobs_and_adas(&post).await;
     post.mail.fault("", Some(Fault::Answer(At::Sender, "550 5.1.1 unknown")));
     let outbox = post.outbox();
@@ -74,9 +71,8 @@ async fn nothing_is_given_up_when_the_sender_is_refused(pool: PgPoolOptions, con
     assert_eq!(post.mail.taken(), 1 + MANY as u64, "the circuit stayed closed");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn failures_of_the_server_open_the_circuit(pool: PgPoolOptions, connect: PgConnectOptions) {
-    let mut post = Post::by_mail(pool, connect).await;
+#[testkit::test]
+async fn failures_of_the_server_open_the_circuit(ByMail(mut post): ByMail) {
     let email = post.notifications.email.as_mut().unwrap();
     let url = email.smtp_url.expose_secret().replace("smtp://", "smtp://us%20er:pass%40word@");
     email.smtp_url = url.into();
@@ -113,9 +109,8 @@ async fn failures_of_the_server_open_the_circuit(pool: PgPoolOptions, connect: P
     assert_eq!(post.subjects("bob").len(), MANY, "the authentication succeeds");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn probe_is_a_mail_to_another_recipient(pool: PgPoolOptions, connect: PgConnectOptions) {
-    let post = Post::by_mail(pool, connect).await;
+#[testkit::test]
+async fn probe_is_a_mail_to_another_recipient(ByMail(post): ByMail) {
     post.mail.fault("bob@example.org", Some(Fault::Close(At::Recipient)));
     for _ in 0..MANY {
         post.booked(&["bob"]).await;
@@ -133,12 +128,8 @@ async fn probe_is_a_mail_to_another_recipient(pool: PgPoolOptions, connect: PgCo
     assert_eq!(post.subjects("bob"), [""; 0]);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn refused_recipients_are_probed_when_there_is_no_other(
-    pool: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
-    let post = Post::by_mail(pool, connect).await;
+#[testkit::test]
+async fn refused_recipients_are_probed_when_there_is_no_other(ByMail(post): ByMail) {
     post.mail.fault("bob@example.org", Some(Fault::Close(At::Recipient)));
     for _ in 0..MANY {
         post.booked(&["bob"]).await;
@@ -161,9 +152,8 @@ async fn signs_in_as(post: &Post, person: &str, email: &str) {
         .unwrap();
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn non_ascii_addresses_are_given_up_without_smtputf8(pool: PgPoolOptions, connect: PgConnectOptions) {
-    let post = Post::by_mail(pool, connect).await;
+#[testkit::test]
+async fn non_ascii_addresses_are_given_up_without_smtputf8(ByMail(post): ByMail) {
     signs_in_as(&post, "bob", "jürgen@example.org").await;
     bobs_and_adas(&post).await;
     post.mail.offer(&["8BITMIME"]);
@@ -180,9 +170,8 @@ async fn non_ascii_addresses_are_given_up_without_smtputf8(pool: PgPoolOptions, 
     assert!(mails.iter().any(|mail| mail.to == ["jürgen@example.org"]), "{:?}", post.states().await);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn idn_domains_are_sent_in_punycode(pool: PgPoolOptions, connect: PgConnectOptions) {
-    let mut post = Post::by_mail(pool, connect).await;
+#[testkit::test]
+async fn idn_domains_are_sent_in_punycode(ByMail(mut post): ByMail) {
     let email = post.notifications.email.as_mut().unwrap();
     email.from = "Grün <no-reply@grün.example>".parse().unwrap();
     email.admin = Some("admin@grün.example".parse().unwrap());
@@ -198,9 +187,8 @@ async fn idn_domains_are_sent_in_punycode(pool: PgPoolOptions, connect: PgConnec
     assert_eq!(mails[0].from, "no-reply@xn--grn-ioa.example");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn mails_to_unusable_stored_addresses_are_given_up(pool: PgPoolOptions, connect: PgConnectOptions) {
-    let post = Post::by_mail(pool, connect).await;
+#[testkit::test]
+async fn mails_to_unusable_stored_addresses_are_given_up(ByMail(post): ByMail) {
     signs_in_as(&post, "bob", "bob@example.org,eve@example.org").await;
     bobs_and_adas(&post).await;
     post.pass().await;
@@ -209,23 +197,22 @@ async fn mails_to_unusable_stored_addresses_are_given_up(pool: PgPoolOptions, co
     assert_eq!((post.mail.senders(), post.mail.taken()), (1, 1));
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn connections_are_reused_and_replaced_when_closed(pool: PgPoolOptions, connect: PgConnectOptions) {
-    let post = Post::by_mail(pool, connect).await;
+#[testkit::test]
+async fn connections_are_reused_and_replaced_when_closed(ByMail(post): ByMail) {
     let outbox = post.outbox();
     let before = post.mail.connections();
     for sent in 1..=3 {
         post.booked(&["bob"]).await;
-        assert_eq!(outbox.pass().await.unwrap(), 1);
+        assert_eq!(outbox.pass().await.unwrap(), 1, "deliveries of this pass");
         assert_eq!(post.subjects("bob").len(), sent);
     }
-    assert_eq!(post.mail.connections() - before, 1);
+    assert_eq!(post.mail.connections() - before, 1, "connections to the mail server");
     post.mail.hang_up();
     for sent in 4..=5 {
         post.booked(&["bob"]).await;
         outbox.pass().await.unwrap();
         assert_eq!(post.subjects("bob").len(), sent, "{:?}", post.states().await);
     }
-    assert_eq!(post.mail.connections() - before, 2);
+    assert_eq!(post.mail.connections() - before, 2, "connections to the mail server");
     assert!(post.states().await.iter().all(|state| state == "delivered"));
 }

@@ -4,23 +4,23 @@
 
 mod calendar;
 mod cancel_and_end;
-mod conflicts;
 mod contention;
 mod create;
 mod fake_rooms;
 mod harness;
 mod mail;
 mod mail_refusals;
+mod mail_unverified;
+mod mail_waits_for_address;
+mod no_failed_statements;
 mod notifications;
 mod outbox;
+mod outbox_workers;
 mod read;
 mod reconcile;
 mod reminders;
 mod reschedule;
 mod rooms;
 mod serve;
-mod sharing;
-mod strangers;
 mod validation;
-mod waiting;
 mod webhooks;

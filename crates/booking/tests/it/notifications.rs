@@ -5,7 +5,6 @@ use proto::{
     booking::v1::*,
     types::v1::{Caller, NotificationKind},
 };
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
 use crate::harness::*;
 
@@ -15,9 +14,8 @@ async fn list(world: &World, caller: Caller, limit: i32, cursor: &str) -> ListNo
     world.client.clone().list_notifications(request).await.unwrap().into_inner()
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn users_list_their_own_notifications_newest_first(pool: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(pool, connect).await;
+#[testkit::test]
+async fn users_list_their_own_notifications_newest_first(world: World) {
     world.rooms.set_mode(Mode::Fails); // adds a notification for admins
     let first = world.book(100).await;
     let second = world.book(200).await;
@@ -40,9 +38,8 @@ async fn users_list_their_own_notifications_newest_first(pool: PgPoolOptions, co
     }
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn read_mark_is_kept_and_set_by_the_owner_only(pool: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(pool, connect).await;
+#[testkit::test]
+async fn read_mark_is_kept_and_set_by_the_owner_only(world: World) {
     world.book(100).await;
     let unread = list(&world, person("bob"), 20, "").await.notifications.remove(0);
     assert_eq!(unread.read_at, None);

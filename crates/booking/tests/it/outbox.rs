@@ -11,6 +11,7 @@ use sqlx::{
     PgPool,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
+use testkit::{Database, FromDatabase};
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use uuid::Uuid;
@@ -27,6 +28,33 @@ pub struct Post {
     /// Cancelled when the process of the workers stops.
     pub stopping: CancellationToken,
     _running: DropGuard,
+}
+
+/// Only e-mail is configured.
+pub struct ByMail(pub Post);
+
+/// Only webhooks are configured.
+pub struct ByWebhook(pub Post);
+
+/// E-mail and webhooks are configured.
+pub struct ByBoth(pub Post);
+
+impl FromDatabase for ByMail {
+    async fn from_database(database: &Database) -> Self {
+        Self(Post::by_mail(database.options.clone(), database.connect.clone()).await)
+    }
+}
+
+impl FromDatabase for ByWebhook {
+    async fn from_database(database: &Database) -> Self {
+        Self(Post::by_webhook(database.options.clone(), database.connect.clone()).await)
+    }
+}
+
+impl FromDatabase for ByBoth {
+    async fn from_database(database: &Database) -> Self {
+        Self(Post::by_both(database.options.clone(), database.connect.clone()).await)
+    }
 }
 
 impl Post {

@@ -6,7 +6,6 @@ use proto::{
     booking::v1::*,
     types::v1::{Role, SessionStatus},
 };
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
 use crate::harness::*;
 
@@ -20,9 +19,8 @@ fn ids(bookings: &[Booking]) -> Vec<&str> {
     bookings.iter().map(|booking| booking.id.as_str()).collect()
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn booking_is_read_by_parties_and_admins_only(pool: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(pool, connect).await;
+#[testkit::test]
+async fn booking_is_read_by_parties_and_admins_only(world: World) {
     let booking = world.book(10).await;
     for caller in [person("ada"), person("bob"), admin(), chassis::grpc::system_caller()] {
         let request = GetBookingRequest { caller: Some(caller), booking_id: booking.id.clone() };
@@ -33,9 +31,8 @@ async fn booking_is_read_by_parties_and_admins_only(pool: PgPoolOptions, connect
     assert_eq!(reason(world.client.clone().get_booking(request).await), Reason::NotParticipant);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn profile_name_precedes_the_booked_name_and_the_id(pool: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(pool, connect).await;
+#[testkit::test]
+async fn profile_name_precedes_the_booked_name_and_the_id(world: World) {
     let name = async |id: &str| world.get(id).await.guest.unwrap().name;
     let nameless = world.book(10).await;
     assert_eq!(name(&nameless.id).await, "bob");
@@ -50,9 +47,8 @@ async fn profile_name_precedes_the_booked_name_and_the_id(pool: PgPoolOptions, c
     assert_eq!((name(&named.id).await, name(&nameless.id).await), ("Robert".into(), "Robert".into()));
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn pages_have_both_roles_latest_first_without_gaps(pool: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(pool, connect).await;
+#[testkit::test]
+async fn pages_have_both_roles_latest_first_without_gaps(world: World) {
     // Three at each start, so that ties are split between pages; every second one with ada as the guest.
     sqlx::query!(
         "insert into sessions (host_id, guest_id, created_by, title, scheduled_at, duration_minutes, meeting_url,
@@ -86,9 +82,8 @@ async fn pages_have_both_roles_latest_first_without_gaps(pool: PgPoolOptions, co
     assert_eq!(ids(&default), ids(&all[..20]));
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn list_is_filtered_by_role_status_and_time(pool: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(pool, connect).await;
+#[testkit::test]
+async fn list_is_filtered_by_role_status_and_time(world: World) {
     let hosted = world.book(100).await;
     let request = CreateBookingRequest {
         caller: Some(person("bob")),

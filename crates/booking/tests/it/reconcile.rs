@@ -10,12 +10,8 @@ use testkit::eventually;
 
 use crate::harness::*;
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn open_meeting_is_in_progress_when_a_participant_joined(
-    pool: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
-    let world = World::new(pool, connect).await;
+#[testkit::test]
+async fn open_meeting_is_in_progress_when_a_participant_joined(world: World) {
     let (open, unopened, empty) = (world.book(10).await, world.book(100).await, world.book(200).await);
     world.pass_minutes(&empty.id, 260).await;
     world.attend(&open.id, "bob", "joined").await;
@@ -27,12 +23,8 @@ async fn open_meeting_is_in_progress_when_a_participant_joined(
     assert_eq!(world.get(&empty.id).await.status(), SessionStatus::Scheduled);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn closed_meeting_is_completed_when_both_joined_else_no_show(
-    pool: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
-    let world = World::new(pool, connect).await;
+#[testkit::test]
+async fn closed_meeting_is_completed_when_both_joined_else_no_show(world: World) {
     let mut booked = Vec::new();
     for (n, joined) in [&["ada", "bob"][..], &["ada"], &[], &["ada", "eve"]].into_iter().enumerate() {
         let booking = world.book(1000 + 60 * i64::try_from(n).unwrap()).await;
@@ -64,7 +56,7 @@ async fn closed_meeting_is_completed_when_both_joined_else_no_show(
     let mut states = Vec::new();
     for id in &booked {
         states.push(world.get(id).await.status());
-        assert_eq!(world.active_slots(id).await, 0);
+        assert_eq!(world.active_slots(id).await, 0, "slots that the booking takes");
     }
     let [completed, missed] = [SessionStatus::Completed, SessionStatus::NoShow];
     assert_eq!(states, [completed, missed, missed, missed]);
@@ -72,9 +64,8 @@ async fn closed_meeting_is_completed_when_both_joined_else_no_show(
 }
 
 /// A row with a time that no program can read would stop each pass.
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn unreadable_start_is_refused_by_the_database(pool: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(pool, connect).await;
+#[testkit::test]
+async fn unreadable_start_is_refused_by_the_database(world: World) {
     let booking = world.book(60).await;
     for start in ["infinity", "-infinity", "9000-01-01 00:00Z"] {
         let update = sqlx::query!(
@@ -88,7 +79,7 @@ async fn unreadable_start_is_refused_by_the_database(pool: PgPoolOptions, connec
     booking::reconcile(&world.pool).await.unwrap();
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+#[testkit::test]
 async fn replicas_close_several_batches_in_one_pass(pool: PgPoolOptions, connect: PgConnectOptions) {
     let pool = pool.connect_with(connect).await.unwrap(); // without a service, whose pass would take part
     sqlx::query!(
@@ -105,9 +96,8 @@ async fn replicas_close_several_batches_in_one_pass(pool: PgPoolOptions, connect
     assert_eq!(booking::reconcile(&pool).await.unwrap(), Moved::default());
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn overdue_booking_is_closed_when_it_is_read(pool: PgPoolOptions, connect: PgConnectOptions) {
-    let mut world = World::new(pool, connect).await;
+#[testkit::test]
+async fn overdue_booking_is_closed_when_it_is_read(mut world: World) {
     world.client = world.running().await;
     for _ in 0..3 {
         // Two passes run after the start of the service and may close it; a third one runs only after the period.

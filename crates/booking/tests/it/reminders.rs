@@ -24,12 +24,8 @@ async fn moved(post: &Post, booking: Uuid, minutes: i32) {
     .unwrap();
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn parties_are_reminded_24_h_and_15_min_before_the_start(
-    pool: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
-    let mut post = Post::by_mail(pool, connect).await;
+#[testkit::test]
+async fn parties_are_reminded_24_h_and_15_min_before_the_start(ByMail(mut post): ByMail) {
     post.booking("Lesson", 25 * 60).await;
     assert_eq!(reminded(&post).await, [""; 0]);
     post.advance(60).await;
@@ -37,14 +33,14 @@ async fn parties_are_reminded_24_h_and_15_min_before_the_start(
     assert_eq!(post.subjects("ada"), ["Soon: Lesson"]);
     assert_eq!(reminded(&post).await.len(), 1, "reminded twice");
     post.advance(20 * 60).await;
-    assert_eq!(reminded(&post).await.len(), 1);
+    assert_eq!(reminded(&post).await.len(), 1, "reminders in the database");
     post.advance(24 * 60 + 50).await;
-    assert_eq!(reminded(&post).await.len(), 2);
+    assert_eq!(reminded(&post).await.len(), 2, "reminders in the database");
     let mail = post.mail.mails().remove(0);
     assert!(mail.text.contains("https://app.example.org/meeting/1"), "{}", mail.text);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+#[testkit::test]
 async fn booking_gets_one_reminder_when_moved_ten_times(pool: PgPoolOptions, connect: PgConnectOptions) {
     let mut post = Post::by_mail(pool.clone(), connect.clone()).await;
     let world = World::with(pool, connect, |config| config.notifications = post.notifications.clone()).await;
@@ -75,9 +71,8 @@ async fn booking_gets_one_reminder_when_moved_ten_times(pool: PgPoolOptions, con
     assert_eq!(listed.iter().filter(|one| one.kind() == NotificationKind::Reminder).count(), 1);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn reminder_is_skipped_after_a_recent_notification(pool: PgPoolOptions, connect: PgConnectOptions) {
-    let post = Post::by_mail(pool, connect).await;
+#[testkit::test]
+async fn reminder_is_skipped_after_a_recent_notification(ByMail(post): ByMail) {
     let booking = post.booking("Lesson", 10).await;
     post.happened("booking_created", booking, "bob").await;
     let moved_today = post.booking("Later", 23 * 60 + 50).await;
@@ -87,9 +82,8 @@ async fn reminder_is_skipped_after_a_recent_notification(pool: PgPoolOptions, co
     assert_eq!(subjects, ["Booked: Lesson", "Moved: Later"]);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn reminder_is_skipped_when_too_late(pool: PgPoolOptions, connect: PgConnectOptions) {
-    let post = Post::by_mail(pool, connect).await;
+#[testkit::test]
+async fn reminder_is_skipped_when_too_late(ByMail(post): ByMail) {
     post.booking("Two hours late", 22 * 60).await;
     post.booking("Half an hour late", 23 * 60 + 30).await;
     post.booking("Starts in five minutes", 5).await;
@@ -100,12 +94,8 @@ async fn reminder_is_skipped_when_too_late(pool: PgPoolOptions, connect: PgConne
     assert_eq!(reminded, ["Soon: Half an hour late", "Soon: Starts in ten minutes"]);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn reminder_is_dropped_when_booking_is_cancelled_or_moved(
-    pool: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
-    let post = Post::by_mail(pool, connect).await;
+#[testkit::test]
+async fn reminder_is_dropped_when_booking_is_cancelled_or_moved(ByMail(post): ByMail) {
     let (cancelled, moved_away) = (post.booking("Cancelled", 12).await, post.booking("Moved", 13).await);
     post.mail.set_down(true);
     post.pass().await;
@@ -124,15 +114,11 @@ async fn reminder_is_dropped_when_booking_is_cancelled_or_moved(
     states.sort();
     states.dedup();
     assert_eq!(states, ["dropped the booking is no longer open", "dropped the booking was moved"]);
-    assert_eq!(post.mail.taken(), 0);
+    assert_eq!(post.mail.taken(), 0, "mails that the server took");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn reminder_does_not_wait_for_other_mails_of_its_booking(
-    pool: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
-    let post = Post::by_mail(pool, connect).await;
+#[testkit::test]
+async fn reminder_does_not_wait_for_other_mails_of_its_booking(ByMail(post): ByMail) {
     let booking = post.booking("Lesson", 12).await;
     post.happened("recording_ready", booking, "bob").await;
     post.mail.set_down(true);
@@ -151,12 +137,8 @@ async fn reminder_does_not_wait_for_other_mails_of_its_booking(
     assert_eq!(reminded(&post).await, ["Soon: Lesson"]);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn undelivered_24_h_reminder_does_not_delay_the_next_one(
-    pool: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
-    let mut post = Post::by_mail(pool, connect).await;
+#[testkit::test]
+async fn undelivered_24_h_reminder_does_not_delay_the_next_one(ByMail(mut post): ByMail) {
     post.booking("Lesson", 23 * 60 + 50).await;
     post.mail.set_down(true);
     post.pass().await;

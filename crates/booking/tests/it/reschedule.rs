@@ -8,7 +8,6 @@ use proto::{
     booking::v1::*,
     types::v1::{Caller, SessionStatus},
 };
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use time::Duration;
 use tonic::{Response, Status};
 use uuid::Uuid;
@@ -44,9 +43,8 @@ async fn sequence(world: &World) -> i32 {
     sequence.fetch_one(&world.pool).await.unwrap().unwrap()
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn move_changes_slots_and_window_and_notifies_both(pool: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(pool, connect).await;
+#[testkit::test]
+async fn move_changes_slots_and_window_and_notifies_both(world: World) {
     let booking = world.book(100).await;
     let moved = done(
         &world,
@@ -72,9 +70,8 @@ async fn move_changes_slots_and_window_and_notifies_both(pool: PgPoolOptions, co
     assert_eq!(reason(taken), Reason::SlotTaken); // the new slot is taken
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn unchanged_and_text_only_changes_notify_no_one(pool: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(pool, connect).await;
+#[testkit::test]
+async fn unchanged_and_text_only_changes_notify_no_one(world: World) {
     let booking = world.book(100).await;
     let same = RescheduleBookingRequest {
         scheduled_at: booking.scheduled_at,
@@ -89,12 +86,8 @@ async fn unchanged_and_text_only_changes_notify_no_one(pool: PgPoolOptions, conn
     assert_eq!(world.rooms.calls("RetimeRoom"), 0);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn open_meeting_can_only_be_extended_and_a_started_one_renamed(
-    pool: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
-    let world = World::new(pool, connect).await;
+#[testkit::test]
+async fn open_meeting_can_only_be_extended_and_a_started_one_renamed(world: World) {
     let booking = world.book(10).await; // opened 5 minutes ago
     let shorter = RescheduleBookingRequest { duration_minutes: Some(30), ..of(&booking) };
     let elsewhere = RescheduleBookingRequest { scheduled_at: Some(later(&booking, 60)), ..of(&booking) };
@@ -115,18 +108,16 @@ async fn open_meeting_can_only_be_extended_and_a_started_one_renamed(
     assert_eq!((renamed.title.as_str(), renamed.status()), ("Renamed", SessionStatus::InProgress));
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn meeting_can_be_extended_long_after_its_start(pool: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(pool, connect).await;
+#[testkit::test]
+async fn meeting_can_be_extended_long_after_its_start(world: World) {
     let booking = world.book(100).await;
     world.pass_minutes(&booking.id, 130).await; // began half an hour ago
     let longer = RescheduleBookingRequest { duration_minutes: Some(90), ..of(&booking) };
     assert_eq!(done(&world, longer).await.duration_minutes, 90);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn ended_or_cancelled_booking_cannot_be_changed(pool: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(pool, connect).await;
+#[testkit::test]
+async fn ended_or_cancelled_booking_cannot_be_changed(world: World) {
     let (over, cancelled) = (world.book(100).await, world.book(300).await);
     world.pass_minutes(&over.id, 100 + 121).await;
     let cancel = CancelBookingRequest {
@@ -143,9 +134,8 @@ async fn ended_or_cancelled_booking_cannot_be_changed(pool: PgPoolOptions, conne
     assert_eq!(reason(ask(&world, renamed(&cancelled)).await), Reason::SessionCancelled);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn move_onto_another_booking_changes_nothing(pool: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(pool, connect).await;
+#[testkit::test]
+async fn move_onto_another_booking_changes_nothing(world: World) {
     let (first, second) = (world.book(100).await, world.book(200).await);
     let onto = RescheduleBookingRequest { scheduled_at: second.scheduled_at, ..of(&first) };
     assert_eq!(reason(ask(&world, onto).await), Reason::SlotTaken);
@@ -155,9 +145,8 @@ async fn move_onto_another_booking_changes_nothing(pool: PgPoolOptions, connect:
     assert_eq!(done(&world, overlapping_itself).await.scheduled_at, Some(later(&first, 20)));
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn concurrent_change_is_not_overwritten_by_a_move(pool: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(pool, connect).await;
+#[testkit::test]
+async fn concurrent_change_is_not_overwritten_by_a_move(world: World) {
     let booking = world.book(100).await;
     let id: Uuid = booking.id.parse().unwrap();
     // The write of another reschedule that has read the same booking.
@@ -179,9 +168,8 @@ async fn concurrent_change_is_not_overwritten_by_a_move(pool: PgPoolOptions, con
     );
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn kicked_guest_cannot_change_the_booking(pool: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(pool, connect).await;
+#[testkit::test]
+async fn kicked_guest_cannot_change_the_booking(world: World) {
     let booking = world.book(100).await;
     world.attend(&booking.id, "bob", "kicked").await;
     let change = |caller| RescheduleBookingRequest {

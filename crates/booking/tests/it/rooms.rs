@@ -7,10 +7,7 @@ use proto::{
     booking::v1::*,
     types::v1::{RoomStatus, SessionStatus},
 };
-use sqlx::{
-    PgPool,
-    postgres::{PgConnectOptions, PgPoolOptions},
-};
+use sqlx::PgPool;
 
 use testkit::eventually;
 
@@ -31,35 +28,28 @@ async fn book_with_pending_room(world: &World, limit: Duration) -> Booking {
     booking
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn booking_succeeds_when_its_room_is_refused(pool: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(pool, connect).await;
+#[testkit::test]
+async fn booking_succeeds_when_its_room_is_refused(world: World) {
     world.rooms.set_mode(Mode::Fails);
     let booking = book_with_pending_room(&world, Duration::from_secs(3)).await;
     insert_room(&world.pool, &booking.id).await;
     assert_eq!(world.get(&booking.id).await.room.unwrap().status(), RoomStatus::Active);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn booking_succeeds_when_the_room_service_hangs(pool: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(pool, connect).await;
+#[testkit::test]
+async fn booking_succeeds_when_the_room_service_hangs(world: World) {
     world.rooms.set_mode(Mode::Hangs);
     book_with_pending_room(&world, Duration::from_secs(5)).await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn booking_succeeds_when_the_room_service_is_down(pool: PgPoolOptions, connect: PgConnectOptions) {
-    let mut world = World::new(pool, connect).await;
+#[testkit::test]
+async fn booking_succeeds_when_the_room_service_is_down(mut world: World) {
     world.client = world.replica_without_rooms().await;
     book_with_pending_room(&world, Duration::from_secs(5)).await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn cancel_move_and_end_succeed_when_the_room_service_fails(
-    pool: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
-    let world = World::new(pool, connect).await;
+#[testkit::test]
+async fn cancel_move_and_end_succeed_when_the_room_service_fails(world: World) {
     let (moved, ended) = (world.book(100).await, world.book(10).await);
     world.rooms.set_mode(Mode::Fails);
     let mut client = world.client.clone();
@@ -90,9 +80,8 @@ async fn count(pool: &PgPool, kind: &str) -> i64 {
         .unwrap()
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn booking_is_created_when_the_client_disconnects(pool: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(pool, connect).await;
+#[testkit::test]
+async fn booking_is_created_when_the_client_disconnects(world: World) {
     let request = world.request(10).await;
     let mut client = world.client.clone();
     let mut call = Box::pin(client.create_booking(request));
@@ -105,9 +94,8 @@ async fn booking_is_created_when_the_client_disconnects(pool: PgPoolOptions, con
     eventually("its room is requested", async || (world.rooms.calls("CreateRoom") == 1).then_some(())).await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn booking_is_created_when_the_clients_deadline_passes(pool: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(pool, connect).await;
+#[testkit::test]
+async fn booking_is_created_when_the_clients_deadline_passes(world: World) {
     world.rooms.set_mode(Mode::Hangs);
     let request = world.request(10).await;
     let mut client = world.client.clone();

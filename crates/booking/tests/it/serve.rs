@@ -16,9 +16,8 @@ use testkit::eventually;
 
 use crate::harness::*;
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn service_serves_on_a_socket_and_stops(pool: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(pool, connect).await;
+#[testkit::test]
+async fn service_serves_on_a_socket_and_stops(world: World) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = Endpoint::from_shared(format!("http://{}", listener.local_addr().unwrap())).unwrap();
     let (config, runtime) = (world.config.clone(), Runtime::clone(&world.runtime));
@@ -35,11 +34,15 @@ async fn service_serves_on_a_socket_and_stops(pool: PgPoolOptions, connect: PgCo
     let refused = outsider.create_booking(world.request(100).await).await;
     assert_eq!(refused.unwrap_err().code(), Code::Unauthenticated);
 
-    assert_eq!(world.runtime.lifecycle.stop(std::time::Duration::from_secs(10)).await, 0);
+    assert_eq!(
+        world.runtime.lifecycle.stop(std::time::Duration::from_secs(10)).await,
+        0,
+        "background tasks that panicked"
+    );
     server.await.unwrap().unwrap();
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+#[testkit::test]
 async fn database_role_cannot_write_foreign_tables(pool: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(pool, connect).await;
     let own = chassis::db::pool(&world.config.database).unwrap();
@@ -49,9 +52,8 @@ async fn database_role_cannot_write_foreign_tables(pool: PgPoolOptions, connect:
     assert_eq!(error.as_database_error().unwrap().code().unwrap(), "42501");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn service_recovers_from_lost_database_connections(pool: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(pool, connect).await;
+#[testkit::test]
+async fn service_recovers_from_lost_database_connections(world: World) {
     let booking = world.book(10).await;
     let request = GetBookingRequest { caller: Some(person("ada")), booking_id: booking.id.clone() };
     sqlx::query!(

@@ -3,7 +3,6 @@
 use chassis::{grpc::timestamp, status::Reason};
 use prost_types::Timestamp;
 use proto::{booking::v1::*, types::v1::Caller};
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
 use crate::harness::*;
 
@@ -18,9 +17,8 @@ async fn count_sessions(world: &World) -> i64 {
     count.fetch_one(&world.pool).await.unwrap()
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn invalid_fields_of_a_booking_are_refused_by_name(pool: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(pool, connect).await;
+#[testkit::test]
+async fn invalid_fields_of_a_booking_are_refused_by_name(world: World) {
     let good = world.request(10).await;
     let at = |seconds: i64, nanos: i32| Some(Timestamp { seconds, nanos });
     let now = world.now().await;
@@ -75,12 +73,11 @@ async fn invalid_fields_of_a_booking_are_refused_by_name(pool: PgPoolOptions, co
         assert_eq!(refusal.reason, Reason::InvalidRequest, "{shown}");
         assert_eq!(refusal.facts["field"], field, "{shown}");
     }
-    assert_eq!(count_sessions(&world).await, 0);
+    assert_eq!(count_sessions(&world).await, 0, "bookings in the database");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn refusal_of_a_booking_lists_all_invalid_fields(pool: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(pool, connect).await;
+#[testkit::test]
+async fn refusal_of_a_booking_lists_all_invalid_fields(world: World) {
     let request = CreateBookingRequest {
         guest_id: "bob ".into(),
         title: String::new(),
@@ -96,9 +93,8 @@ async fn refusal_of_a_booking_lists_all_invalid_fields(pool: PgPoolOptions, conn
     assert_eq!(named, expected, "the start is listed too, although the database's clock checks it");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn booking_with_the_longest_fields_is_created(pool: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(pool, connect).await;
+#[testkit::test]
+async fn booking_with_the_longest_fields_is_created(world: World) {
     let request = CreateBookingRequest {
         guest_id: "é".repeat(100),
         title: "é".repeat(200),
@@ -108,12 +104,11 @@ async fn booking_with_the_longest_fields_is_created(pool: PgPoolOptions, connect
         ..world.request(-4).await
     };
     created(world.client.clone().create_booking(request).await);
-    assert_eq!(count_sessions(&world).await, 1);
+    assert_eq!(count_sessions(&world).await, 1, "bookings in the database");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn guest_email_is_stored_in_its_canonical_form(pool: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(pool, connect).await;
+#[testkit::test]
+async fn guest_email_is_stored_in_its_canonical_form(world: World) {
     let mut request = world.request(10).await;
     request.idempotency_key = Some("key".into());
     let mut booked = Vec::new();
@@ -142,9 +137,8 @@ async fn guest_email_is_stored_in_its_canonical_form(pool: PgPoolOptions, connec
     assert_eq!(booked[0], booked[1], "surrounding blanks make another request");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn booking_texts_are_stored_cleaned(pool: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(pool, connect).await;
+#[testkit::test]
+async fn booking_texts_are_stored_cleaned(world: World) {
     let mut request = world.request(10).await;
     request.caller = Some(Caller { name: "A\u{202e}da\u{200b}".into(), ..person("ada") });
     request.title = format!("\u{feff}{}\u{200b}", "t".repeat(200));
@@ -163,9 +157,8 @@ async fn booking_texts_are_stored_cleaned(pool: PgPoolOptions, connect: PgConnec
     assert_eq!(cancelled.cancel_reason(), "ill");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn list_refusal_has_all_invalid_fields(pool: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(pool, connect).await;
+#[testkit::test]
+async fn list_refusal_has_all_invalid_fields(world: World) {
     let request = ListBookingsRequest {
         caller: Some(person("ada")),
         role: Some(99),
@@ -180,9 +173,8 @@ async fn list_refusal_has_all_invalid_fields(pool: PgPoolOptions, connect: PgCon
     assert_eq!(named, ["limit", "role", "status", "from", "cursor"]);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn lists_refuse_invalid_filters(pool: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(pool, connect).await;
+#[testkit::test]
+async fn lists_refuse_invalid_filters(world: World) {
     let wrong = [
         ("role", |it: &mut ListBookingsRequest| it.role = Some(99)),
         ("status", |it| it.status = Some(0)),
@@ -233,12 +225,8 @@ async fn call_all(world: &World, caller: Option<Caller>, id: &str) -> Vec<(&'sta
     ]
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn wrong_ids_strangers_and_anonymous_callers_are_refused(
-    pool: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
-    let world = World::new(pool, connect).await;
+#[testkit::test]
+async fn wrong_ids_strangers_and_anonymous_callers_are_refused(world: World) {
     let booking = world.book(10).await;
     for (call, reason) in call_all(&world, Some(person("ada")), "no uuid").await {
         let expected = if call == "read" { Reason::InvalidRequest } else { Reason::InvalidSessionId };
@@ -267,9 +255,8 @@ async fn wrong_ids_strangers_and_anonymous_callers_are_refused(
     assert_eq!(world.get(&booking.id).await, booking);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn invalid_reason_or_change_is_refused_by_field(pool: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(pool, connect).await;
+#[testkit::test]
+async fn invalid_reason_or_change_is_refused_by_field(world: World) {
     let booking = world.book(10).await;
     let cancel = CancelBookingRequest {
         caller: Some(person("ada")),

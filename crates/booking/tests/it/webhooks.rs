@@ -2,14 +2,12 @@
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use hmac::{Hmac, KeyInit, Mac};
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use testkit::eventually;
 
 use crate::outbox::*;
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn webhook_is_signed_by_standard_webhooks(pool: PgPoolOptions, connect: PgConnectOptions) {
-    let post = Post::by_webhook(pool, connect).await;
+#[testkit::test]
+async fn webhook_is_signed_by_standard_webhooks(ByWebhook(post): ByWebhook) {
     let booking = post.booked(&["bob"]).await;
     post.pass().await;
     let hit = post.hook.hits().remove(0);
@@ -26,9 +24,8 @@ async fn webhook_is_signed_by_standard_webhooks(pool: PgPoolOptions, connect: Pg
     assert!(json["timestamp"].as_str().unwrap().ends_with('Z'));
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn both_secrets_sign_during_a_rotation(pool: PgPoolOptions, connect: PgConnectOptions) {
-    let mut post = Post::by_webhook(pool, connect).await;
+#[testkit::test]
+async fn both_secrets_sign_during_a_rotation(ByWebhook(mut post): ByWebhook) {
     let both = vec![format!("whsec_{}", STANDARD.encode([7; 32])).into(), SECRET.into()];
     post.notifications.webhook.as_mut().unwrap().secrets = both;
     post.booked(&["bob"]).await;
@@ -39,12 +36,8 @@ async fn both_secrets_sign_during_a_rotation(pool: PgPoolOptions, connect: PgCon
 }
 
 /// For the sender, a receiver that hangs is the same as one that answers 200 after the timeout.
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn late_webhook_is_repeated_with_the_same_id_and_delays_no_mail(
-    pool: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
-    let post = Post::by_both(pool, connect).await;
+#[testkit::test]
+async fn late_webhook_is_repeated_with_the_same_id_and_delays_no_mail(ByBoth(post): ByBoth) {
     post.booked(&["bob"]).await;
     post.hook.replies(|_| Reply::Hang);
     let outbox = post.outbox();
@@ -61,12 +54,8 @@ async fn late_webhook_is_repeated_with_the_same_id_and_delays_no_mail(
     assert_eq!(post.states().await, ["delivered", "delivered"]);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn webhooks_are_in_order_per_booking_and_delay_no_other(
-    pool: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
-    let post = Post::by_webhook(pool, connect).await;
+#[testkit::test]
+async fn webhooks_are_in_order_per_booking_and_delay_no_other(ByWebhook(post): ByWebhook) {
     let (slow, other) = (post.booking("slow", 5000).await, post.booking("other", 9000).await);
     for kind in ["booking_created", "booking_rescheduled", "booking_cancelled"] {
         post.happened(kind, slow, "ada").await;
@@ -87,9 +76,8 @@ async fn webhooks_are_in_order_per_booking_and_delay_no_other(
     assert_eq!(kinds("slow")[1..], all);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn redirect_is_not_followed(pool: PgPoolOptions, connect: PgConnectOptions) {
-    let post = Post::by_webhook(pool, connect).await;
+#[testkit::test]
+async fn redirect_is_not_followed(ByWebhook(post): ByWebhook) {
     post.booked(&["bob"]).await;
     post.hook.replies(|_| Reply::Redirect);
     post.pass().await;
@@ -99,28 +87,23 @@ async fn redirect_is_not_followed(pool: PgPoolOptions, connect: PgConnectOptions
     assert!(states[0].starts_with("pending") && states[0].contains("303"), "{states:?}");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn private_address_is_never_called_by_ip_or_by_name(pool: PgPoolOptions, connect: PgConnectOptions) {
-    let mut post = Post::by_webhook(pool, connect).await;
+#[testkit::test]
+async fn private_address_is_never_called_by_ip_or_by_name(ByWebhook(mut post): ByWebhook) {
     post.booked(&["bob"]).await;
     for url in [post.hook.url.clone(), post.hook.url.replace("127.0.0.1", "localhost")] {
         let settings = post.notifications.webhook.as_mut().unwrap();
         settings.url = url.parse().unwrap();
         settings.allow_private = false;
         post.make_due().await;
-        assert_eq!(post.pass().await, 1);
+        assert_eq!(post.pass().await, 1, "deliveries of this pass");
         let states = post.states().await;
         assert!(states[0].contains("not an address of the public internet"), "{url}: {states:?}");
     }
     assert!(post.hook.hits().is_empty());
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn failing_receiver_is_paused_and_pending_lose_no_attempt(
-    pool: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
-    let post = Post::by_webhook(pool, connect).await;
+#[testkit::test]
+async fn failing_receiver_is_paused_and_pending_lose_no_attempt(ByWebhook(post): ByWebhook) {
     for _ in 0..100 {
         let booking = post.booking("Lesson", 5000).await;
         post.happened("booking_created", booking, "eve").await;
@@ -130,8 +113,8 @@ async fn failing_receiver_is_paused_and_pending_lose_no_attempt(
     outbox.pass().await.unwrap();
     let hits = post.hook.hits().len();
     assert!(hits < 40, "{hits} of 100 were sent to a failing receiver");
-    assert_eq!(outbox.pass().await.unwrap(), 0);
-    assert_eq!(post.hook.hits().len(), hits);
+    assert_eq!(outbox.pass().await.unwrap(), 0, "deliveries of this pass");
+    assert_eq!(post.hook.hits().len(), hits, "calls of the webhook");
     let untried = sqlx::query_scalar!(
         r#"select count(*) as "n!" from notification_deliveries where attempts = 0 and lease_id is null"#
     );
@@ -139,9 +122,8 @@ async fn failing_receiver_is_paused_and_pending_lose_no_attempt(
     assert_eq!(untried, 100 - i64::try_from(hits).unwrap());
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn stopping_process_starts_no_delivery(pool: PgPoolOptions, connect: PgConnectOptions) {
-    let post = Post::by_webhook(pool, connect).await;
+#[testkit::test]
+async fn stopping_process_starts_no_delivery(ByWebhook(post): ByWebhook) {
     for _ in 0..100 {
         post.booked(&["ada"]).await;
     }

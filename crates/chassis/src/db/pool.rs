@@ -265,8 +265,8 @@ mod tests {
         tokio::time::timeout(within, answer).await.ok().map(|answer| answer.unwrap() == Some(true))
     }
 
-    #[sqlx::test(migrations = false)]
-    async fn pool_stays_usable_after_its_callers_gave_up(_: PgPoolOptions, connect: PgConnectOptions) {
+    #[testkit::test(empty)]
+    async fn pool_stays_usable_after_its_callers_gave_up(connect: PgConnectOptions) {
         let timeouts = Timeouts { idle: NEVER, answer: NEVER, abandoned: SOON };
         let (wire, pool) = wired(&connect, timeouts).await;
         wire.forget();
@@ -274,8 +274,8 @@ mod tests {
         testkit::eventually("new connections are opened", || ask(&pool, SOON * 50)).await;
     }
 
-    #[sqlx::test(migrations = false)]
-    async fn idle_connection_that_turned_read_only_is_replaced(_: PgPoolOptions, connect: PgConnectOptions) {
+    #[testkit::test(empty)]
+    async fn idle_connection_that_turned_read_only_is_replaced(connect: PgConnectOptions) {
         let timeouts = Timeouts { idle: Duration::ZERO, answer: NEVER, abandoned: NEVER };
         for (needs, is_kept) in [(Needs::Writes, false), (Needs::Reads, true)] {
             let url = testkit::database(&connect, "greenroom_token").url;
@@ -289,8 +289,8 @@ mod tests {
         }
     }
 
-    #[sqlx::test(migrations = false)]
-    async fn refused_write_expires_all_older_connections(_: PgPoolOptions, connect: PgConnectOptions) {
+    #[testkit::test(empty)]
+    async fn refused_write_expires_all_older_connections(connect: PgConnectOptions) {
         let timeouts = Timeouts { idle: NEVER, answer: NEVER, abandoned: NEVER };
         let url = testkit::database(&connect, "greenroom_token").url;
         let settings = Settings { url, role: Some("greenroom_token"), max_connections: 2 };
@@ -320,11 +320,8 @@ mod tests {
         .await;
     }
 
-    #[sqlx::test(migrations = false)]
-    async fn idle_connection_is_replaced_when_its_database_vanished(
-        _: PgPoolOptions,
-        connect: PgConnectOptions,
-    ) {
+    #[testkit::test(empty)]
+    async fn idle_connection_is_replaced_when_its_database_vanished(connect: PgConnectOptions) {
         let timeouts = Timeouts { idle: Duration::ZERO, answer: SOON, abandoned: NEVER };
         let (wire, pool) = wired(&connect, timeouts).await;
         wire.forget();

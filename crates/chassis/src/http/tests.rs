@@ -142,7 +142,7 @@ async fn address_that_is_not_admitted_is_closed_at_once() {
     drop(first);
     let freed = tokio::time::timeout(Duration::from_secs(10), free.acquire()).await;
     freed.expect("a connection that ends gives its permit back").unwrap().forget();
-    assert_eq!(lifecycle.stop(Duration::from_secs(5)).await, 0);
+    assert_eq!(lifecycle.stop(Duration::from_secs(5)).await, 0, "background tasks that panicked");
 }
 
 #[tokio::test]
@@ -157,7 +157,7 @@ async fn permit_is_released_when_client_does_not_read() {
     let served = tokio::time::timeout(Duration::from_secs(10), next.readable()).await;
     served.expect("the permit is free again").unwrap();
     drop(next);
-    assert_eq!(lifecycle.stop(Duration::from_secs(5)).await, 0);
+    assert_eq!(lifecycle.stop(Duration::from_secs(5)).await, 0, "background tasks that panicked");
 }
 
 #[tokio::test]
@@ -203,6 +203,6 @@ async fn idle_connections_close_at_once_on_stop() {
     let mut idle = TcpStream::connect(address).await.unwrap();
     idle.write_all(WHOLE).await.unwrap();
     idle.readable().await.unwrap();
-    assert_eq!(lifecycle.stop(Duration::from_secs(5)).await, 0);
+    assert_eq!(lifecycle.stop(Duration::from_secs(5)).await, 0, "background tasks that panicked");
     assert!(hear(&mut idle).await.starts_with("HTTP/1.1 200"));
 }

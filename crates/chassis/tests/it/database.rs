@@ -20,8 +20,8 @@ use sqlx::{
 };
 use tokio::sync::{Barrier, Semaphore};
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn pool_acts_under_the_role_of_its_service(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn pool_acts_under_the_role_of_its_service(connect: PgConnectOptions) {
     let pool = db::pool(&testkit::database(&connect, "greenroom_token")).unwrap();
     let user = sqlx::query_scalar!("select current_user::text as \"user!\"").fetch_one(&pool).await.unwrap();
     assert_eq!(user, "greenroom_token");
@@ -29,20 +29,20 @@ async fn pool_acts_under_the_role_of_its_service(_: PgPoolOptions, connect: PgCo
     assert_eq!(refused.as_database_error().unwrap().code().unwrap(), "42501");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn missing_role_is_skipped(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn missing_role_is_skipped(connect: PgConnectOptions) {
     let pool = db::pool(&testkit::database(&connect, "greenroom_missing")).unwrap();
     assert!(!db::check_role(&pool, "greenroom_missing").await.unwrap());
 }
 
-#[sqlx::test]
-async fn service_refuses_a_database_that_is_behind(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test(empty)]
+async fn service_refuses_a_database_that_is_behind(connect: PgConnectOptions) {
     let refused =
         service::database(&testkit::database(&connect, "greenroom_token"), &Runtime::default()).await;
     assert!(matches!(refused, Err(StartError::Behind(versions)) if versions.contains(&1)));
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+#[testkit::test]
 async fn service_refuses_a_migration_that_differs(pool: PgPool) {
     assert_eq!(db::schema(&pool).await.unwrap(), Schema::Current);
     tamper(&pool).await;
@@ -50,7 +50,7 @@ async fn service_refuses_a_migration_that_differs(pool: PgPool) {
 }
 
 /// With and without a role: services, `migrate`, `doctor` and `repair`.
-#[sqlx::test(migrations = false)]
+#[testkit::test(empty)]
 async fn pools_have_generic_plans_and_no_jit(options: PgPoolOptions, connect: PgConnectOptions) {
     // The private Postgres has JIT off; the owner of another server may have turned it on.
     let on = "do $$ begin execute format('alter database %I set jit = on', current_database()); end $$";
@@ -74,7 +74,7 @@ async fn tamper(pool: &PgPool) {
 }
 
 /// The statement of a caller that gave up still runs, and keeps its connection.
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+#[testkit::test]
 async fn locked_row_does_not_block_the_pool(options: PgPoolOptions, connect: PgConnectOptions) {
     let outside = options.connect_with(connect.clone()).await.unwrap();
     let settings =
@@ -97,8 +97,8 @@ async fn locked_row_does_not_block_the_pool(options: PgPoolOptions, connect: PgC
     holding.rollback().await.unwrap();
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn statement_timeout_applies_only_to_services(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn statement_timeout_applies_only_to_services(connect: PgConnectOptions) {
     let service = testkit::database(&connect, "greenroom_token");
     for (role, bound) in [(service.role, "15s"), (None, "0")] {
         let pool = db::pool(&db::Settings { role, ..service.clone() }).unwrap();
@@ -108,7 +108,7 @@ async fn statement_timeout_applies_only_to_services(_: PgPoolOptions, connect: P
 }
 
 /// Two serializable transactions, each reading what the other one writes: one of them must be retried.
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+#[testkit::test]
 async fn serialization_failure_is_retried_once(pool: PgPool) {
     let (attempts, barrier) = (Arc::new(AtomicUsize::new(0)), Arc::new(Barrier::new(2)));
     let done = Arc::new(Semaphore::new(0));
@@ -141,7 +141,7 @@ async fn serialization_failure_is_retried_once(pool: PgPool) {
 }
 
 /// The next statement on the connection must run in its own transaction.
-#[sqlx::test(migrations = false)]
+#[testkit::test(empty)]
 async fn transaction_dropped_while_it_begins_is_rolled_back(
     options: PgPoolOptions,
     connect: PgConnectOptions,
@@ -167,7 +167,7 @@ async fn transaction_dropped_while_it_begins_is_rolled_back(
     }
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+#[testkit::test]
 async fn lasting_contention_is_busy_after_one_retry(pool: PgPool) {
     let attempts = AtomicUsize::new(0);
     let error = db::retry_on_contention(|| async {
@@ -197,7 +197,7 @@ async fn raise(pool: &PgPool, sqlstate: &str) -> sqlx::Error {
     .unwrap_err()
 }
 
-#[sqlx::test(migrations = false)]
+#[testkit::test(empty)]
 async fn sqlstates_map_to_busy_unavailable_or_internal(pool: PgPool) {
     let meanings = [
         (Reason::DatabaseBusy, ["40001", "40P01", "55P03", "57014", "25P03"].as_slice()),
@@ -220,7 +220,7 @@ async fn sqlstates_map_to_busy_unavailable_or_internal(pool: PgPool) {
 }
 
 /// Two transactions that wait for each other's lock: Postgres ends one, and that one is retried.
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+#[testkit::test]
 async fn deadlock_is_retried_once(pool: PgPool) {
     sqlx::query!("insert into app_users (id) values ('one'), ('two')").execute(&pool).await.unwrap();
     let (attempts, barrier) = (Arc::new(AtomicUsize::new(0)), Arc::new(Barrier::new(2)));
@@ -254,8 +254,8 @@ async fn deadlock_is_retried_once(pool: PgPool) {
     assert_eq!(attempts.load(Ordering::SeqCst), 3);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn readiness_names_the_database_of_each_service(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn readiness_names_the_database_of_each_service(connect: PgConnectOptions) {
     let runtime = testkit::runtime();
     for role in ["greenroom_token", "greenroom_room_lifecycle"] {
         service::database(&testkit::database(&connect, role), &runtime).await.unwrap();
@@ -278,8 +278,8 @@ async fn unreachable_database_is_unavailable() {
 }
 
 /// A refused login and a missing database, as after a failover to an unfinished server.
-#[sqlx::test(migrations = false)]
-async fn refused_connection_is_an_outage(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test(empty)]
+async fn refused_connection_is_an_outage(connect: PgConnectOptions) {
     for wrong in
         [connect.clone().username("greenroom_stranger"), connect.clone().database("greenroom_nowhere")]
     {
@@ -295,8 +295,8 @@ async fn refused_connection_is_an_outage(_: PgPoolOptions, connect: PgConnectOpt
     }
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn database_clock_moves_with_its_setting(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn database_clock_moves_with_its_setting(connect: PgConnectOptions) {
     let pool = db::pool(&testkit::database(&connect, "postgres")).unwrap();
     testkit::advance_database_clock(&pool, time::Duration::hours(3)).await;
     let later = db::pool(&testkit::database(&connect, "postgres")).unwrap();

@@ -75,8 +75,8 @@ async fn open_all(pool: &PgPool, writable: bool) -> Result<(), Vec<Option<db::Se
     if servers.iter().all(is_right) { Ok(()) } else { Err(servers) }
 }
 
-#[sqlx::test(migrations = false)]
-async fn connections_of_a_read_only_time_are_replaced(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test(empty)]
+async fn connections_of_a_read_only_time_are_replaced(connect: PgConnectOptions) {
     let mut outside = outside(&connect).await;
     let booking = testkit::database(&connect, "greenroom_booking");
     let (pool, probe) = db::probed_pool(&booking, Needs::Writes).unwrap();
@@ -99,8 +99,8 @@ async fn connections_of_a_read_only_time_are_replaced(_: PgPoolOptions, connect:
     assert_eq!(write(&pool, expiry).await, Ok(()));
 }
 
-#[sqlx::test(migrations = false)]
-async fn connection_of_a_failed_statement_is_not_kept(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test(empty)]
+async fn connection_of_a_failed_statement_is_not_kept(connect: PgConnectOptions) {
     let settings = db::Settings { max_connections: 1, ..testkit::database(&connect, "greenroom_booking") };
     let (pool, probe) = db::probed_pool(&settings, Needs::Writes).unwrap();
     let backend = async || sqlx::query_scalar!("select pg_backend_pid() as \"pid!\"").fetch_one(&pool).await;
@@ -121,8 +121,8 @@ async fn connection_of_a_failed_statement_is_not_kept(_: PgPoolOptions, connect:
     }
 }
 
-#[sqlx::test(migrations = false)]
-async fn probe_refuses_a_server_that_does_not_suit(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test(empty)]
+async fn probe_refuses_a_server_that_does_not_suit(connect: PgConnectOptions) {
     let mut outside = outside(&connect).await;
     set_read_only(&mut outside, true).await;
     for (role, needs, is_ready) in
@@ -138,8 +138,8 @@ async fn probe_refuses_a_server_that_does_not_suit(_: PgPoolOptions, connect: Pg
     set_read_only(&mut outside, false).await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn readiness_follows_a_read_only_database(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn readiness_follows_a_read_only_database(connect: PgConnectOptions) {
     let mut outside = outside(&connect).await;
     let runtime = testkit::runtime();
     let (booking, token) =
@@ -185,7 +185,7 @@ async fn count_sessions(pool: &PgPool) -> i64 {
     sessions.fetch_one(pool).await.unwrap()
 }
 
-#[sqlx::test(migrations = false)]
+#[testkit::test(empty)]
 async fn listener_leaves_a_read_only_server(options: PgPoolOptions, connect: PgConnectOptions) {
     let mut outside = outside(&connect).await;
     let url = testkit::database(&connect, "greenroom_booking").url;
@@ -218,5 +218,5 @@ async fn listener_leaves_a_read_only_server(options: PgPoolOptions, connect: PgC
         .await
         .expect("the notification nudged")
         .unwrap();
-    assert_eq!(lifecycle.stop(Duration::from_secs(5)).await, 0);
+    assert_eq!(lifecycle.stop(Duration::from_secs(5)).await, 0, "background tasks that panicked");
 }

@@ -32,7 +32,7 @@ async fn more_than(passes: &AtomicUsize, n: usize) -> usize {
     .await
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+#[testkit::test]
 async fn notify_nudges_also_after_a_reconnect(pool_options: PgPoolOptions, connect: PgConnectOptions) {
     let (lifecycle, nudge) = (Lifecycle::new(), reconcile::Nudge::default());
     let passes = counted(&lifecycle, nudge.clone());
@@ -52,7 +52,7 @@ async fn notify_nudges_also_after_a_reconnect(pool_options: PgPoolOptions, conne
     let observed = more_than(&passes, observed).await; // it reconnected, and nudged for missed notifications
     sqlx::query!("select pg_notify('room_marks', '')").execute(&pool).await.unwrap();
     more_than(&passes, observed).await;
-    assert_eq!(lifecycle.stop(Duration::from_secs(5)).await, 0);
+    assert_eq!(lifecycle.stop(Duration::from_secs(5)).await, 0, "background tasks that panicked");
 }
 
 #[tokio::test]
@@ -69,7 +69,7 @@ async fn panicking_pass_is_counted_and_the_next_one_runs() {
     });
     nudge.now();
     more_than(&passes, 1).await;
-    assert_eq!(lifecycle.stop(Duration::from_secs(5)).await, 1);
+    assert_eq!(lifecycle.stop(Duration::from_secs(5)).await, 1, "background tasks that panicked");
 }
 
 #[tokio::test]
@@ -89,6 +89,6 @@ async fn running_pass_finishes_and_is_the_last_on_stop() {
     });
     more_than(&begun, 0).await;
     nudge.now();
-    assert_eq!(lifecycle.stop(Duration::from_secs(5)).await, 0);
+    assert_eq!(lifecycle.stop(Duration::from_secs(5)).await, 0, "background tasks that panicked");
     assert_eq!((begun.load(Ordering::SeqCst), finished.load(Ordering::SeqCst)), (1, 1));
 }

@@ -1,5 +1,6 @@
 //! The calendar file, opened by a token or by the link of one person and booking; and the deliveries that admins list.
 
+use proto::booking::v1::GetCalendarRequest;
 use serde_json::json;
 
 use crate::{
@@ -24,13 +25,13 @@ async fn calendar_link_opens_the_file_for_its_person() {
     assert_eq!(response.headers()["x-content-type-options"], "nosniff");
     assert!(response.text().await.unwrap().starts_with("BEGIN:VCALENDAR"));
     let call = gateway.fake.last();
-    assert_eq!((call.method, call.caller.unwrap().user_id.as_str()), ("get_calendar", "guest-1"));
-    assert!(call.request.contains("link_version: Some(1)"), "{}", call.request);
+    assert_eq!((call.method, call.caller.as_ref().unwrap().user_id.as_str()), ("get_calendar", "guest-1"));
+    assert_eq!(call.sent::<GetCalendarRequest>().link_version, Some(1));
 
     let path = format!("/api/bookings/{SESSION}/calendar.ics");
     let response = gateway.get(&path).bearer_auth(token("host-1")).send().await.unwrap();
     assert_eq!(response.status(), 200);
-    assert!(gateway.fake.last().request.contains("link_version: None"));
+    assert_eq!(gateway.fake.sent::<GetCalendarRequest>().link_version, None);
 }
 
 #[tokio::test]

@@ -13,7 +13,7 @@ mod seats;
 mod sync;
 mod token;
 
-use std::{collections::HashSet, fmt::Debug, sync::Arc};
+use std::{any::Any, collections::HashSet, sync::Arc};
 
 use chassis::status::Refusal;
 use parking_lot::Mutex;
@@ -53,8 +53,18 @@ pub struct Call {
     pub method: &'static str,
     pub caller: Option<Caller>,
     pub metadata: MetadataMap,
-    /// The `Debug` output of the request.
-    pub request: String,
+    request: Arc<dyn Any + Send + Sync>,
+}
+
+impl Call {
+    /// The request, which must have this type.
+    #[track_caller]
+    pub fn sent<R: Clone + 'static>(&self) -> R {
+        let Some(sent) = self.request.downcast_ref::<R>() else {
+            panic!("{} did not get a {}", self.method, std::any::type_name::<R>())
+        };
+        sent.clone()
+    }
 }
 
 /// Behaviour and calls, the listing, the accepted proofs, and the participants of the nest.
@@ -81,8 +91,21 @@ impl Fake {
         self.calls().pop().expect("a call")
     }
 
+    /// Asserts that no service was called.
+    #[track_caller]
+    pub fn assert_not_called(&self) {
+        let called: Vec<_> = self.calls().into_iter().map(|call| call.method).collect();
+        assert!(called.is_empty(), "the gateway called {called:?}");
+    }
+
+    /// The request of the last call, which must have this type.
+    #[track_caller]
+    pub fn sent<R: Clone + 'static>(&self) -> R {
+        self.last().sent()
+    }
+
     /// Records a call, and returns the request and its caller if the behaviour is to answer.
-    async fn take<R: Debug>(
+    async fn take<R: Clone + Send + Sync + 'static>(
         &self,
         method: &'static str,
         request: Request<R>,
@@ -93,7 +116,8 @@ impl Fake {
         let caller = caller(&request);
         let behaviour = {
             let mut inner = self.0.lock();
-            inner.1.push(Call { method, caller: caller.clone(), metadata, request: format!("{request:?}") });
+            let sent = Arc::new(request.clone());
+            inner.1.push(Call { method, caller: caller.clone(), metadata, request: sent });
             inner.0.clone()
         };
         match behaviour {

@@ -101,7 +101,7 @@ async fn invalid_tokens_are_401_and_reach_no_service() {
         assert_eq!((status, &body["code"]), (401, &json!("unauthenticated")), "{case}: {body}");
         assert_eq!(body["error"], "Unauthorized", "{case}");
     }
-    assert!(gateway.fake.calls().is_empty());
+    gateway.fake.assert_not_called();
 }
 
 #[tokio::test]

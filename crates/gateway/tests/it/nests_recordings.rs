@@ -1,6 +1,7 @@
 //! Recordings and HLS streams of nests, as their clients use them.
 
 use chassis::status::{Reason, Refusal};
+use proto::room::v1::{ReadStreamRequest, RecordingRequest, StartRecordingRequest, recording_place::Place};
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 
@@ -24,12 +25,12 @@ async fn signed_requests_start_stop_list_and_delete_recordings() {
     let gateway = gateway().await;
     let host = Signer::new(1);
     assert_eq!(answer(by(&gateway, &host, &Method::POST, &nest("/recording"))).await, (202, json!("")));
-    let sent = gateway.fake.last();
+    let sent = gateway.fake.sent::<StartRecordingRequest>();
     assert_eq!(sent.caller.unwrap().user_id, host.public_key());
-    assert!(sent.request.contains(&format!("NestId({NEST:?})")), "{}", sent.request);
+    assert_eq!(sent.place.unwrap().place, Some(Place::NestId(NEST.into())));
     for method in [Method::PATCH, Method::DELETE] {
         assert_eq!(answer(by(&gateway, &host, &method, &one())).await, (202, json!("")));
-        assert!(gateway.fake.last().request.contains(RECORDING));
+        assert_eq!(gateway.fake.sent::<RecordingRequest>().recording_id, RECORDING);
     }
     let (status, listed) = answer(by(&gateway, &host, &Method::GET, &nest("/recording"))).await;
     let url = format!("{}{}", BASE, one());
@@ -97,7 +98,7 @@ async fn unsigned_requests_and_wrong_ids_reach_no_service() {
         let path = one().replace(RECORDING, wrong);
         assert_eq!(answer(by(&gateway, &host, &Method::GET, &path)).await.0, 404, "{path}");
     }
-    assert!(gateway.fake.calls().is_empty());
+    gateway.fake.assert_not_called();
 }
 
 #[tokio::test]
@@ -142,8 +143,8 @@ async fn hls_stream_needs_no_token_and_its_playlist_is_not_cached() {
         ] {
             assert_eq!(headers[name], value, "{file}: {name}");
         }
-        let sent = gateway.fake.last().request;
-        assert!(sent.contains(NEST) && sent.contains(file), "{sent}");
+        let sent = gateway.fake.sent::<ReadStreamRequest>();
+        assert_eq!((sent.nest_id.as_str(), sent.file.as_str()), (NEST, file));
     }
 }
 
@@ -170,7 +171,7 @@ async fn other_hls_file_names_are_404_and_reach_no_service() {
         let (status, reply) = answer(gateway.get(&format!("/api/v1/live/{NEST}/{file}"))).await;
         assert_eq!((status, &reply["error"]), (404, &json!("Room not found")), "{file}: {reply}");
     }
-    assert!(gateway.fake.calls().is_empty());
+    gateway.fake.assert_not_called();
     // The routes of live rooms are not affected.
     for path in ["rooms/me", "streams/events", "streams"] {
         let (status, reply): (u16, Value) = answer(gateway.get(&format!("/api/v1/live/{path}"))).await;

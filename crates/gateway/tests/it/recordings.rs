@@ -1,5 +1,6 @@
 //! Recordings over HTTP: the shapes of both families, and links to files.
 
+use proto::room::v1::{RecordingRequest, StartRecordingRequest, recording_place::Place};
 use serde_json::{Value, json};
 
 use crate::{
@@ -46,13 +47,15 @@ async fn start_and_stop_are_202_and_pass_on_owner_and_key() {
     let (status, body) = answer(request).await;
     assert_eq!((status, &body["data"]["status"]), (202, &json!("starting")));
     assert_eq!(body["data"]["downloadUrl"], Value::Null, "there is no file yet");
-    let call = gateway.fake.last().request;
-    assert!(call.contains(SESSION) && call.contains(r#"idempotency_key: Some("k")"#), "{call}");
+    let sent = gateway.fake.sent::<StartRecordingRequest>();
+    assert_eq!(sent.place.unwrap().place, Some(Place::SessionId(SESSION.into())));
+    assert_eq!(sent.idempotency_key.as_deref(), Some("k"));
     let stop = format!("{}/{RECORDING}/stop", live());
     let (status, body) = answer(gateway.post(&stop).bearer_auth(token("host-1"))).await;
     assert_eq!((status, &body["recording"]["status"]), (202, &json!("complete")));
-    let call = gateway.fake.last().request;
-    assert!(call.contains(&format!("LiveRoomId({ROOM:?})")) && call.contains(RECORDING), "{call}");
+    let sent = gateway.fake.sent::<RecordingRequest>();
+    assert_eq!(sent.place.unwrap().place, Some(Place::LiveRoomId(ROOM.into())));
+    assert_eq!(sent.recording_id, RECORDING);
     let (status, body) =
         answer(gateway.post(&format!("{}/no/stop", live())).bearer_auth(token("host-1"))).await;
     assert_eq!((status, &body["field"]), (400, &json!("recording_id")));

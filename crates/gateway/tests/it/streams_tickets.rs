@@ -56,7 +56,7 @@ async fn wrong_foreign_or_expired_ticket_is_401() {
         let gateway = Gateway::with(config).await;
         let (status, body) = answer(gateway.get(&events(ticket))).await;
         assert_eq!((status, &body["error"]), (401, &json!("UNAUTHENTICATED")), "{ticket}");
-        assert!(gateway.fake.calls().is_empty());
+        gateway.fake.assert_not_called();
     };
     refused(late(61), &good).await;
     refused(foreign, &good).await;

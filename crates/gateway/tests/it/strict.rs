@@ -178,7 +178,7 @@ async fn answers_name_every_wrong_field() {
     let (status, reply) = answer(gateway.get("/api/bookings/x").bearer_auth(token("ana"))).await;
     assert_eq!((status, &reply["code"]), (400, &json!("invalid_session_id")));
     assert_eq!(reply["errors"][0]["field"], "bookingId");
-    assert!(gateway.fake.calls().is_empty());
+    gateway.fake.assert_not_called();
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use gateway::nostr::sign::Keys;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::postgres::PgConnectOptions;
 
 use crate::{
     contract::Contract,
@@ -228,8 +228,8 @@ async fn nest_case(
     replica.nostr(keys, method, &path, body.as_ref()).await
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn documented_operations_follow_their_access_cases(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn documented_operations_follow_their_access_cases(connect: PgConnectOptions) {
     let folder = tempfile::tempdir().unwrap();
     let mut world = World::recording(&connect, folder.path()).await;
     world.services.gateway.auth.admin = Some(gateway::AdminClaim::parse("/role=admin").unwrap());

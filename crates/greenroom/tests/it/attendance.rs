@@ -2,7 +2,6 @@
 
 use reqwest::StatusCode;
 use serde_json::{Value, json};
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
 use crate::world::{Replica, World};
 
@@ -32,9 +31,8 @@ async fn await_viewers(replica: &Replica, room: &str, wanted: i64) {
     .await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn viewers_are_counted_while_connected(_: PgPoolOptions, connect: PgConnectOptions) {
-    let mut world = World::new(&connect).await;
+#[testkit::test]
+async fn viewers_are_counted_while_connected(mut world: World) {
     let replica = world.replica().await;
     let room = live(&replica, "una").await;
     let _una = world.join(admit(&replica, "una", &room).await["token"].as_str().unwrap()).await;
@@ -45,9 +43,8 @@ async fn viewers_are_counted_while_connected(_: PgPoolOptions, connect: PgConnec
     replica.stop().await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn promoted_viewer_may_publish_on_livekit(_: PgPoolOptions, connect: PgConnectOptions) {
-    let mut world = World::new(&connect).await;
+#[testkit::test]
+async fn promoted_viewer_may_publish_on_livekit(mut world: World) {
     let replica = world.replica().await;
     let room = live(&replica, "una").await;
     let admitted = admit(&replica, "gus", &room).await;
@@ -66,9 +63,8 @@ async fn promoted_viewer_may_publish_on_livekit(_: PgPoolOptions, connect: PgCon
     replica.stop().await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn banned_viewer_is_removed_and_cannot_return(_: PgPoolOptions, connect: PgConnectOptions) {
-    let mut world = World::new(&connect).await;
+#[testkit::test]
+async fn banned_viewer_is_removed_and_cannot_return(mut world: World) {
     let replica = world.replica().await;
     let room = live(&replica, "una").await;
     let admitted = admit(&replica, "gus", &room).await;
@@ -85,9 +81,8 @@ async fn banned_viewer_is_removed_and_cannot_return(_: PgPoolOptions, connect: P
     replica.stop().await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn ended_session_removes_all_participants(_: PgPoolOptions, connect: PgConnectOptions) {
-    let mut world = World::new(&connect).await;
+#[testkit::test]
+async fn ended_session_removes_all_participants(mut world: World) {
     let replica = world.replica().await;
     let room = live(&replica, "una").await;
     let una = admit(&replica, "una", &room).await;

@@ -5,7 +5,7 @@ use livekit_protocol::{DisconnectReason, leave_request::Action};
 use reqwest::StatusCode;
 use rtc_client::{Error, Track};
 use serde_json::json;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::postgres::PgConnectOptions;
 use testkit::Participant;
 
 use crate::world::{Replica, World};
@@ -49,9 +49,8 @@ async fn guest_is(replica: &Replica, session: &str, wanted: &str) {
     .await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn host_and_guest_receive_each_others_media(_: PgPoolOptions, connect: PgConnectOptions) {
-    let mut world = World::new(&connect).await;
+#[testkit::test]
+async fn host_and_guest_receive_each_others_media(mut world: World) {
     let replica = world.replica().await;
     let Call { host, guest, .. } = Call::begin(&world, &replica).await;
     for (one, other) in [(&host, &guest), (&guest, &host)] {
@@ -65,9 +64,8 @@ async fn host_and_guest_receive_each_others_media(_: PgPoolOptions, connect: PgC
 }
 
 /// I9, with both tokens that a client has: the one from Greenroom, and the one to which LiveKit renewed it.
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn kicked_client_stays_out_with_old_tokens(_: PgPoolOptions, connect: PgConnectOptions) {
-    let mut world = World::new(&connect).await;
+#[testkit::test]
+async fn kicked_client_stays_out_with_old_tokens(mut world: World) {
     let replica = world.replica().await;
     let call = Call::begin(&world, &replica).await;
     let renewed = call.guest.0.find("a renewed token", |seen| seen.refreshed_token.clone()).await.unwrap();
@@ -87,9 +85,8 @@ async fn kicked_client_stays_out_with_old_tokens(_: PgPoolOptions, connect: PgCo
 }
 
 /// I9: LiveKit does not remove the client at first, so it accepts the resume.
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn kicked_client_that_resumes_is_removed(_: PgPoolOptions, connect: PgConnectOptions) {
-    let mut world = World::new(&connect).await;
+#[testkit::test]
+async fn kicked_client_that_resumes_is_removed(mut world: World) {
     let replica = world.replica().await;
     let Some(livekit) = world.stand_in() else { return };
     let call = Call::begin(&world, &replica).await;
@@ -102,9 +99,8 @@ async fn kicked_client_that_resumes_is_removed(_: PgPoolOptions, connect: PgConn
     assert_eq!(call.guest.ended().await, Some(DisconnectReason::ParticipantRemoved));
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn presence_follows_clients(_: PgPoolOptions, connect: PgConnectOptions) {
-    let mut world = World::new(&connect).await;
+#[testkit::test]
+async fn presence_follows_clients(mut world: World) {
     let replica = world.replica().await;
     let Call { session, guest, token, .. } = Call::begin(&world, &replica).await;
     guest.leave().await;
@@ -118,8 +114,8 @@ async fn presence_follows_clients(_: PgPoolOptions, connect: PgConnectOptions) {
     guest_is(&replica, &session, "joined").await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn vanished_client_has_left(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn vanished_client_has_left(connect: PgConnectOptions) {
     let mut world = World::with_fast_disconnects(&connect).await;
     let replica = world.replica().await;
     if world.stand_in().is_none() {

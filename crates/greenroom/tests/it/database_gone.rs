@@ -3,7 +3,7 @@
 
 use reqwest::StatusCode;
 use serde_json::Value;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::postgres::PgConnectOptions;
 use testkit::Wire;
 
 use crate::world::{Replica, World};
@@ -12,8 +12,8 @@ async fn readiness(replica: &Replica) -> (StatusCode, Value) {
     replica.get("reader", "/readyz").await
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn outage_of_the_database_is_reported_and_recovered_from(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn outage_of_the_database_is_reported_and_recovered_from(connect: PgConnectOptions) {
     let wire = Wire::to(format!("{}:{}", connect.get_host(), connect.get_port())).await;
     let through = connect.clone().host("127.0.0.1").port(wire.address.port());
     let mut world = World::new(&through).await;

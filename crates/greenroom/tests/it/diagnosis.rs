@@ -3,10 +3,7 @@
 use gateway::Rate;
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
-use sqlx::{
-    ConnectOptions, PgPool,
-    postgres::{PgConnectOptions, PgPoolOptions},
-};
+use sqlx::{ConnectOptions, PgPool, postgres::PgConnectOptions};
 use testkit::seed::{self, State};
 
 use crate::{
@@ -37,7 +34,7 @@ fn comparable(mut answer: Value) -> Value {
     answer
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+#[testkit::test]
 async fn diagnosis_names_the_reason_of_each_refusal(pool: PgPool) {
     let connect = (*pool.connect_options()).clone();
     let mut world = world(&connect).await;
@@ -66,8 +63,8 @@ async fn diagnosis_names_the_reason_of_each_refusal(pool: PgPool) {
     replica.stop().await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn diagnosis_hides_rooms_from_strangers(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn diagnosis_hides_rooms_from_strangers(connect: PgConnectOptions) {
     let mut world = world(&connect).await;
     let replica = world.replica().await;
     let session = replica.book("ana", "ben", 1).await;
@@ -85,8 +82,8 @@ async fn diagnosis_hides_rooms_from_strangers(_: PgPoolOptions, connect: PgConne
     replica.stop().await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn diagnosis_repairs_a_room_that_livekit_lost(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn diagnosis_repairs_a_room_that_livekit_lost(connect: PgConnectOptions) {
     let mut world = world(&connect).await;
     world.services.room.pass_period = std::time::Duration::from_mins(5);
     let replica = world.replica().await;
@@ -137,7 +134,7 @@ async fn command(
     greenroom(&[&["diagnose"], arguments].concat(), &environment).await
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+#[testkit::test]
 async fn diagnose_command_works_while_no_service_runs(pool: PgPool) {
     let connect = (*pool.connect_options()).clone();
     let world = world(&connect).await;

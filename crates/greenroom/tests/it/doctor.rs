@@ -2,10 +2,7 @@
 
 use secrecy::ExposeSecret;
 use serde_json::Value;
-use sqlx::{
-    ConnectOptions, PgPool,
-    postgres::{PgConnectOptions, PgPoolOptions},
-};
+use sqlx::{ConnectOptions, PgPool, postgres::PgConnectOptions};
 
 use crate::{
     program::{CommandResult, greenroom},
@@ -32,9 +29,8 @@ async fn doctor(
     greenroom(arguments, &environment).await
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn healthy_deployment_passes_every_check(_: PgPoolOptions, connect: PgConnectOptions) {
-    let mut world = World::new(&connect).await;
+#[testkit::test]
+async fn healthy_deployment_passes_every_check(mut world: World, connect: PgConnectOptions) {
     let replica = world.replica().await;
     let result = doctor(&world, &connect, &[], false).await;
     assert_eq!(result.code, 0, "{}{}", result.out, result.err);
@@ -53,9 +49,8 @@ async fn healthy_deployment_passes_every_check(_: PgPoolOptions, connect: PgConn
     replica.stop().await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn doctor_names_each_fault_with_its_fix(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(&connect).await;
+#[testkit::test]
+async fn doctor_names_each_fault_with_its_fix(world: World, connect: PgConnectOptions) {
     let cases: [(&str, &str, &str); 3] = [
         ("livekit_key", "LIVEKIT_API_SECRET", "00000000000000000000000000000000"),
         ("livekit", "LIVEKIT_URL", "http://127.0.0.1:1"),
@@ -78,8 +73,8 @@ async fn doctor_names_each_fault_with_its_fix(_: PgPoolOptions, connect: PgConne
     }
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn recording_without_redis_is_a_failure(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn recording_without_redis_is_a_failure(connect: PgConnectOptions) {
     let folder = tempfile::tempdir().unwrap();
     let output = ("RECORDING_OUTPUT", "file:///out");
     for with_redis in [false, true] {
@@ -100,7 +95,7 @@ async fn recording_without_redis_is_a_failure(_: PgPoolOptions, connect: PgConne
     }
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+#[testkit::test]
 async fn lost_webhooks_and_clock_skew_are_failures(pool: PgPool) {
     let connect = (*pool.connect_options()).clone();
     let world = World::new(&connect).await; // without a replica, no server listens
@@ -114,11 +109,10 @@ async fn lost_webhooks_and_clock_skew_are_failures(pool: PgPool) {
     assert!(!failed("livekit_key") && !failed("test_room"));
 }
 
-#[sqlx::test(migrations = false)]
-async fn database_without_the_schema_is_a_failure(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(&connect).await;
+#[testkit::test(empty)]
+async fn database_without_the_schema_is_a_failure(world: World, connect: PgConnectOptions) {
     let result = doctor(&world, &connect, &[], false).await;
-    assert_eq!(result.code, 1);
+    assert_eq!(result.code, 1, "the exit code");
     assert!(
         result.out.contains("❌ migrations: ") && result.out.contains("greenroom migrate"),
         "{}",
@@ -129,13 +123,13 @@ async fn database_without_the_schema_is_a_failure(_: PgPoolOptions, connect: PgC
 #[tokio::test]
 async fn doctor_exits_with_2_when_settings_are_missing() {
     let result = greenroom(&["doctor"], &[]).await;
-    assert_eq!(result.code, 2);
+    assert_eq!(result.code, 2, "the exit code");
     for setting in ["LIVEKIT_API_KEY", "LIVEKIT_API_SECRET", "LIVEKIT_WS_URL", "DATABASE_URL"] {
         assert!(result.err.contains(setting), "{setting} is not in {}", result.err);
     }
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+#[testkit::test]
 async fn doctor_distinguishes_stuck_rooms_drift_and_lag(pool: PgPool) {
     let connect = (*pool.connect_options()).clone();
     let world = World::new(&connect).await; // without a running service, nothing is repaired

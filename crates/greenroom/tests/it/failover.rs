@@ -8,10 +8,7 @@ use postgres_dev::Postgres;
 use reqwest::{Method, StatusCode};
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
-use sqlx::{
-    Connection as _, PgConnection, PgPool,
-    postgres::{PgConnectOptions, PgPoolOptions},
-};
+use sqlx::{Connection as _, PgConnection, PgPool, postgres::PgConnectOptions};
 use testkit::Wire;
 
 use crate::{
@@ -97,8 +94,8 @@ async fn writes_work(replica: &Replica, minutes: i64) {
     .await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn read_only_primary_refuses_writes_and_issues_tokens(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn read_only_primary_refuses_writes_and_issues_tokens(connect: PgConnectOptions) {
     let mut outside = outside(&connect).await;
     let mut world = World::new(&connect).await;
     let replica = world.replica().await;

@@ -52,7 +52,7 @@ async fn reset_grants(pool: &PgPool) {
     .unwrap();
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+#[testkit::test]
 async fn each_service_may_write_its_own_tables_and_read_all(pool: PgPool) {
     reset_grants(&pool).await;
     let rows = sqlx::query!(
@@ -90,7 +90,7 @@ async fn each_service_may_write_its_own_tables_and_read_all(pool: PgPool) {
 }
 
 /// `greenroom_legacy` reads the listing and writes only the columns that old clients write.
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+#[testkit::test]
 async fn old_clients_write_only_their_columns_of_the_listing(pool: PgPool) {
     reset_grants(&pool).await;
     let may = sqlx::query!(
@@ -117,7 +117,7 @@ async fn old_clients_write_only_their_columns_of_the_listing(pool: PgPool) {
     assert_eq!(listing.writes, theirs);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+#[testkit::test]
 async fn each_service_may_use_what_its_statements_call(pool: PgPool) {
     reset_grants(&pool).await;
     let may = sqlx::query_scalar!(
@@ -163,7 +163,7 @@ async fn rights_of_public(pool: &PgPool) -> Vec<String> {
     .unwrap()
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+#[testkit::test]
 async fn public_has_no_rights(pool: PgPool) {
     assert_eq!(rights_of_public(&pool).await, Vec::<String>::new());
     // Nor on objects that later migrations create.
@@ -179,7 +179,7 @@ async fn public_has_no_rights(pool: PgPool) {
     assert_eq!(rights_of_public(&pool).await, Vec::<String>::new());
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+#[testkit::test]
 async fn migrate_revokes_rights_of_public(pool: PgPool) {
     sqlx::raw_sql(
         "grant select on all tables in schema public to public; grant update (title) on sessions to public;
@@ -203,7 +203,7 @@ async fn act_as(pool: &PgPool, role: &str, statement: &str) -> sqlx::Result<()> 
 }
 
 /// PUBLIC has no rights, so the functions that views, defaults and triggers call are granted by name.
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+#[testkit::test]
 async fn roles_may_call_what_their_statements_need(pool: PgPool) {
     reset_grants(&pool).await;
     let room = testkit::seed::live::live_room(&pool, "una").await;

@@ -3,10 +3,7 @@
 use futures::future::join_all;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
-use sqlx::{
-    PgPool,
-    postgres::{PgConnectOptions, PgPoolOptions},
-};
+use sqlx::PgPool;
 
 use crate::world::{Replica, World};
 
@@ -41,9 +38,8 @@ async fn eventually_listed(replica: &Replica, room: &str, wanted: &str) {
     .await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn live_session_is_listed_joined_and_ended(_: PgPoolOptions, connect: PgConnectOptions) {
-    let mut world = World::new(&connect).await;
+#[testkit::test]
+async fn live_session_is_listed_joined_and_ended(mut world: World) {
     let (one, other) = (world.replica().await, world.replica().await);
     let room = room_of(&one, "una").await;
     let live = go_live(&one, "una", &room).await;
@@ -77,9 +73,8 @@ async fn live_session_is_listed_joined_and_ended(_: PgPoolOptions, connect: PgCo
     assert_eq!((one.stop().await, other.stop().await), (0, 0), "no background task panicked");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn concurrent_go_live_over_two_replicas_makes_one_session(_: PgPoolOptions, connect: PgConnectOptions) {
-    let mut world = World::new(&connect).await;
+#[testkit::test]
+async fn concurrent_go_live_over_two_replicas_makes_one_session(mut world: World) {
     let replicas = [world.replica().await, world.replica().await];
     let room = room_of(&replicas[0], "una").await;
     let clicks = (0..100).map(|n| go_live(&replicas[n % 2], "una", &room));
@@ -88,7 +83,7 @@ async fn concurrent_go_live_over_two_replicas_makes_one_session(_: PgPoolOptions
     assert!(session.is_string() && answers.iter().all(|answer| answer["session"]["id"] == *session));
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+#[testkit::test]
 async fn go_live_repairs_manual_edits(pool: PgPool) {
     let mut world = World::new(&pool.connect_options()).await;
     let replica = world.replica().await;
@@ -108,9 +103,8 @@ async fn go_live_repairs_manual_edits(pool: PgPool) {
     .await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn live_session_continues_when_livekit_loses_its_room(_: PgPoolOptions, connect: PgConnectOptions) {
-    let mut world = World::new(&connect).await;
+#[testkit::test]
+async fn live_session_continues_when_livekit_loses_its_room(mut world: World) {
     let replica = world.replica().await;
     let room = room_of(&replica, "una").await;
     let live = go_live(&replica, "una", &room).await;

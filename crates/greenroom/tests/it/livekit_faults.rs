@@ -6,7 +6,6 @@ use std::{sync::Arc, time::Duration};
 use livekit_dev::{ANY_METHOD, Code, Fault, LiveKitDev};
 use reqwest::StatusCode;
 use serde_json::Value;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
 use crate::world::{Replica, World};
 
@@ -31,9 +30,8 @@ fn rooms_of(livekit: &LiveKitDev, id: &str) -> Vec<String> {
     livekit.rooms().into_iter().map(|room| room.name).filter(|name| name.contains(id)).collect()
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn booking_succeeds_when_livekit_fails(_: PgPoolOptions, connect: PgConnectOptions) {
-    let mut world = World::new(&connect).await;
+#[testkit::test]
+async fn booking_succeeds_when_livekit_fails(mut world: World) {
     if world.stand_in().is_none() {
         return;
     }
@@ -54,9 +52,8 @@ async fn booking_succeeds_when_livekit_fails(_: PgPoolOptions, connect: PgConnec
     }
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn join_is_503_until_livekit_recovers(_: PgPoolOptions, connect: PgConnectOptions) {
-    let mut world = World::new(&connect).await;
+#[testkit::test]
+async fn join_is_503_until_livekit_recovers(mut world: World) {
     if world.stand_in().is_none() {
         return;
     }
@@ -84,9 +81,8 @@ async fn join_is_503_until_livekit_recovers(_: PgPoolOptions, connect: PgConnect
     }
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn end_succeeds_when_livekit_fails(_: PgPoolOptions, connect: PgConnectOptions) {
-    let mut world = World::new(&connect).await;
+#[testkit::test]
+async fn end_succeeds_when_livekit_fails(mut world: World) {
     if world.stand_in().is_none() {
         return;
     }
@@ -109,9 +105,8 @@ async fn end_succeeds_when_livekit_fails(_: PgPoolOptions, connect: PgConnectOpt
     }
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn token_after_a_lost_room_opens_a_new_generation(_: PgPoolOptions, connect: PgConnectOptions) {
-    let mut world = World::new(&connect).await;
+#[testkit::test]
+async fn token_after_a_lost_room_opens_a_new_generation(mut world: World) {
     world.services.room.pass_period = Duration::from_hours(1);
     let (one, other) = (world.replica().await, world.replica().await);
     let id = one.book("una", "gus", 1).await;
@@ -128,9 +123,8 @@ async fn token_after_a_lost_room_opens_a_new_generation(_: PgPoolOptions, connec
     assert_eq!(one.room("una", &id).await["generation"], 2);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn concurrent_joins_of_a_missing_room_make_one_room(_: PgPoolOptions, connect: PgConnectOptions) {
-    let mut world = World::new(&connect).await;
+#[testkit::test]
+async fn concurrent_joins_of_a_missing_room_make_one_room(mut world: World) {
     let replica = Arc::new(world.replica().await);
     let id = replica.book("una", "gus", 1).await;
     world.lose(replica.room("una", &id).await["roomName"].as_str().unwrap()).await;

@@ -20,8 +20,8 @@ async fn line(service: &Service, message: &str, is: impl Fn(&Value) -> bool) -> 
     lines.into_iter().next().unwrap()
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn request_is_one_line_in_each_process(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn request_is_one_line_in_each_process(connect: PgConnectOptions) {
     let all = Processes::start(&connect, &[]).await;
     let booked = all.book("hanna", &[("traceparent", PARENT), ("x-request-id", "req-1")]).await;
     assert_eq!(booked.status(), 201);
@@ -47,7 +47,7 @@ async fn request_is_one_line_in_each_process(_: PgPoolOptions, connect: PgConnec
     assert!(listening["trace_id"].is_null() && listening["request.id"].is_null(), "{listening}");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+#[testkit::test]
 async fn room_creation_is_recorded_as_one_event(pool: PgPoolOptions, connect: PgConnectOptions) {
     let all = Processes::start(&connect, &[]).await;
     assert_eq!(all.book("hanna", &[]).await.status(), 201);
@@ -64,8 +64,8 @@ async fn room_creation_is_recorded_as_one_event(pool: PgPoolOptions, connect: Pg
     );
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn refused_token_is_logged_by_reason_without_the_token(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn refused_token_is_logged_by_reason_without_the_token(connect: PgConnectOptions) {
     let all = Processes::start(&connect, &[]).await;
     let wrong = [
         ("issuer", json!({"iss": "https://other.example"}), "https://other.example"),
@@ -88,8 +88,8 @@ async fn refused_token_is_logged_by_reason_without_the_token(_: PgPoolOptions, c
     }
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn wrong_livekit_secret_is_named_and_no_token_logged(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn wrong_livekit_secret_is_named_and_no_token_logged(connect: PgConnectOptions) {
     let wrong = "0".repeat(32);
     let settings = [("LIVEKIT_API_SECRET", wrong.as_str()), ("RUST_LOG", "debug")];
     let all = Processes::start(&connect, &settings).await;
@@ -115,8 +115,8 @@ async fn wrong_livekit_secret_is_named_and_no_token_logged(_: PgPoolOptions, con
     }
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn missing_recording_output_is_named(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn missing_recording_output_is_named(connect: PgConnectOptions) {
     let all = Processes::start(&connect, &[]).await;
     let booked: Value = all.book("hanna", &[]).await.json().await.unwrap();
     let url =
@@ -131,8 +131,8 @@ async fn missing_recording_output_is_named(_: PgPoolOptions, connect: PgConnectO
     assert_eq!(named["setting"], "RECORDING_OUTPUT", "{named}");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn refusals_at_the_edge_are_logged(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn refusals_at_the_edge_are_logged(connect: PgConnectOptions) {
     let all = Processes::start(&connect, &[("CORS_ORIGINS", "https://app.example")]).await;
     let url = |path: &str| format!("{}{path}", all.gateway.url);
     let preflight = all
@@ -162,8 +162,8 @@ async fn refusals_at_the_edge_are_logged(_: PgPoolOptions, connect: PgConnectOpt
     assert!(!all.gateway.all().iter().any(|line| line.contains("probe")), "probes are logged at debug");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn event_stream_is_logged_in_its_trace_when_it_ends(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn event_stream_is_logged_in_its_trace_when_it_ends(connect: PgConnectOptions) {
     let all = Processes::start(&connect, &[]).await;
     let stream = all.client.get(format!("{}/api/v1/live/streams/events", all.gateway.url));
     let stream = stream.bearer_auth(bearer("hanna", &json!({}))).header("x-request-id", "stream");
@@ -176,7 +176,7 @@ async fn event_stream_is_logged_in_its_trace_when_it_ends(_: PgPoolOptions, conn
     assert_eq!(json!(fields), json!(["stream", TRACE, "hanna", 200]), "{ended}");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+#[testkit::test]
 async fn rows_of_the_listing_are_named_in_small_batches(options: PgPoolOptions, connect: PgConnectOptions) {
     let all = Processes::start(&connect, &[]).await;
     let pool = options.connect_with(connect).await.unwrap();

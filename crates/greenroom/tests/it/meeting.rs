@@ -9,9 +9,8 @@ use sqlx::{
 
 use crate::world::World;
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn host_and_guest_meet_in_one_room_over_two_replicas(_: PgPoolOptions, connect: PgConnectOptions) {
-    let mut world = World::new(&connect).await;
+#[testkit::test]
+async fn host_and_guest_meet_in_one_room_over_two_replicas(mut world: World) {
     let (one, other) = (world.replica().await, world.replica().await);
     let id = one.book("una", "gus", 1).await;
     let (host, guest) = (one.admit("una", &id).await, other.admit("gus", &id).await);
@@ -34,9 +33,8 @@ async fn host_and_guest_meet_in_one_room_over_two_replicas(_: PgPoolOptions, con
     assert_eq!((one.stop().await, other.stop().await), (0, 0), "no background task panicked");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn refused_join_names_its_reason(_: PgPoolOptions, connect: PgConnectOptions) {
-    let mut world = World::new(&connect).await;
+#[testkit::test]
+async fn refused_join_names_its_reason(mut world: World) {
     let replica = world.replica().await;
     let (soon, later) = (replica.book("una", "gus", 1).await, replica.book("una", "gus", 24 * 60).await);
     let token = |id: &str| format!("/api/sessions/{id}/livekit/access-token");
@@ -59,9 +57,8 @@ async fn refused_join_names_its_reason(_: PgPoolOptions, connect: PgConnectOptio
     assert!(refused["request_id"].as_str().is_some_and(|id| !id.is_empty()));
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn kicked_guest_gets_no_token_and_an_old_one_is_removed(_: PgPoolOptions, connect: PgConnectOptions) {
-    let mut world = World::new(&connect).await;
+#[testkit::test]
+async fn kicked_guest_gets_no_token_and_an_old_one_is_removed(mut world: World) {
     let replica = world.replica().await;
     let id = replica.book("una", "gus", 1).await;
     let admitted = replica.admit("gus", &id).await;
@@ -83,9 +80,8 @@ async fn kicked_guest_gets_no_token_and_an_old_one_is_removed(_: PgPoolOptions, 
     replica.admit("una", &id).await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn attendance_moves_the_booking_on(_: PgPoolOptions, connect: PgConnectOptions) {
-    let mut world = World::new(&connect).await;
+#[testkit::test]
+async fn attendance_moves_the_booking_on(mut world: World) {
     let replica = world.replica().await;
     let id = replica.book("una", "gus", 1).await;
     let token = replica.admit("una", &id).await["token"].as_str().unwrap().to_owned();
@@ -105,9 +101,8 @@ async fn attendance_moves_the_booking_on(_: PgPoolOptions, connect: PgConnectOpt
     assert_eq!((status, refused["code"].as_str()), (StatusCode::CONFLICT, Some("meeting_started")));
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn old_token_does_not_create_a_missing_room(_: PgPoolOptions, connect: PgConnectOptions) {
-    let mut world = World::new(&connect).await;
+#[testkit::test]
+async fn old_token_does_not_create_a_missing_room(mut world: World) {
     let replica = world.replica().await;
     let id = replica.book("una", "gus", 1).await;
     let admitted = replica.admit("una", &id).await;
@@ -118,7 +113,7 @@ async fn old_token_does_not_create_a_missing_room(_: PgPoolOptions, connect: PgC
 }
 
 /// The statement that operators of the replaced system use, unchanged.
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+#[testkit::test]
 async fn operators_find_the_room_of_a_session_with_their_old_sql(
     pool_options: PgPoolOptions,
     connect: PgConnectOptions,

@@ -7,7 +7,7 @@ use std::{
 };
 
 use chassis::telemetry::meters::{self, Meter};
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::postgres::PgConnectOptions;
 
 use crate::processes::Processes;
 
@@ -110,8 +110,8 @@ fn exposed(text: &str) -> BTreeMap<String, Vec<String>> {
     series
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn fresh_processes_expose_documented_metrics(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn fresh_processes_expose_documented_metrics(connect: PgConnectOptions) {
     let processes = Processes::start(&connect, &[]).await;
     let documented = documented();
     let services = [

@@ -2,9 +2,7 @@
 
 use chassis::db::MIGRATOR;
 use sqlx::{
-    AssertSqlSafe, ConnectOptions, PgExecutor, PgPool,
-    migrate::Migrator,
-    postgres::{PgConnectOptions, PgPoolOptions},
+    AssertSqlSafe, ConnectOptions, PgExecutor, PgPool, migrate::Migrator, postgres::PgConnectOptions,
 };
 
 use crate::program::{CommandResult, greenroom};
@@ -16,8 +14,8 @@ async fn migrate(connect: &PgConnectOptions, environment: &[(&str, &str)]) -> Co
     greenroom(&["migrate"], &environment).await
 }
 
-#[sqlx::test(migrations = false)]
-async fn migrating_twice_applies_once(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test(empty)]
+async fn migrating_twice_applies_once(connect: PgConnectOptions) {
     let first = migrate(&connect, &[]).await;
     assert_eq!(first.code, 0, "{}", first.err);
     assert!(first.out.starts_with("applied 0001 "), "{}", first.out);
@@ -25,14 +23,14 @@ async fn migrating_twice_applies_once(_: PgPoolOptions, connect: PgConnectOption
     assert_eq!((second.code, second.out.as_str()), (0, "the database is up to date\n"));
 }
 
-#[sqlx::test(migrations = false)]
-async fn concurrent_migrations_both_succeed(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test(empty)]
+async fn concurrent_migrations_both_succeed(connect: PgConnectOptions) {
     let (one, other) = tokio::join!(migrate(&connect, &[]), migrate(&connect, &[]));
     assert_eq!((one.code, other.code), (0, 0), "{}\n{}", one.err, other.err);
 }
 
-#[sqlx::test(migrations = false)]
-async fn join_windows_are_stored_in_the_database(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test(empty)]
+async fn join_windows_are_stored_in_the_database(connect: PgConnectOptions) {
     let result = migrate(&connect, &[("JOIN_OPENS_BEFORE", "20min"), ("JOIN_CLOSES_AFTER", "90min")]).await;
     assert_eq!(result.code, 0, "{}", result.err);
     let pool = PgPool::connect_with(connect.clone()).await.unwrap();
@@ -75,7 +73,7 @@ async fn add_booking(pool: &PgPool) {
     .unwrap();
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+#[testkit::test]
 async fn changed_window_applies_to_the_next_statement(pool: PgPool) {
     add_booking(&pool).await;
     let mut connection = pool.acquire().await.unwrap();
@@ -105,7 +103,7 @@ async fn explain(pool: &PgPool, statement: &str) -> String {
 }
 
 /// A function that is not inlined, or a setting that is read for each row, would cost time for each row.
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+#[testkit::test]
 async fn window_is_inlined_and_its_settings_are_read_once(pool: PgPool) {
     add_booking(&pool).await;
     for statement in [
@@ -129,8 +127,8 @@ async fn migrate_up_to(connect: &PgConnectOptions, version: i64) -> PgPool {
     pool
 }
 
-#[sqlx::test(migrations = false)]
-async fn windows_of_earlier_versions_are_kept(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test(empty)]
+async fn windows_of_earlier_versions_are_kept(connect: PgConnectOptions) {
     let pool = migrate_up_to(&connect, 7).await;
     sqlx::raw_sql(
         "do $$ begin
@@ -152,8 +150,8 @@ async fn windows_of_earlier_versions_are_kept(_: PgPoolOptions, connect: PgConne
     assert_eq!(left.fetch_one(&pool).await.unwrap(), 0);
 }
 
-#[sqlx::test(migrations = false)]
-async fn missing_room_names_are_filled(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test(empty)]
+async fn missing_room_names_are_filled(connect: PgConnectOptions) {
     let pool = migrate_up_to(&connect, 7).await;
     sqlx::raw_sql(
         "with session as (
@@ -181,7 +179,7 @@ async fn missing_room_names_are_filled(_: PgPoolOptions, connect: PgConnectOptio
 async fn invalid_window_is_a_settings_error() {
     let environment = [("DATABASE_URL", "postgres://127.0.0.1:1/x"), ("JOIN_CLOSES_AFTER", "later")];
     let result = greenroom(&["migrate"], &environment).await;
-    assert_eq!(result.code, 2);
+    assert_eq!(result.code, 2, "the exit code");
     assert!(result.err.contains("JOIN_CLOSES_AFTER"), "{}", result.err);
 }
 
@@ -189,6 +187,6 @@ async fn invalid_window_is_a_settings_error() {
 async fn password_is_never_printed() {
     let environment = [("DATABASE_URL", "postgres://una:hunter2@127.0.0.1:1/x"), ("RUST_LOG", "trace")];
     let result = greenroom(&["migrate", "--wait", "0s"], &environment).await;
-    assert_eq!(result.code, 1);
+    assert_eq!(result.code, 1, "the exit code");
     assert!(!result.err.contains("hunter2") && !result.out.contains("hunter2"), "{}", result.err);
 }

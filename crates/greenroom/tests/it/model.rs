@@ -24,7 +24,7 @@ use std::{
 };
 
 use livekit_dev::Store;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::postgres::PgConnectOptions;
 
 use self::{dice::Dice, stage::Stage};
 
@@ -66,13 +66,13 @@ impl Budget {
     }
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn live_rooms_recover_from_random_faults(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn live_rooms_recover_from_random_faults(connect: PgConnectOptions) {
     play(&connect, Store::Memory).await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn live_rooms_recover_from_random_faults_with_redis(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn live_rooms_recover_from_random_faults_with_redis(connect: PgConnectOptions) {
     play(&connect, Store::RedisLike).await;
 }
 

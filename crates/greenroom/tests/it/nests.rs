@@ -4,7 +4,6 @@ use gateway::nostr::sign::Keys;
 use livekit_api::access_token::{Claims, TokenVerifier};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
 use crate::world::{Replica, World};
 
@@ -24,9 +23,8 @@ async fn info(replica: &Replica, nest: &str) -> Value {
     answer
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn nests_client_creates_joins_raises_mutes_and_rejoins(_: PgPoolOptions, connect: PgConnectOptions) {
-    let mut world = World::new(&connect).await;
+#[testkit::test]
+async fn nests_client_creates_joins_raises_mutes_and_rejoins(mut world: World) {
     let (one, other) = (world.replica().await, world.replica().await);
     let (host, listener) = (Keys::generate(), Keys::generate());
     let [host_key, listener_key] = [&host, &listener].map(|keys| keys.public_key().to_hex());
@@ -98,9 +96,8 @@ async fn nests_client_creates_joins_raises_mutes_and_rejoins(_: PgPoolOptions, c
     assert_eq!((one.stop().await, other.stop().await), (0, 0), "no background task panicked");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn signature_is_accepted_once_over_two_replicas(_: PgPoolOptions, connect: PgConnectOptions) {
-    let mut world = World::new(&connect).await;
+#[testkit::test]
+async fn signature_is_accepted_once_over_two_replicas(mut world: World) {
     let (one, other) = (world.replica().await, world.replica().await);
     let host = Keys::generate();
     let header = one.sign(&host, &Method::PUT, "/api/v1/nests", None);
@@ -113,9 +110,8 @@ async fn signature_is_accepted_once_over_two_replicas(_: PgPoolOptions, connect:
     assert_eq!(put(&one).await, StatusCode::UNAUTHORIZED);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn nest_is_repaired_only_for_the_key_of_its_host(_: PgPoolOptions, connect: PgConnectOptions) {
-    let mut world = World::new(&connect).await;
+#[testkit::test]
+async fn nest_is_repaired_only_for_the_key_of_its_host(mut world: World) {
     let replica = world.replica().await;
     let (host, stranger) = (Keys::generate(), Keys::generate());
     let (_, created) = replica.nostr(Some(&host), Method::PUT, "/api/v1/nests", None).await;
@@ -145,9 +141,8 @@ async fn nest_is_repaired_only_for_the_key_of_its_host(_: PgPoolOptions, connect
     assert_eq!(status, StatusCode::FORBIDDEN, "refused without the right: {answer}");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn nostr_key_does_not_authenticate_a_signed_in_user(_: PgPoolOptions, connect: PgConnectOptions) {
-    let mut world = World::new(&connect).await;
+#[testkit::test]
+async fn nostr_key_does_not_authenticate_a_signed_in_user(mut world: World) {
     let replica = world.replica().await;
     let keys = Keys::generate();
     let hex = keys.public_key().to_hex();

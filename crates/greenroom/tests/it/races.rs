@@ -6,13 +6,11 @@ use std::{sync::Arc, time::Duration};
 use livekit_dev::Fault;
 use reqwest::{Method, StatusCode};
 use serde_json::json;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
 use crate::world::World;
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn concurrent_bookings_of_one_slot_make_one(_: PgPoolOptions, connect: PgConnectOptions) {
-    let mut world = World::new(&connect).await;
+#[testkit::test]
+async fn concurrent_bookings_of_one_slot_make_one(mut world: World) {
     let replicas = [Arc::new(world.replica().await), Arc::new(world.replica().await)];
     let asked = (0..500).map(|n: usize| {
         let replica = Arc::clone(&replicas[n % 2]);
@@ -32,9 +30,8 @@ async fn concurrent_bookings_of_one_slot_make_one(_: PgPoolOptions, connect: PgC
     assert!(refused > 0);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn cancel_during_room_creation_leaves_no_room(_: PgPoolOptions, connect: PgConnectOptions) {
-    let mut world = World::new(&connect).await;
+#[testkit::test]
+async fn cancel_during_room_creation_leaves_no_room(mut world: World) {
     if world.stand_in().is_none() {
         return;
     }
@@ -61,9 +58,8 @@ async fn cancel_during_room_creation_leaves_no_room(_: PgPoolOptions, connect: P
     assert_eq!(other.room("una", &id).await["status"], "ended");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn concurrent_move_and_cancel_end_cancelled(_: PgPoolOptions, connect: PgConnectOptions) {
-    let mut world = World::new(&connect).await;
+#[testkit::test]
+async fn concurrent_move_and_cancel_end_cancelled(mut world: World) {
     let (one, other) = (world.replica().await, world.replica().await);
     let mut ids = Vec::new();
     for round in 0..10 {
@@ -89,9 +85,8 @@ async fn concurrent_move_and_cancel_end_cancelled(_: PgPoolOptions, connect: PgC
     .await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn replica_finishes_the_booking_of_a_killed_replica(_: PgPoolOptions, connect: PgConnectOptions) {
-    let mut world = World::new(&connect).await;
+#[testkit::test]
+async fn replica_finishes_the_booking_of_a_killed_replica(mut world: World) {
     if world.stand_in().is_none() {
         return;
     }

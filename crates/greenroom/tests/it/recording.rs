@@ -4,12 +4,12 @@ use gateway::nostr::sign::Keys;
 use livekit_dev::{Code, Fault, Worker};
 use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::postgres::PgConnectOptions;
 
 use crate::world::World;
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn recorded_meeting_gives_both_parties_the_file(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn recorded_meeting_gives_both_parties_the_file(connect: PgConnectOptions) {
     let folder = tempfile::tempdir().unwrap();
     let mut world = World::recording(&connect, folder.path()).await;
     if world.stand_in().is_none() {
@@ -51,8 +51,8 @@ async fn recorded_meeting_gives_both_parties_the_file(_: PgPoolOptions, connect:
     }
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn host_is_notified_when_a_recording_does_not_start(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn host_is_notified_when_a_recording_does_not_start(connect: PgConnectOptions) {
     let folder = tempfile::tempdir().unwrap();
     let mut world = World::recording(&connect, folder.path()).await;
     if world.stand_in().is_none() {
@@ -92,8 +92,8 @@ async fn host_is_notified_when_a_recording_does_not_start(_: PgPoolOptions, conn
 }
 
 /// Records as the clients of nests do: start, list until the recording runs, stop, fetch, delete.
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn nests_client_records_a_nest(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn nests_client_records_a_nest(connect: PgConnectOptions) {
     let folder = tempfile::tempdir().unwrap();
     let mut world = World::recording(&connect, folder.path()).await;
     if world.stand_in().is_none() {
@@ -153,8 +153,8 @@ async fn nests_client_records_a_nest(_: PgPoolOptions, connect: PgConnectOptions
 }
 
 /// Fetches what a player fetches: the playlist at the given endpoint, and a segment of it.
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn nest_is_played_over_hls_when_requested(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn nest_is_played_over_hls_when_requested(connect: PgConnectOptions) {
     let folder = tempfile::tempdir().unwrap();
     let mut world = World::recording(&connect, folder.path()).await;
     world.services.room.recordings.hls = true;

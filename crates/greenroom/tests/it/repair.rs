@@ -17,7 +17,7 @@ async fn repair(livekit: &testkit::LiveKit, connect: &PgConnectOptions, argument
     greenroom(&[&["repair"], arguments].concat(), &environment).await
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+#[testkit::test]
 async fn repair_rooms_creates_missing_rooms(pool: PgPool) {
     let livekit = testkit::livekit().await;
     let connect = (*pool.connect_options()).clone();
@@ -46,7 +46,7 @@ async fn repair_rooms_creates_missing_rooms(pool: PgPool) {
     assert!(again.out.ends_with("✅ Repair complete: 0 rooms fixed, 0 errors\n"), "{}", again.out);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+#[testkit::test]
 async fn database_copy_deletes_orphans_only_after_adopt(pool: PgPool) {
     let livekit = testkit::livekit().await;
     let connect = (*pool.connect_options()).clone();

@@ -47,7 +47,7 @@ async fn count_unsettled(pool: &PgPool) -> i64 {
         .unwrap()
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+#[testkit::test]
 async fn repair_live_rooms_repairs_every_stuck_state_once(pool: PgPool) {
     sqlx::raw_sql(STUCK).execute(&pool).await.unwrap();
     let stuck = count_unsettled(&pool).await;
@@ -102,7 +102,7 @@ async fn titles(pool: &PgPool) -> Vec<String> {
     sqlx::query_scalar!("select title from community_live_streams order by 1").fetch_all(pool).await.unwrap()
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+#[testkit::test]
 async fn repair_listing_marks_differing_rows_once_for_sync(pool: PgPool) {
     sqlx::raw_sql(STUCK).execute(&pool).await.unwrap();
     sync::drain(&pool).await.unwrap();
@@ -135,7 +135,7 @@ async fn repair_listing_marks_differing_rows_once_for_sync(pool: PgPool) {
     assert_eq!(aligned, format!("Compared 11 rows\nMarked 0 rows that differ\n{stray}\n{end}"));
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+#[testkit::test]
 async fn strays_of_the_listing_are_ended_when_requested(pool: PgPool) {
     sqlx::raw_sql(STUCK).execute(&pool).await.unwrap();
     sync::drain(&pool).await.unwrap();
@@ -190,7 +190,7 @@ async fn strays_of_the_listing_are_ended_when_requested(pool: PgPool) {
     assert!(!again.out.contains("not changed"), "{}", again.out);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+#[testkit::test]
 async fn locked_stray_is_not_ended(pool: PgPool) {
     sqlx::raw_sql(
         "insert into community_live_streams (id, title, status)
@@ -211,7 +211,7 @@ async fn locked_stray_is_not_ended(pool: PgPool) {
     assert_eq!(repair_what(&pool, &["listing", "--end-strays"]).await.code, 0);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+#[testkit::test]
 async fn dry_run_of_the_comparison_marks_nothing(pool: PgPool) {
     sqlx::raw_sql(STUCK).execute(&pool).await.unwrap();
     sqlx::raw_sql("delete from live_stream_dirty").execute(&pool).await.unwrap();

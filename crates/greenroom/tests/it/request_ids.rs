@@ -17,7 +17,7 @@ fn lines_of(request_id: &str, log: &Log) -> Vec<Value> {
     lines.map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+#[testkit::test]
 async fn request_id_of_a_refusal_finds_its_decision_in_the_log(pool: PgPool) {
     let log = Log::default();
     let written = log.clone();

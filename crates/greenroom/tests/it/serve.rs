@@ -1,9 +1,6 @@
 //! `greenroom serve` and its settings.
 
-use sqlx::{
-    ConnectOptions as _,
-    postgres::{PgConnectOptions, PgPoolOptions},
-};
+use sqlx::{ConnectOptions as _, postgres::PgConnectOptions};
 
 use crate::program::{command, greenroom};
 
@@ -75,7 +72,7 @@ async fn refused_secret_is_not_printed() {
     let result =
         greenroom(&["serve", "sync"], &[("INTERNAL_TOKEN", "hunter2"), ("DATABASE_URL", "mysql://hunter3")])
             .await;
-    assert_eq!(result.code, 2);
+    assert_eq!(result.code, 2, "the exit code");
     assert!(!result.err.contains("hunter"), "{}", result.err);
 }
 
@@ -91,7 +88,7 @@ async fn service_exits_with_1_when_its_address_is_taken() {
         ("OPS_LISTEN", "127.0.0.1:0"),
     ];
     let result = greenroom(&["serve", "sync"], &environment).await;
-    assert_eq!(result.code, 1);
+    assert_eq!(result.code, 1, "the exit code");
     assert!(result.err.contains("cannot listen on"), "{}", result.err);
 }
 
@@ -106,8 +103,8 @@ async fn healthcheck_fails_when_no_server_answers() {
 }
 
 /// The layers through which an error passes do not repeat its text.
-#[sqlx::test(migrations = false)]
-async fn start_error_is_printed_once(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test(empty)]
+async fn start_error_is_printed_once(connect: PgConnectOptions) {
     let url = connect.database("no_such_database").to_url_lossy().to_string();
     let (internal, livekit) = ("t".repeat(32), "l".repeat(32));
     let environment = [

@@ -4,7 +4,7 @@ use std::{collections::HashSet, io::Write as _};
 
 use futures::{StreamExt as _, stream};
 use opentelemetry_proto::tonic::trace::v1::{span::SpanKind, status::StatusCode};
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::postgres::PgConnectOptions;
 use testkit::eventually;
 
 use crate::{
@@ -44,8 +44,8 @@ fn missing(spans: &[Sent]) -> Vec<String> {
     missing
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn traces_of_50_bookings_are_whole(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn traces_of_50_bookings_are_whole(connect: PgConnectOptions) {
     let collector = Collector::start().await;
     let settings =
         [("OTEL_EXPORTER_OTLP_ENDPOINT", collector.endpoint.as_str()), ("OTEL_BSP_SCHEDULE_DELAY", "200")];
@@ -109,8 +109,8 @@ fn check_attributes(spans: &[Sent]) {
     );
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn failures_set_status_and_error_type(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn failures_set_status_and_error_type(connect: PgConnectOptions) {
     let collector = Collector::start_with_tls().await;
     let mut authority = tempfile::NamedTempFile::new().unwrap();
     authority.write_all(collector.certificate.as_bytes()).unwrap();

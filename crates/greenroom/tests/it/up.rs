@@ -234,7 +234,7 @@ async fn sign_in_is_absent_with_an_identity_provider() {
 async fn public_address_is_refused_without_an_identity_provider() {
     let arguments = ["up", "--listen", "0.0.0.0:0", "--rtc-address", "0.0.0.0"];
     let result = greenroom(&arguments, &[("JOIN_OPENS_BEFORE", "soon")]).await;
-    assert_eq!(result.code, 2);
+    assert_eq!(result.code, 2, "the exit code");
     for named in ["AUTH_JWKS_URL", "JOIN_OPENS_BEFORE", "--rtc-address: clients cannot be offered 0.0.0.0"] {
         assert!(result.err.contains(named), "{}", result.err);
     }
@@ -244,7 +244,7 @@ async fn public_address_is_refused_without_an_identity_provider() {
 async fn fresh_with_a_given_database_is_refused() {
     let url = [("DATABASE_URL", "postgres://127.0.0.1:1/x")];
     let result = greenroom(&["up", "--fresh"], &url).await;
-    assert_eq!(result.code, 2);
+    assert_eq!(result.code, 2, "the exit code");
     assert!(result.err.contains("--fresh"), "{}", result.err);
 }
 

@@ -3,7 +3,6 @@
 use livekit_dev::{Order, WebhookFault};
 use reqwest::StatusCode;
 use serde_json::Value;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
 use crate::world::{Replica, World};
 
@@ -15,9 +14,8 @@ async fn participants(replica: &Replica, id: &str) -> Vec<(String, String)> {
     listed.iter().map(|one| (text(&one["userId"]), text(&one["status"]))).collect()
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn final_state_does_not_depend_on_webhooks(_: PgPoolOptions, connect: PgConnectOptions) {
-    let mut world = World::new(&connect).await;
+#[testkit::test]
+async fn final_state_does_not_depend_on_webhooks(mut world: World) {
     world.services.room.pass_period = std::time::Duration::from_millis(200);
     let replica = world.replica().await;
     let cases: [(&str, Option<WebhookFault>); 4] = [
@@ -65,9 +63,8 @@ async fn await_statuses(replica: &Replica, id: &str, expected: &[(String, String
     .await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn late_and_shuffled_webhooks_change_nothing(_: PgPoolOptions, connect: PgConnectOptions) {
-    let mut world = World::new(&connect).await;
+#[testkit::test]
+async fn late_and_shuffled_webhooks_change_nothing(mut world: World) {
     if world.stand_in().is_none() {
         return;
     }

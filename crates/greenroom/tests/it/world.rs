@@ -17,7 +17,7 @@ use reqwest::{Client, Method, StatusCode};
 use room_lifecycle::recordings::settings::OutputSettings;
 use serde_json::{Value, json};
 use sqlx::postgres::PgConnectOptions;
-use testkit::{LiveKit, TestRuntime};
+use testkit::{Database, FromDatabase, LiveKit, TestRuntime};
 use time::format_description::well_known::Rfc3339;
 use tokio::net::TcpListener;
 
@@ -34,6 +34,12 @@ pub struct World {
     secret: String,
     first: OnceCell<TcpListener>,
     first_url: String,
+}
+
+impl FromDatabase for World {
+    async fn from_database(database: &Database) -> Self {
+        Self::new(&database.connect).await
+    }
 }
 
 impl World {

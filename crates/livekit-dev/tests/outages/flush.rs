@@ -32,7 +32,7 @@ async fn count(target: &Target) -> usize {
 async fn lost_room_is_not_listed_and_not_found() {
     let Some((target, room)) = flushed().await else { return };
     let (rooms, name) = (target.rooms(), room.name.as_str());
-    assert_eq!(count(&target).await, 0);
+    assert_eq!(count(&target).await, 0, "rooms that LiveKit lists");
     assert!(rooms.list_participants(name).await.unwrap().is_empty());
     assert_eq!(code(rooms.delete_room(name).await), "not_found");
     assert_eq!(code(rooms.update_room_metadata(name, "x").await), "not_found");
@@ -50,7 +50,7 @@ async fn participants_of_a_lost_room_stay_connected() {
     assert_eq!(target.json("UpdateSubscriptions", &admin, &probe).await.0, StatusCode::OK);
     dev.advance(24 * 3600).await;
     assert_eq!(target.json("UpdateSubscriptions", &admin, &probe).await.0, StatusCode::OK);
-    assert_eq!(count(&target).await, 0);
+    assert_eq!(count(&target).await, 0, "rooms that LiveKit lists");
 }
 
 #[tokio::test]
@@ -72,7 +72,7 @@ async fn recreated_lost_room_is_the_same_and_stays_lost() {
     let Some((target, room)) = flushed().await else { return };
     let again = target.rooms().create_room(&room.name, CreateRoomOptions::default()).await.unwrap();
     assert_eq!((&again.sid, again.num_participants), (&room.sid, 1));
-    assert_eq!(count(&target).await, 0);
+    assert_eq!(count(&target).await, 0, "rooms that LiveKit lists");
     assert_eq!(code(target.rooms().delete_room(&room.name).await), "not_found");
 }
 
@@ -87,7 +87,7 @@ async fn room_written_back_by_a_socket_can_be_deleted() {
     assert_eq!(read(target.upgrade(&target.token("helper", &video)).await).await.0, 101);
     assert_eq!(target.rooms().list_rooms(Vec::new()).await.unwrap()[0].sid, room.sid);
     target.rooms().delete_room(&room.name).await.unwrap();
-    assert_eq!(count(&target).await, 0);
+    assert_eq!(count(&target).await, 0, "rooms that LiveKit lists");
     let events = [receiver.next().await.json(), receiver.next().await.json(), receiver.next().await.json()];
     let left = events.iter().find(|event| event["event"] == "participant_left").unwrap();
     assert_eq!(left["participant"]["identity"], "ann");
@@ -139,7 +139,7 @@ async fn stale_participants_and_their_rooms_are_lost_for_good() {
     dev.join_as("stale", &room.name).await;
     dev.restart().await;
     dev.post("flush", json!({})).await;
-    assert_eq!(count(&target).await, 0);
+    assert_eq!(count(&target).await, 0, "rooms that LiveKit lists");
     let again = target.rooms().create_room(&room.name, CreateRoomOptions::default()).await.unwrap();
     assert_ne!(again.sid, room.sid);
     assert!(target.rooms().list_participants(&room.name).await.unwrap().is_empty());
@@ -160,5 +160,5 @@ async fn flush_without_redis_is_refused() {
     let Some(dev) = target.dev(FLUSH) else { return };
     target.create("kept").await;
     assert_eq!(dev.send(Method::POST, "flush", &Value::Null).await.status(), StatusCode::CONFLICT);
-    assert_eq!(count(&target).await, 1);
+    assert_eq!(count(&target).await, 1, "rooms that LiveKit lists");
 }

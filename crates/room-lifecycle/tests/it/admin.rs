@@ -9,10 +9,7 @@ use proto::{
     types::v1::{Caller, LiveRoomStatus},
 };
 use room_lifecycle::{admin::store::list_events, rooms::store::Record};
-use sqlx::{
-    AssertSqlSafe, PgConnection, PgPool, Row,
-    postgres::{PgConnectOptions, PgPoolOptions},
-};
+use sqlx::{AssertSqlSafe, PgConnection, PgPool, Row};
 use tonic::{Request, Status};
 
 use crate::{
@@ -47,9 +44,8 @@ async fn events(
     (page.events.into_iter().map(|event| event.event_type).collect(), page.next_cursor)
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn admin_lists_are_refused_to_others(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn admin_lists_are_refused_to_others(world: World) {
     let rooms = world.rooms().await;
     let ann = person("ann");
     let orphans = Request::new(ListOrphansRequest { caller: Some(ann.clone()) });
@@ -62,9 +58,8 @@ async fn admin_lists_are_refused_to_others(_: PgPoolOptions, connect: PgConnectO
     assert_eq!(refused, [Reason::NotAdmin; 3]);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn stuck_rooms_are_listed_until_repaired_by_a_pass(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn stuck_rooms_are_listed_until_repaired_by_a_pass(world: World) {
     let rooms = world.rooms().await;
     let (host, session) = world.host_with(LiveStatus::Ended).await;
     world.execute(&format!("update live_rooms set status = 'live' where id = '{}'", host.room.id)).await;
@@ -91,9 +86,8 @@ async fn stuck_rooms_are_listed_until_repaired_by_a_pass(_: PgPoolOptions, conne
     assert!(healed.live_rooms.is_empty() && healed.rooms.is_empty(), "{healed:?}");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn retired_room_is_listed_as_orphan(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn retired_room_is_listed_as_orphan(world: World) {
     let rooms = world.rooms().await;
     let booking = world.booking(State::OpenNow).await;
     let record = rooms.create(owner(&booking)).await.unwrap();
@@ -106,9 +100,8 @@ async fn retired_room_is_listed_as_orphan(_: PgPoolOptions, connect: PgConnectOp
     assert!(found.unknown.is_empty() && found.inhabited.is_empty());
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn events_are_listed_once_each_over_pages(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn events_are_listed_once_each_over_pages(world: World) {
     let rooms = world.rooms().await;
     let booking = world.booking(State::OpenNow).await;
     let record = rooms.create(owner(&booking)).await.unwrap();
@@ -153,7 +146,7 @@ async fn plan(connection: &mut PgConnection, arguments: &str) -> String {
     lines.iter().map(|line| line.get::<String, _>(0)).collect::<Vec<_>>().join("\n")
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+#[testkit::test]
 async fn page_of_events_is_read_with_an_index_scan(pool: PgPool) {
     let mut connection = pool.acquire().await.unwrap();
     sqlx::raw_sql(

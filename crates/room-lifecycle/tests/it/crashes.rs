@@ -7,7 +7,6 @@ use std::{
 };
 
 use domain::RoomStatus;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use time::Duration;
 
 use crate::harness::{State, World, owner};
@@ -52,13 +51,12 @@ pub async fn recover(world: &World) {
     for _ in 0..3 {
         world.make_due().await;
         survivor.pass().await.unwrap();
-        world.pass_time(Duration::seconds(6));
+        world.advance(Duration::seconds(6));
     }
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn ensure_is_finished_by_a_pass_after_a_crash(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn ensure_is_finished_by_a_pass_after_a_crash(world: World) {
     let rooms = world.rooms().await;
     for polls in cuts() {
         let booking = world.booking(State::OpenNow).await;
@@ -71,9 +69,8 @@ async fn ensure_is_finished_by_a_pass_after_a_crash(_: PgPoolOptions, connect: P
     world.assert_one_room_per_open_owner().await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn replacement_is_finished_by_a_pass_after_a_crash(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn replacement_is_finished_by_a_pass_after_a_crash(world: World) {
     let (rooms, steady) = (world.rooms().await, world.rooms().await);
     for polls in cuts() {
         let (booking, record) = world.open_room(&steady).await;
@@ -86,9 +83,8 @@ async fn replacement_is_finished_by_a_pass_after_a_crash(_: PgPoolOptions, conne
     world.assert_one_room_per_open_owner().await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn end_is_finished_by_a_pass_after_a_crash(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn end_is_finished_by_a_pass_after_a_crash(world: World) {
     let (rooms, steady) = (world.rooms().await, world.rooms().await);
     for polls in cuts() {
         let (booking, record) = world.open_room(&steady).await;
@@ -99,13 +95,12 @@ async fn end_is_finished_by_a_pass_after_a_crash(_: PgPoolOptions, connect: PgCo
         }
     }
     recover(&world).await;
-    assert!(world.names().is_empty());
+    world.assert_rooms(0);
     world.assert_one_room_per_open_owner().await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn renewal_is_finished_by_a_pass_after_a_crash(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn renewal_is_finished_by_a_pass_after_a_crash(world: World) {
     let (rooms, steady) = (world.rooms().await, world.rooms().await);
     for polls in cuts() {
         let booking = world.booking(State::OpensTomorrow).await;
@@ -128,9 +123,8 @@ async fn renewal_is_finished_by_a_pass_after_a_crash(_: PgPoolOptions, connect: 
     );
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn kick_is_atomic_after_a_crash(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn kick_is_atomic_after_a_crash(world: World) {
     let (rooms, steady) = (world.rooms().await, world.rooms().await);
     let mut meetings = Vec::new();
     for polls in cuts() {
@@ -154,9 +148,8 @@ async fn kick_is_atomic_after_a_crash(_: PgPoolOptions, connect: PgConnectOption
     }
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn pass_is_finished_by_the_next_one_after_a_crash(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn pass_is_finished_by_the_next_one_after_a_crash(world: World) {
     let (rooms, steady) = (world.rooms().await, world.rooms().await);
     for polls in cuts().step_by(3) {
         let pending = world.booking(State::OpenNow).await;
@@ -179,9 +172,8 @@ async fn pass_is_finished_by_the_next_one_after_a_crash(_: PgPoolOptions, connec
     }
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn marks_of_a_dead_replica_are_due_after_their_lease(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn marks_of_a_dead_replica_are_due_after_their_lease(world: World) {
     let (dies, lives) = (world.rooms().await, world.rooms().await);
     let (booking, record) = world.open_room(&lives).await;
     world.complete(&booking).await;
@@ -190,8 +182,8 @@ async fn marks_of_a_dead_replica_are_due_after_their_lease(_: PgPoolOptions, con
     drop(dies);
     lives.drain().await.unwrap();
     assert_eq!(world.record(&booking).await.status, RoomStatus::Active, "the lease holds");
-    world.pass_time(Duration::seconds(16));
+    world.advance(Duration::seconds(16));
     lives.drain().await.unwrap();
-    assert_eq!(world.record(&booking).await.status, RoomStatus::Ended);
-    assert_eq!(world.marks(record.id.0).await, 0);
+    assert_eq!(world.record(&booking).await.status, RoomStatus::Ended, "status of the record");
+    assert_eq!(world.marks(record.id.0).await, 0, "marks of the room");
 }

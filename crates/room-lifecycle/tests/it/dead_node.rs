@@ -7,11 +7,11 @@ use livekit_api::services::room::CreateRoomOptions;
 use livekit_dev::{ClockHandle, Fault, Stop, Store};
 use proto::room::v1::{EndRoomRequest, room_service_server::RoomService};
 use room_lifecycle::{Config, live::session_decision::Verb};
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::postgres::PgConnectOptions;
 use time::Duration;
 use tonic::Request;
 
-use crate::harness::{State, World, nests::key, owner, refused, seats::person};
+use crate::harness::{State, WithRedis, World, nests::key, owner, refused, seats::person};
 
 /// Shortens the time that an answer waits for LiveKit.
 fn brief(config: &mut Config) {
@@ -19,9 +19,8 @@ fn brief(config: &mut Config) {
     config.pace.quick = config.timeouts.answer;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn ended_rooms_go_after_a_crash(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::with_store(connect, Store::RedisLike).await;
+#[testkit::test]
+async fn ended_rooms_go_after_a_crash(WithRedis(world): WithRedis) {
     let rooms = world.rooms().await;
     for stop in [Stop::Crash, Stop::Graceful { webhooks: 0 }] {
         let (ended, _) = world.meeting(&rooms).await;
@@ -38,25 +37,24 @@ async fn ended_rooms_go_after_a_crash(_: PgPoolOptions, connect: PgConnectOption
         nest.end(&rooms, &key(1)).await.unwrap();
         rooms.drain().await.unwrap();
         assert!(world.names().is_empty(), "{stop:?}: {:?}", world.names());
-        assert!(world.to_close().await.is_empty());
+        assert_eq!(world.to_close().await.join(" "), "", "rooms that wait to be closed");
     }
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn replaced_room_goes_after_a_crash(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::with_store(connect, Store::RedisLike).await;
+#[testkit::test]
+async fn replaced_room_goes_after_a_crash(WithRedis(world): WithRedis) {
     let rooms = world.rooms().await;
     let booking = world.booking(State::OpensTomorrow).await;
     rooms.ensure(owner(&booking), false).await.unwrap();
     world.server().restart();
     world.reschedule(&booking, Duration::days(1)).await;
     rooms.drain().await.unwrap();
-    assert_eq!(world.record(&booking).await.generation, 2);
+    assert_eq!(world.record(&booking).await.generation, 2, "generation");
     world.assert_one_room_per_open_owner().await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn node_that_never_answers_is_not_waited_for(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn node_that_never_answers_is_not_waited_for(connect: PgConnectOptions) {
     let livekit = testkit::livekit_with(|config| {
         config.manual_clock = true;
         config.store = Store::RedisLike;
@@ -68,12 +66,11 @@ async fn node_that_never_answers_is_not_waited_for(_: PgPoolOptions, connect: Pg
     world.server().restart();
     world.complete(&booking).await;
     rooms.drain().await.unwrap();
-    assert!(world.names().is_empty());
+    world.assert_rooms(0);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn listed_orphans_of_a_dead_node_are_deleted(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::with_store(connect, Store::RedisLike).await;
+#[testkit::test]
+async fn listed_orphans_of_a_dead_node_are_deleted(WithRedis(world): WithRedis) {
     let rooms = world.rooms().await;
     let id = sqlx::query_scalar!("select id from deployment").fetch_one(&world.pool).await.unwrap();
     for (name, metadata) in [("retired", String::new()), ("unknown", format!(r#"{{"deployment": "{id}"}}"#))]
@@ -88,12 +85,11 @@ async fn listed_orphans_of_a_dead_node_are_deleted(_: PgPoolOptions, connect: Pg
     let strays = rooms.admin.find_orphans().await.unwrap();
     assert_eq!(strays.unknown, ["unknown"]);
     rooms.admin.delete_orphan("unknown").await.unwrap(); // `greenroom repair orphans --yes`
-    assert!(world.names().is_empty());
+    world.assert_rooms(0);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn end_is_answered_before_livekit_deletes(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn end_is_answered_before_livekit_deletes(world: World) {
     let rooms = world.rooms_with(brief).await;
     let (booking, record) = world.meeting(&rooms).await;
     world.complete(&booking).await;
@@ -103,7 +99,7 @@ async fn end_is_answered_before_livekit_deletes(_: PgPoolOptions, connect: PgCon
     let request = EndRoomRequest { caller, session_id: booking.id.to_string() };
     rooms.rpcs.end_room(Request::new(request)).await.unwrap();
     assert_eq!(world.server().calls("CreateRoom"), created, "the first attempt has not timed out yet");
-    assert_eq!(world.connected(&record.room_name).len(), 2);
+    world.assert_connected(&record.room_name, 2);
     world.server().faults().clear();
     testkit::eventually("the deletion completes in the background", async || {
         world.names().is_empty().then_some(())
@@ -111,16 +107,15 @@ async fn end_is_answered_before_livekit_deletes(_: PgPoolOptions, connect: PgCon
     .await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn kick_is_answered_before_livekit_removes(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn kick_is_answered_before_livekit_removes(world: World) {
     let rooms = world.rooms_with(brief).await;
     let (booking, record) = world.meeting(&rooms).await;
     world.server().faults().set("RemoveParticipant", Fault::Hang);
     let began = Instant::now();
-    assert!(rooms.kick(owner(&booking), &booking.guest).await.unwrap());
+    assert!(rooms.kick(owner(&booking), &booking.guest).await.unwrap(), "the kicked user was in the room");
     assert!(began.elapsed() < std::time::Duration::from_secs(3), "LiveKit itself takes 3 s");
-    assert_eq!(world.connected(&record.room_name).len(), 2);
+    world.assert_connected(&record.room_name, 2);
     world.server().faults().clear();
     testkit::eventually("the deletion completes in the background", async || {
         (world.connected(&record.room_name) == [booking.host.as_str()]).then_some(())
@@ -128,9 +123,8 @@ async fn kick_is_answered_before_livekit_removes(_: PgPoolOptions, connect: PgCo
     .await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn ban_is_answered_before_livekit_removes(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn ban_is_answered_before_livekit_removes(world: World) {
     let rooms = world.rooms_with(brief).await;
     let open = world.live(&rooms, 5).await;
     crate::live_seats::join_and_connect(&world, &rooms, &open, "ann").await;
@@ -142,32 +136,30 @@ async fn ban_is_answered_before_livekit_removes(_: PgPoolOptions, connect: PgCon
     world.server().faults().clear();
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn ended_room_is_closed_within_seconds_when_livekit_works(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::with_store(connect, Store::RedisLike).await;
+#[testkit::test]
+async fn ended_room_is_closed_within_seconds_when_livekit_works(WithRedis(world): WithRedis) {
     let rooms = world.rooms().await;
     let (booking, record) = world.meeting(&rooms).await;
     let old = world.token(&record.room_name, &booking.guest);
     world.server().faults().set("*", refused());
     world.complete(&booking).await;
     rooms.drain().await.unwrap();
-    assert_eq!(world.record(&booking).await.status, RoomStatus::Ended);
+    assert_eq!(world.record(&booking).await.status, RoomStatus::Ended, "status of the record");
     for _ in 0..60 {
-        world.pass_time(Duration::seconds(2));
+        world.advance(Duration::seconds(2));
         rooms.close_due().await.unwrap();
     }
     world.server().restart();
     world.server().faults().clear();
     world.server().join(&old).unwrap();
-    world.pass_time(Duration::seconds(1));
+    world.advance(Duration::seconds(1));
     rooms.close_due().await.unwrap();
     assert!(world.connected(&record.room_name).is_empty(), "closed within a second after any outage");
     assert!(world.server().join(&old).is_err());
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn deletions_are_tried_one_at_a_time_while_livekit_fails(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn deletions_are_tried_one_at_a_time_while_livekit_fails(world: World) {
     let rooms = world.rooms().await;
     world.server().faults().set("DeleteRoom", refused());
     for _ in 0..8 {
@@ -177,20 +169,20 @@ async fn deletions_are_tried_one_at_a_time_while_livekit_fails(_: PgPoolOptions,
     rooms.drain().await.unwrap();
     assert_eq!(world.to_close().await.len(), 8);
     for _ in 0..3 {
-        world.pass_time(Duration::seconds(2));
+        world.advance(Duration::seconds(2));
         let before = world.server().calls("DeleteRoom");
         rooms.close_due().await.unwrap();
         assert_eq!(world.server().calls("DeleteRoom"), before + 1);
     }
     world.server().faults().clear();
-    world.pass_time(Duration::seconds(2));
+    world.advance(Duration::seconds(2));
     rooms.close_due().await.unwrap();
     assert!(world.to_close().await.is_empty(), "all rooms follow as soon as one deletion succeeds");
-    assert!(world.names().is_empty());
+    world.assert_rooms(0);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn takeover_waits_until_the_crash_is_noticed(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn takeover_waits_until_the_crash_is_noticed(connect: PgConnectOptions) {
     let livekit = testkit::livekit_with(|config| {
         config.manual_clock = true;
         config.store = Store::RedisLike;
@@ -204,15 +196,14 @@ async fn takeover_waits_until_the_crash_is_noticed(_: PgPoolOptions, connect: Pg
     rooms.drain().await.unwrap();
     assert_eq!(world.to_close().await, [record.room_name.as_str()], "CreateRoom calls the dead node too");
     world.server().advance(ClockHandle::Rooms, std::time::Duration::from_secs(5));
-    world.pass_time(Duration::seconds(1));
+    world.advance(Duration::seconds(1));
     rooms.close_due().await.unwrap();
-    assert!(world.names().is_empty());
-    assert!(world.to_close().await.is_empty());
+    world.assert_rooms(0);
+    assert_eq!(world.to_close().await.join(" "), "", "rooms that wait to be closed");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn room_is_not_taken_over_where_deletion_is_off(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::with_store(connect, Store::RedisLike).await;
+#[testkit::test]
+async fn room_is_not_taken_over_where_deletion_is_off(WithRedis(world): WithRedis) {
     let rooms = world.rooms().await;
     let (booking, _) = world.meeting(&rooms).await;
     let live = world.live(&rooms, 5).await;
@@ -222,7 +213,7 @@ async fn room_is_not_taken_over_where_deletion_is_off(_: PgPoolOptions, connect:
     world.alter(live.session, "status", "'ended', ended_at = app_now()").await;
     let created = world.server().calls("CreateRoom");
     elsewhere.pass().await.unwrap();
-    world.pass_time(Duration::seconds(31));
+    world.advance(Duration::seconds(31));
     elsewhere.pass().await.unwrap();
     assert_eq!((world.server().calls("CreateRoom"), world.server().calls("DeleteRoom")), (created, 0));
     assert!(world.to_close().await.is_empty(), "no row asks for a deletion");

@@ -14,7 +14,7 @@ use room_lifecycle::{
     config::Timeouts,
     diagnosis::{Decision, Target, verdict::Diagnosis},
 };
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::postgres::PgConnectOptions;
 use time::Duration;
 
 use crate::harness::{Booking, Service, State, World, hosts, owner};
@@ -43,9 +43,8 @@ fn check(diagnosis: &Diagnosis, name: &str) -> Option<bool> {
     diagnosis.checks.iter().find(|check| check.check == name).unwrap().ok
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn healthy_room_is_reported_and_not_changed(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn healthy_room_is_reported_and_not_changed(world: World) {
     let rooms = world.rooms_with(|config| config.app_url = Some("http://app.example.org".into())).await;
     let (booking, before) = world.open_room(&rooms).await;
     let diagnosis = by_host(&rooms, &booking).await;
@@ -56,13 +55,12 @@ async fn healthy_room_is_reported_and_not_changed(_: PgPoolOptions, connect: PgC
         assert_eq!(check(&diagnosis, name), Some(true), "{name}");
     }
     assert_eq!(diagnosis.facts.get("kind").map(String::as_str), Some("session"));
-    assert_eq!(world.record(&booking).await.generation, before.generation);
+    assert_eq!(world.record(&booking).await.generation, before.generation, "generation");
     assert_eq!(world.server().participants(&before.room_name), []);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn livekit_is_unreachable_when_dead_or_hanging(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn livekit_is_unreachable_when_dead_or_hanging(world: World) {
     let rooms = world.rooms_with(|config| config.timeouts.probe = Wait::from_secs(3)).await;
     let (booking, _) = world.open_room(&rooms).await;
     let dead = world.rooms_with(|config| config.livekit.url = "http://127.0.0.1:1".to_owned()).await;
@@ -86,9 +84,8 @@ async fn livekit_is_unreachable_when_dead_or_hanging(_: PgPoolOptions, connect: 
 /// The gateway waits for 2 s. A busy machine may take longer, but less than a LiveKit call may (3 s).
 const IN_TIME: Wait = Wait::from_millis(2_800);
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn hanging_livekit_is_reported_in_time(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn hanging_livekit_is_reported_in_time(world: World) {
     let rooms = world.rooms_with(|config| config.timeouts = Timeouts::default()).await;
     let (booking, _) = world.open_room(&rooms).await;
     world.server().faults().set(livekit_dev::ANY_METHOD, Fault::Hang);
@@ -96,9 +93,8 @@ async fn hanging_livekit_is_reported_in_time(_: PgPoolOptions, connect: PgConnec
     assert_eq!(diagnosis.cause, Cause::LivekitUnreachable);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn room_is_missing_when_recreation_times_out(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn room_is_missing_when_recreation_times_out(world: World) {
     let rooms = world.rooms_with(|config| config.timeouts.recreate = Timeouts::default().recreate).await;
     let (booking, record) = world.open_room(&rooms).await;
     world.admin().delete_room(&record.room_name).await.unwrap();
@@ -107,9 +103,8 @@ async fn room_is_missing_when_recreation_times_out(_: PgPoolOptions, connect: Pg
     assert_eq!((diagnosis.cause, diagnosis.repaired), (Cause::RoomMissing, false), "{diagnosis:?}");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn wrong_secret_is_not_reported_as_unreachable(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn wrong_secret_is_not_reported_as_unreachable(world: World) {
     let (booking, _) = world.open_room(&*world.rooms().await).await;
     let wrong = world.rooms_with(|config| config.livekit.api_secret = testkit::secret().into()).await;
     let diagnosis = by_host(&wrong, &booking).await;
@@ -125,9 +120,8 @@ async fn wrong_secret_is_not_reported_as_unreachable(_: PgPoolOptions, connect: 
     assert!(!details.contains("eyJ"), "the details contain the token: {details}");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn deleted_room_is_recreated_when_the_caller_may_join(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn deleted_room_is_recreated_when_the_caller_may_join(world: World) {
     let rooms = world.rooms().await;
     let (booking, record) = world.open_room(&rooms).await;
     world.admin().delete_room(&record.room_name).await.unwrap();
@@ -145,12 +139,11 @@ async fn deleted_room_is_recreated_when_the_caller_may_join(_: PgPoolOptions, co
 
     let diagnosis = by_host(&rooms, &booking).await;
     assert_eq!((diagnosis.cause, diagnosis.repaired), (Cause::Ok, true), "{diagnosis:?}");
-    assert_eq!(world.record(&booking).await.generation, 2);
+    assert_eq!(world.record(&booking).await.generation, 2, "generation");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn corrupt_sid_and_pending_room_are_repaired(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn corrupt_sid_and_pending_room_are_repaired(world: World) {
     let rooms = world.rooms().await;
     let (booking, record) = world.open_room(&rooms).await;
     world.execute("update livekit_rooms set room_sid = 'RM_corrupt'").await;
@@ -166,9 +159,8 @@ async fn corrupt_sid_and_pending_room_are_repaired(_: PgPoolOptions, connect: Pg
     assert_eq!((diagnosis.cause, diagnosis.repaired), (Cause::Ok, true));
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn clock_skew_is_reported_before_refused_tokens(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn clock_skew_is_reported_before_refused_tokens(world: World) {
     let rooms = world.rooms().await;
     let (booking, _) = world.open_room(&rooms).await;
     world.server().advance(ClockHandle::Tokens, Wait::from_secs(50));
@@ -185,8 +177,8 @@ async fn clock_skew_is_reported_before_refused_tokens(_: PgPoolOptions, connect:
     );
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn auto_create_is_a_warning(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn auto_create_is_a_warning(connect: PgConnectOptions) {
     let livekit = testkit::livekit_with(|config| config.auto_create = true).await;
     let world = World::with_livekit(connect, Arc::new(livekit)).await;
     let rooms = world.rooms().await;
@@ -196,13 +188,12 @@ async fn auto_create_is_a_warning(_: PgPoolOptions, connect: PgConnectOptions) {
     assert_eq!(world.names().len(), 1, "the probe created no room");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn silent_webhooks_are_a_warning_after_30_seconds(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn silent_webhooks_are_a_warning_after_30_seconds(world: World) {
     let rooms = world.rooms().await;
     let (booking, record) = world.open_room(&rooms).await;
     assert_eq!(check(&by_host(&rooms, &booking).await, "webhooks"), None);
-    world.pass_time(Duration::seconds(31));
+    world.advance(Duration::seconds(31));
     let diagnosis = by_host(&rooms, &booking).await;
     assert_eq!((diagnosis.cause, check(&diagnosis, "webhooks")), (Cause::WebhooksSilent, Some(false)));
     let sid = record.room_sid.unwrap();
@@ -216,17 +207,15 @@ async fn silent_webhooks_are_a_warning_after_30_seconds(_: PgPoolOptions, connec
     assert_eq!(by_host(&rooms, &booking).await.cause, Cause::Ok);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn plain_websocket_is_reported_when_the_page_is_https(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn plain_websocket_is_reported_when_the_page_is_https(world: World) {
     let rooms = world.rooms_with(|config| config.app_url = Some("https://app.example.org".into())).await;
     let (booking, _) = world.open_room(&rooms).await;
     assert_eq!(by_host(&rooms, &booking).await.cause, Cause::InsecureWebsocketUrl);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn closed_or_future_booking_is_reported_with_its_cause(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn closed_or_future_booking_is_reported_with_its_cause(world: World) {
     let rooms = world.rooms().await;
     for (state, cause) in [
         (State::Cancelled, Cause::SessionCancelled),
@@ -248,9 +237,8 @@ async fn closed_or_future_booking_is_reported_with_its_cause(_: PgPoolOptions, c
     }
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn token_refusal_is_reported_without_asking_livekit(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn token_refusal_is_reported_without_asking_livekit(world: World) {
     let rooms = world.rooms().await;
     let (booking, _) = world.open_room(&rooms).await;
     let asked = world.server().calls("rtc/validate");
@@ -263,9 +251,8 @@ async fn token_refusal_is_reported_without_asking_livekit(_: PgPoolOptions, conn
     assert_eq!(world.server().calls("rtc/validate"), asked);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn live_room_diagnosis_predicts_the_join(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn live_room_diagnosis_predicts_the_join(world: World) {
     let rooms = world.rooms().await;
     let no_seat = Some(Reason::NotParticipant);
     let visitor = hosts::person("a-visitor");
@@ -296,12 +283,8 @@ async fn live_room_diagnosis_predicts_the_join(_: PgPoolOptions, connect: PgConn
 }
 
 /// The token is checked last: when that hangs, everything before it has been repaired.
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn first_diagnosis_is_kept_when_the_second_check_times_out(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn first_diagnosis_is_kept_when_the_second_check_times_out(world: World) {
     let rooms = world.rooms().await;
     let (booking, record) = world.open_room(&rooms).await;
     world.admin().delete_room(&record.room_name).await.unwrap();
@@ -313,5 +296,5 @@ async fn first_diagnosis_is_kept_when_the_second_check_times_out(
     };
     let (diagnosis, ()) = futures::join!(asked, hanging);
     assert_eq!((diagnosis.cause, diagnosis.repaired), (Cause::RoomMissing, true), "{diagnosis:?}");
-    assert_eq!(world.record(&booking).await.generation, 2);
+    assert_eq!(world.record(&booking).await.generation, 2, "generation");
 }

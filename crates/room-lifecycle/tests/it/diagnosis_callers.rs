@@ -7,16 +7,14 @@ use chassis::{
 };
 use domain::{LiveStatus, TargetKind};
 use room_lifecycle::diagnosis::{FoundTarget, Target};
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
 use crate::{
     diagnosis::{by_operator, target},
     harness::{State, World, hosts, nests::proof, owner, reason},
 };
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn room_is_found_by_id_name_or_url(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn room_is_found_by_id_name_or_url(world: World) {
     let rooms = world.rooms().await;
     let (booking, record) = world.open_room(&rooms).await;
     world.admin().delete_room(&record.room_name).await.unwrap();
@@ -39,9 +37,8 @@ async fn room_is_found_by_id_name_or_url(_: PgPoolOptions, connect: PgConnectOpt
     assert_eq!(diagnosis.facts["belongs_to"], host.room.id.to_string());
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn hidden_room_is_not_found_and_not_repaired(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn hidden_room_is_not_found_and_not_repaired(world: World) {
     let rooms = world.rooms().await;
     let (booking, record) = world.open_room(&rooms).await;
     let (host, session) = world.host_with(LiveStatus::Live).await;
@@ -88,16 +85,15 @@ async fn hidden_room_is_not_found_and_not_repaired(_: PgPoolOptions, connect: Pg
     assert_eq!(reason(rooms.diagnoses.repair_target(&guest, None, target(&booking)).await), Reason::NotHost);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn repair_by_host_or_admin_is_one_reconcile(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn repair_by_host_or_admin_is_one_reconcile(world: World) {
     let rooms = world.rooms().await;
     for caller in [None, Some(hosts::admin()), Some(system_caller())] {
         let (booking, record) = world.open_room(&rooms).await;
         world.admin().delete_room(&record.room_name).await.unwrap();
         let caller = caller.unwrap_or_else(|| hosts::person(&booking.host));
         assert!(rooms.diagnoses.repair_target(&caller, None, target(&booking)).await.unwrap());
-        assert_eq!(world.record(&booking).await.generation, 2);
+        assert_eq!(world.record(&booking).await.generation, 2, "generation");
         assert_eq!(by_operator(&rooms, &booking).await.cause, Cause::Ok);
     }
     let unmade = world.booking(State::OpenNow).await;
@@ -107,9 +103,8 @@ async fn repair_by_host_or_admin_is_one_reconcile(_: PgPoolOptions, connect: PgC
     assert_eq!(by_operator(&rooms, &unmade).await.cause, Cause::Ok, "the repair also writes the intent");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn signed_repair_of_a_nest_runs_once(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn signed_repair_of_a_nest_runs_once(world: World) {
     let rooms = world.rooms().await;
     let nest = world.nest(&rooms).await;
     let (host, target) = (hosts::person(&nest.host), Target { kind: TargetKind::Nest, id: nest.id });

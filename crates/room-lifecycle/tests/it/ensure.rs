@@ -2,7 +2,6 @@
 
 use futures::future::join_all;
 use livekit_dev::Fault;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use time::{Duration, OffsetDateTime};
 
 use chassis::status::Reason;
@@ -11,9 +10,8 @@ use uuid::Uuid;
 
 use crate::harness::{Service, State, World, owner, reason};
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn first_ensure_creates_room_with_metadata_and_limits(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn first_ensure_creates_room_with_metadata_and_limits(world: World) {
     let rooms = world.rooms().await;
     let booking = world.booking(State::OpenNow).await;
     let record = rooms.ensure(owner(&booking), false).await.unwrap();
@@ -35,9 +33,8 @@ async fn first_ensure_creates_room_with_metadata_and_limits(_: PgPoolOptions, co
     assert_eq!(world.status(&booking, &booking.guest).await, "invited");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn ensure_does_not_call_livekit_when_the_record_is_fresh(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn ensure_does_not_call_livekit_when_the_record_is_fresh(world: World) {
     let rooms = world.rooms().await;
     let (booking, first) = world.open_room(&rooms).await;
     let calls = world.server().all_calls();
@@ -46,13 +43,12 @@ async fn ensure_does_not_call_livekit_when_the_record_is_fresh(_: PgPoolOptions,
     assert_eq!(world.server().all_calls(), calls);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn ensure_lists_rooms_once_when_the_record_is_old(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn ensure_lists_rooms_once_when_the_record_is_old(world: World) {
     let rooms = world.rooms().await;
     let (booking, first) = world.open_room(&rooms).await;
     let before = world.server().all_calls();
-    world.pass_time(Duration::seconds(6));
+    world.advance(Duration::seconds(6));
     let again = rooms.ensure(owner(&booking), false).await.unwrap();
     assert_eq!(again.room_sid, first.room_sid);
     assert!(again.confirmed_at > first.confirmed_at);
@@ -61,21 +57,19 @@ async fn ensure_lists_rooms_once_when_the_record_is_old(_: PgPoolOptions, connec
     assert_eq!(world.server().all_calls(), expected);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn confirmation_from_the_future_is_replaced(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn confirmation_from_the_future_is_replaced(world: World) {
     let rooms = world.rooms().await;
     let (booking, _) = world.open_room(&rooms).await;
-    world.pass_time(Duration::minutes(-10)); // the clock was ahead and is set back
+    world.advance(Duration::minutes(-10)); // the clock was ahead and is set back
     let before = world.server().calls("ListRooms");
     let again = rooms.ensure(owner(&booking), false).await.unwrap();
     assert_eq!(world.server().calls("ListRooms"), before + 1);
     assert!(again.confirmed_at.unwrap() <= again.now);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn closing_room_is_checked_and_kept_open_by_ensure(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn closing_room_is_checked_and_kept_open_by_ensure(world: World) {
     let rooms = world.rooms().await;
     let (booking, record) = world.open_room(&rooms).await;
     sqlx::query!("update livekit_rooms set closing_at = app_now() where id = $1", record.id.0)
@@ -87,9 +81,8 @@ async fn closing_room_is_checked_and_kept_open_by_ensure(_: PgPoolOptions, conne
     assert_eq!((world.server().calls("ListRooms"), again.closing_at), (before + 1, None));
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn missing_room_is_created_once_for_200_callers(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn missing_room_is_created_once_for_200_callers(world: World) {
     let rooms = world.rooms().await;
     let booking = world.booking(State::OpenNow).await;
     let answers = join_all((0..200).map(|_| rooms.ensure(owner(&booking), false))).await;
@@ -98,13 +91,12 @@ async fn missing_room_is_created_once_for_200_callers(_: PgPoolOptions, connect:
         let record = answer.unwrap();
         assert_eq!((&record.room_name, record.room_sid.as_ref()), (&room.name, Some(&room.sid)));
     }
-    assert_eq!(world.names().len(), 1);
+    world.assert_rooms(1);
     assert_eq!(world.server().calls("CreateRoom"), 1);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn forced_check_ignores_freshness_and_is_shared(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn forced_check_ignores_freshness_and_is_shared(world: World) {
     let rooms = world.rooms().await;
     let (booking, first) = world.open_room(&rooms).await;
     let began = std::time::Instant::now();
@@ -131,9 +123,8 @@ async fn forced_check_ignores_freshness_and_is_shared(_: PgPoolOptions, connect:
     );
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn forced_ensure_replaces_a_lost_room(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn forced_ensure_replaces_a_lost_room(world: World) {
     let rooms = world.rooms().await;
     let (booking, first) = world.open_room(&rooms).await;
     world.server().restart();
@@ -153,22 +144,20 @@ async fn forced_ensure_replaces_a_lost_room(_: PgPoolOptions, connect: PgConnect
     assert_eq!(known, [first.room_name.clone(), format!("{}-g2", first.room_name)]);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn room_gets_its_next_generation_after_a_livekit_restart(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn room_gets_its_next_generation_after_a_livekit_restart(world: World) {
     let rooms = world.rooms().await;
     let (booking, _) = world.open_room(&rooms).await;
     for generation in 2..5 {
         world.server().restart();
-        world.pass_time(Duration::seconds(6));
+        world.advance(Duration::seconds(6));
         assert_eq!(rooms.ensure(owner(&booking), false).await.unwrap().generation, generation);
         world.assert_one_room_per_open_owner().await;
     }
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn closed_owner_is_refused_with_its_reason(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn closed_owner_is_refused_with_its_reason(world: World) {
     let rooms = world.rooms().await;
     for (state, why) in [
         (State::Completed, Reason::MeetingEnded),
@@ -186,9 +175,8 @@ async fn closed_owner_is_refused_with_its_reason(_: PgPoolOptions, connect: PgCo
     assert_eq!(world.server().calls("CreateRoom"), 0);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn room_with_unknown_sid_is_adopted_with_our_metadata(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn room_with_unknown_sid_is_adopted_with_our_metadata(world: World) {
     let rooms = world.rooms().await;
     let (booking, first) = world.open_room(&rooms).await;
     let metadata = world.server().room(&first.room_name).unwrap().metadata;
@@ -200,9 +188,8 @@ async fn room_with_unknown_sid_is_adopted_with_our_metadata(_: PgPoolOptions, co
     assert_eq!(there.metadata, metadata);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn adopted_room_gets_our_metadata_after_a_failed_attempt(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn adopted_room_gets_our_metadata_after_a_failed_attempt(world: World) {
     let rooms = world.rooms().await;
     let (booking, first) = world.open_room(&rooms).await;
     let metadata = world.server().room(&first.room_name).unwrap().metadata;
@@ -214,23 +201,21 @@ async fn adopted_room_gets_our_metadata_after_a_failed_attempt(_: PgPoolOptions,
     world.assert_one_room_per_open_owner().await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn occupied_room_is_kept_when_not_listed(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn occupied_room_is_kept_when_not_listed(world: World) {
     let rooms = world.rooms().await;
     let (booking, first) = world.open_room(&rooms).await;
     world.join(&first.room_name, &booking.guest);
     world.server().faults().set("ListRooms", Fault::OmitRoom(first.room_name.clone()));
     assert_eq!(reason(rooms.ensure(owner(&booking), true).await), Reason::LivekitUnavailable);
     world.server().faults().clear();
-    world.pass_time(Duration::seconds(6));
+    world.advance(Duration::seconds(6));
     let other = world.rooms().await; // the first replica shares its failure for a second
     assert_eq!(other.ensure(owner(&booking), true).await.unwrap().room_sid, first.room_sid);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn deleted_record_is_recreated(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn deleted_record_is_recreated(world: World) {
     let rooms = world.rooms().await;
     let (booking, first) = world.open_room(&rooms).await;
     let other = world.booking(State::OpenNow).await;
@@ -245,33 +230,31 @@ async fn deleted_record_is_recreated(_: PgPoolOptions, connect: PgConnectOptions
     world.assert_one_room_per_open_owner().await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn ensured_room_was_confirmed_within_five_seconds(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn ensured_room_was_confirmed_within_five_seconds(world: World) {
     let rooms = world.rooms().await;
     let (booking, _) = world.open_room(&rooms).await;
     for step in [1, 4, 5, 6, 60, 3_000, -20, -3_000] {
-        world.pass_time(Duration::seconds(step));
+        world.advance(Duration::seconds(step));
         let record = rooms.ensure(owner(&booking), false).await.unwrap();
         let confirmed: OffsetDateTime = record.confirmed_at.unwrap();
         assert!(confirmed <= record.now && record.now - confirmed <= Duration::seconds(5), "after {step} s");
     }
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn prefetch_renews_an_aging_record_once_for_all(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn prefetch_renews_an_aging_record_once_for_all(world: World) {
     let rooms = world.rooms().await;
     let (booking, _) = world.open_room(&rooms).await;
     let before = world.server().calls("ListRooms");
     rooms.refresh(owner(&booking)).await.unwrap();
     assert_eq!(world.server().calls("ListRooms"), before, "a fresh record needs no check");
-    world.pass_time(Duration::seconds(3));
+    world.advance(Duration::seconds(3));
     let lists = join_all((0..50).map(|_| rooms.refresh(owner(&booking)))).await;
     assert!(lists.iter().all(Result::is_ok));
     assert_eq!(world.server().calls("ListRooms"), before + 1);
     world.complete(&booking).await;
-    world.pass_time(Duration::seconds(3));
+    world.advance(Duration::seconds(3));
     rooms.refresh(owner(&booking)).await.unwrap();
     assert_eq!(world.server().calls("ListRooms"), before + 1, "a closed room is not refreshed");
 }

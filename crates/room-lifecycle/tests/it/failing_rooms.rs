@@ -2,7 +2,7 @@
 
 use livekit_dev::{Code, Fault};
 use room_lifecycle::rooms::store::marks;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::postgres::PgConnectOptions;
 use time::Duration;
 
 use crate::{
@@ -11,9 +11,8 @@ use crate::{
     webhooks::event,
 };
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn failed_removal_leaves_others_in_the_room(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn failed_removal_leaves_others_in_the_room(world: World) {
     let rooms = world.rooms().await;
     let (booking, record) = world.open_room(&rooms).await;
     rooms.kick(owner(&booking), &booking.guest).await.unwrap();
@@ -27,11 +26,11 @@ async fn failed_removal_leaves_others_in_the_room(_: PgPoolOptions, connect: PgC
     let before = world.server().calls("RemoveParticipant");
     for _ in 0..60 {
         rooms.watch().await.unwrap();
-        world.pass_time(Duration::seconds(1));
+        world.advance(Duration::seconds(1));
     }
     let calls = world.server().calls("RemoveParticipant") - before;
     assert!((8..=12).contains(&calls), "the back-off grows: {calls} calls in a minute");
-    assert_eq!(world.record(&booking).await.generation, 1);
+    assert_eq!(world.record(&booking).await.generation, 1, "generation");
     assert!(world.is_connected(&record, &booking.host));
     assert_eq!(world.status(&booking, &booking.guest).await, "kicked");
 
@@ -53,7 +52,7 @@ async fn crashed_stay(connect: PgConnectOptions, is_removed: bool) {
         rooms.webhooks.receive(&world.signed(&body), &body).await.unwrap();
     };
     send("participant_joined", "PA_crashed").await;
-    world.pass_time(Duration::seconds(5));
+    world.advance(Duration::seconds(5));
     let sid = world.join(&record.room_name, &booking.guest).sid;
     if is_removed {
         rooms.watch().await.unwrap();
@@ -62,26 +61,25 @@ async fn crashed_stay(connect: PgConnectOptions, is_removed: bool) {
         world.server().leave(&record.room_name, &booking.guest).unwrap();
         send("participant_left", &sid).await;
     }
-    world.pass_time(Duration::seconds(40));
+    world.advance(Duration::seconds(40));
     let before = world.server().calls("RemoveParticipant");
     rooms.watch().await.unwrap();
-    assert_eq!(world.record(&booking).await.generation, 1);
+    assert_eq!(world.record(&booking).await.generation, 1, "generation");
     assert_eq!(world.server().calls("RemoveParticipant"), before, "no participant is left to remove");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn stay_without_an_end_is_over_when_a_later_one_is(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn stay_without_an_end_is_over_when_a_later_one_is(connect: PgConnectOptions) {
     crashed_stay(connect, false).await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn stay_without_an_end_is_over_after_a_removal(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn stay_without_an_end_is_over_after_a_removal(connect: PgConnectOptions) {
     crashed_stay(connect, true).await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn room_that_fails_backs_off_and_keeps_one_mark(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn room_that_fails_backs_off_and_keeps_one_mark(world: World) {
     let rooms = world.rooms().await;
     let (_, record) = world.open_room(&rooms).await;
     rooms.drain().await.unwrap();
@@ -97,10 +95,10 @@ async fn room_that_fails_backs_off_and_keeps_one_mark(_: PgPoolOptions, connect:
             (world.server().calls("ListParticipants"), world.marks(record.id.0).await),
             (checks + 1, 1)
         );
-        world.pass_time(Duration::seconds(wait) - Duration::milliseconds(500));
+        world.advance(Duration::seconds(wait) - Duration::milliseconds(500));
         rooms.drain().await.unwrap();
         assert_eq!(world.server().calls("ListParticipants"), checks + 1, "the check came before {wait} s");
-        world.pass_time(Duration::milliseconds(500));
+        world.advance(Duration::milliseconds(500));
     }
     world.server().faults().clear();
     assert_eq!((rooms.drain().await.unwrap(), world.marks(record.id.0).await), (1, 0));

@@ -17,7 +17,7 @@ use proto::{
     },
     types::v1::{Caller, ParticipantStatus, Role, SessionStatus},
 };
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::postgres::PgConnectOptions;
 use testkit::TestRuntime;
 use tonic::{Response, Status, service::Routes};
 use uuid::Uuid;
@@ -78,8 +78,8 @@ async fn ask_all(client: &Client, caller: Option<&Caller>, id: &str, user: &str)
     ]
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn each_call_answers_only_permitted_callers(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn each_call_answers_only_permitted_callers(connect: PgConnectOptions) {
     let (world, _rooms, client, _runtime) = world(connect).await;
     let booking = world.booking(State::OpenNow).await;
     let id = booking.id.to_string();
@@ -100,8 +100,8 @@ async fn each_call_answers_only_permitted_callers(_: PgPoolOptions, connect: PgC
     }
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn invalid_id_and_unknown_session_have_own_reasons(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn invalid_id_and_unknown_session_have_own_reasons(connect: PgConnectOptions) {
     let (_world, _rooms, client, _runtime) = world(connect).await;
     let (wrong, absent) = (Some(Reason::InvalidSessionId), Some(Reason::SessionNotFound));
     for caller in [system_caller(), admin()] {
@@ -118,8 +118,8 @@ async fn invalid_id_and_unknown_session_have_own_reasons(_: PgPoolOptions, conne
     }
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn closed_session_is_refused_with_its_reason(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn closed_session_is_refused_with_its_reason(connect: PgConnectOptions) {
     let (world, _rooms, client, _runtime) = world(connect).await;
     for (state, reason) in [
         (State::Completed, Reason::MeetingEnded),
@@ -132,8 +132,8 @@ async fn closed_session_is_refused_with_its_reason(_: PgPoolOptions, connect: Pg
     }
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn kick_of_host_or_stranger_is_refused(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn kick_of_host_or_stranger_is_refused(connect: PgConnectOptions) {
     let (world, rooms, mut client, _runtime) = world(connect).await;
     let (booking, _) = world.open_room(&rooms).await;
     for user in [booking.host.as_str(), "a-stranger", ""] {
@@ -147,8 +147,8 @@ async fn kick_of_host_or_stranger_is_refused(_: PgPoolOptions, connect: PgConnec
     assert_eq!(world.status(&booking, &booking.host).await, "invited");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn end_room_is_idempotent(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn end_room_is_idempotent(connect: PgConnectOptions) {
     let (world, rooms, mut client, _runtime) = world(connect).await;
     let (booking, record) = world.open_room(&rooms).await;
     let end = || EndRoomRequest { caller: Some(system_caller()), session_id: booking.id.to_string() };
@@ -157,13 +157,13 @@ async fn end_room_is_idempotent(_: PgPoolOptions, connect: PgConnectOptions) {
     world.complete(&booking).await;
     for _ in 0..2 {
         client.end_room(end()).await.unwrap();
-        assert!(world.names().is_empty());
+        world.assert_rooms(0);
     }
     assert_eq!(world.server().calls("DeleteRoom"), 1);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn session_status_has_room_and_participants(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn session_status_has_room_and_participants(connect: PgConnectOptions) {
     let (world, rooms, mut client, _runtime) = world(connect).await;
     let booking = world.booking(State::OpenNow).await;
     let ask = |booking: &Booking| GetSessionStatusRequest {
@@ -188,8 +188,8 @@ async fn session_status_has_room_and_participants(_: PgPoolOptions, connect: PgC
     );
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn webhook_is_accepted_by_its_signature_alone(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn webhook_is_accepted_by_its_signature_alone(connect: PgConnectOptions) {
     let (world, _rooms, mut client, _runtime) = world(connect).await;
     let body = br#"{"id": "EV_1", "event": "room_started"}"#.to_vec();
     let send = |authorization: String| ReceiveWebhookRequest { authorization, body: body.clone() };
@@ -197,8 +197,8 @@ async fn webhook_is_accepted_by_its_signature_alone(_: PgPoolOptions, connect: P
     client.receive_webhook(send(world.signed(&body))).await.unwrap();
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn create_room_completes_after_the_client_disconnects(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn create_room_completes_after_the_client_disconnects(connect: PgConnectOptions) {
     let (world, _rooms, client, _runtime) = world(connect).await;
     let booking = world.booking(State::OpenNow).await;
     world.server().faults().set_next("CreateRoom", 1, Fault::Hang);
@@ -218,9 +218,8 @@ async fn create_room_completes_after_the_client_disconnects(_: PgPoolOptions, co
     world.assert_one_room_per_open_owner().await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn running_service_creates_and_removes_rooms_by_itself(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn running_service_creates_and_removes_rooms_by_itself(world: World) {
     let runtime = testkit::runtime();
     let mut config = world.config();
     config.pass_period = Duration::from_millis(100);

@@ -1,12 +1,10 @@
-//! Fixtures: one database, one LiveKit, any number of replicas, and a database clock that the test moves.
+//! Fixtures: the base world with a slow clock and a LiveKit of Redis or memory, and any number of replicas on it.
 
 mod bookings;
 pub mod bucket;
-mod clock;
 pub mod hosts;
 mod invariants;
 mod livekit;
-mod locks;
 pub mod meetings;
 pub mod nest_recordings;
 pub mod nests;
@@ -14,14 +12,15 @@ pub mod recordings;
 mod replicas;
 pub mod seats;
 
-use std::sync::{Arc, atomic::AtomicI64};
+use std::{ops::Deref, sync::Arc};
 
 use chassis::status::{Reason, Refusal};
 use livekit_dev::Store;
 use room_lifecycle::Error;
-use sqlx::{PgPool, postgres::PgConnectOptions};
+use sqlx::postgres::PgConnectOptions;
 use tempfile::TempDir;
 pub use testkit::seed::{Booking, State};
+use testkit::{Database, FromDatabase};
 
 pub use self::{
     bookings::owner,
@@ -30,13 +29,41 @@ pub use self::{
 };
 
 pub struct World {
-    /// Has all rights and the replicas' clock.
-    pub pool: PgPool,
-    pub connect: PgConnectOptions,
-    pub livekit: Arc<testkit::LiveKit>,
-    offset_ms: Arc<AtomicI64>,
+    base: testkit::World,
     /// Where recordings are written. None: nothing is recorded.
     folder: Option<Arc<TempDir>>,
+}
+
+/// A world whose LiveKit has Redis, so that rooms survive a crash.
+pub struct WithRedis(pub World);
+
+/// A world with a recorder and a folder that both sides can read.
+pub struct WithRecorder(pub World);
+
+impl Deref for World {
+    type Target = testkit::World;
+
+    fn deref(&self) -> &testkit::World {
+        &self.base
+    }
+}
+
+impl FromDatabase for World {
+    async fn from_database(database: &Database) -> Self {
+        Self::new(database.connect.clone()).await
+    }
+}
+
+impl FromDatabase for WithRedis {
+    async fn from_database(database: &Database) -> Self {
+        Self(World::with_store(database.connect.clone(), Store::RedisLike).await)
+    }
+}
+
+impl FromDatabase for WithRecorder {
+    async fn from_database(database: &Database) -> Self {
+        Self(World::recording(database.connect.clone()).await)
+    }
 }
 
 impl World {
@@ -56,10 +83,9 @@ impl World {
 
     /// Another database with the same LiveKit.
     pub async fn with_livekit(connect: PgConnectOptions, livekit: Arc<testkit::LiveKit>) -> Self {
-        let offset_ms = Arc::<AtomicI64>::default();
-        let pool = clock::pool(&connect, &offset_ms, None);
-        testkit::slow_database_clock(&pool).await;
-        Self { pool, connect, livekit, offset_ms, folder: None }
+        let base = testkit::World::new(testkit::small_pool(), connect).with_livekit(livekit);
+        testkit::slow_database_clock(&base.pool).await;
+        Self { base, folder: None }
     }
 }
 

@@ -4,7 +4,6 @@ use chassis::status::Reason;
 use domain::{Owner, SessionId};
 use livekit_dev::{Code, Fault};
 use room_lifecycle::rooms::store::{Record, participants};
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use time::Duration;
 use uuid::Uuid;
 
@@ -17,7 +16,7 @@ async fn kicked(world: &World) -> (Replica, Booking, Record) {
     let rooms = world.rooms().await;
     let (booking, record) = world.open_room(&rooms).await;
     world.join(&record.room_name, &booking.guest);
-    assert!(rooms.kick(owner(&booking), &booking.guest).await.unwrap());
+    assert!(rooms.kick(owner(&booking), &booking.guest).await.unwrap(), "the kicked user was in the room");
     (rooms, booking, record)
 }
 
@@ -34,11 +33,10 @@ async fn return_as_stale(world: &World, rooms: &Replica, booking: &Booking, reco
     rooms.webhooks.receive(&world.signed(&body), &body).await.unwrap();
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn kicked_participant_is_removed_at_once(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn kicked_participant_is_removed_at_once(world: World) {
     let (_, booking, record) = kicked(&world).await;
-    assert_eq!(connected(&world, &record), 0);
+    world.assert_connected(&record.room_name, 0);
     assert_eq!(world.status(&booking, &booking.guest).await, "kicked");
     assert_eq!(world.status(&booking, &booking.host).await, "invited");
     let watched = world.record(&booking).await;
@@ -47,31 +45,29 @@ async fn kicked_participant_is_removed_at_once(_: PgPoolOptions, connect: PgConn
     assert!((wanted - Duration::minutes(1)..=wanted).contains(&left), "{left}");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn returned_participant_is_removed_without_webhooks(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn returned_participant_is_removed_without_webhooks(world: World) {
     let (rooms, booking, record) = kicked(&world).await;
     for _ in 0..3 {
         world.join(&record.room_name, &booking.guest);
         rooms.watch().await.unwrap();
-        assert_eq!(connected(&world, &record), 0);
+        world.assert_connected(&record.room_name, 0);
         assert_eq!(world.status(&booking, &booking.guest).await, "kicked");
-        world.pass_time(Duration::seconds(40));
+        world.advance(Duration::seconds(40));
     }
     assert_eq!(world.record(&booking).await.generation, 1, "other participants are not disturbed");
     // Also before the participant is active.
     world.server().connect(&world.token(&record.room_name, &booking.guest)).unwrap();
     rooms.watch().await.unwrap();
-    assert_eq!(connected(&world, &record), 0);
+    world.assert_connected(&record.room_name, 0);
 }
 
 /// With each return LiveKit renews the token for the lifetime of the first one.
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn return_is_watched_as_long_as_its_renewed_token_lives(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn return_is_watched_as_long_as_its_renewed_token_lives(world: World) {
     let (rooms, booking, record) = kicked(&world).await;
     world.join(&record.room_name, &booking.host); // keeps the room from expiring while empty
-    world.pass_time(Duration::minutes(59));
+    world.advance(Duration::minutes(59));
     world.join(&record.room_name, &booking.guest);
     rooms.watch().await.unwrap();
     assert_eq!(world.connected(&record.room_name), std::slice::from_ref(&booking.host));
@@ -83,29 +79,27 @@ async fn return_is_watched_as_long_as_its_renewed_token_lives(_: PgPoolOptions, 
     );
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn room_is_not_checked_every_second_after_the_watch(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn room_is_not_checked_every_second_after_the_watch(world: World) {
     let (rooms, _, _) = kicked(&world).await;
-    world.pass_time(Duration::minutes(71));
+    world.advance(Duration::minutes(71));
     let calls = world.server().all_calls();
     rooms.watch().await.unwrap();
     assert_eq!(world.server().all_calls(), calls);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn kicked_participant_is_removed_until_gone(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn kicked_participant_is_removed_until_gone(world: World) {
     let (rooms, booking, record) = kicked(&world).await;
     return_as_stale(&world, &rooms, &booking, &record).await;
     for second in 1..=3 {
         let before = world.server().calls("RemoveParticipant");
         rooms.watch().await.unwrap();
         assert_eq!(world.server().calls("RemoveParticipant"), before + 1, "in second {second}");
-        world.pass_time(Duration::seconds(9));
+        world.advance(Duration::seconds(9));
     }
-    assert_eq!(world.record(&booking).await.generation, 1);
-    world.pass_time(Duration::seconds(5));
+    assert_eq!(world.record(&booking).await.generation, 1, "generation");
+    world.advance(Duration::seconds(5));
     world.server().faults().clear_method("ListRooms");
     rooms.watch().await.unwrap();
     let next = world.record(&booking).await;
@@ -113,35 +107,32 @@ async fn kicked_participant_is_removed_until_gone(_: PgPoolOptions, connect: PgC
     assert_eq!(world.names(), [next.room_name]);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn second_kick_does_not_restart_the_removal(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn second_kick_does_not_restart_the_removal(world: World) {
     let (rooms, booking, record) = kicked(&world).await;
     return_as_stale(&world, &rooms, &booking, &record).await;
-    world.pass_time(Duration::seconds(31));
-    assert!(rooms.kick(owner(&booking), &booking.guest).await.unwrap());
+    world.advance(Duration::seconds(31));
+    assert!(rooms.kick(owner(&booking), &booking.guest).await.unwrap(), "the kicked user was in the room");
     rooms.watch().await.unwrap();
-    assert_eq!(world.record(&booking).await.generation, 2);
+    assert_eq!(world.record(&booking).await.generation, 2, "generation");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn kicked_participant_is_not_removed_again_after_leaving(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn kicked_participant_is_not_removed_again_after_leaving(world: World) {
     let (rooms, booking, record) = kicked(&world).await;
     return_as_stale(&world, &rooms, &booking, &record).await;
     let sid = &world.server().connected(&record.room_name)[0].sid;
     let body = event("EV_left", "participant_left", &record, &booking.guest, sid);
     rooms.webhooks.receive(&world.signed(&body), &body).await.unwrap();
     let before = world.server().calls("RemoveParticipant");
-    world.pass_time(Duration::seconds(40));
+    world.advance(Duration::seconds(40));
     rooms.watch().await.unwrap();
     assert_eq!(world.server().calls("RemoveParticipant"), before);
-    assert_eq!(world.record(&booking).await.generation, 1);
+    assert_eq!(world.record(&booking).await.generation, 1, "generation");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn failed_removal_is_retried(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn failed_removal_is_retried(world: World) {
     let rooms = world.rooms().await;
     let (booking, record) = world.open_room(&rooms).await;
     world.join(&record.room_name, &booking.guest);
@@ -150,55 +141,51 @@ async fn failed_removal_is_retried(_: PgPoolOptions, connect: PgConnectOptions) 
         assert!(rooms.kick(owner(&booking), &booking.guest).await.unwrap(), "the kick is recorded");
         rooms.drain().await.unwrap();
         rooms.watch().await.unwrap();
-        assert_eq!(connected(&world, &record), 1);
+        world.assert_connected(&record.room_name, 1);
         assert!(world.marks(record.id.0).await > 0, "the removal is still marked");
         world.server().faults().clear();
     }
-    world.pass_time(Duration::seconds(3));
+    world.advance(Duration::seconds(3));
     rooms.drain().await.unwrap();
     assert_eq!((connected(&world, &record), world.marks(record.id.0).await), (0, 0));
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn kick_before_creation_holds_in_the_created_room(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn kick_before_creation_holds_in_the_created_room(world: World) {
     let rooms = world.rooms().await;
     let booking = world.booking(State::OpenNow).await;
-    assert!(rooms.kick(owner(&booking), &booking.guest).await.unwrap());
+    assert!(rooms.kick(owner(&booking), &booking.guest).await.unwrap(), "the kicked user was in the room");
     let record = rooms.ensure(owner(&booking), false).await.unwrap();
     world.join(&record.room_name, &booking.guest);
     rooms.watch().await.unwrap();
-    assert_eq!(connected(&world, &record), 0);
+    world.assert_connected(&record.room_name, 0);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn kick_holds_in_the_next_generation(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn kick_holds_in_the_next_generation(world: World) {
     let (rooms, booking, _) = kicked(&world).await;
     world.server().restart();
     let next = rooms.ensure(owner(&booking), true).await.unwrap();
     world.join(&next.room_name, &booking.guest);
     rooms.watch().await.unwrap();
-    assert_eq!(connected(&world, &next), 0);
+    world.assert_connected(&next.room_name, 0);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn kick_needs_an_open_room_and_its_participant(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn kick_needs_an_open_room_and_its_participant(world: World) {
     let rooms = world.rooms().await;
     let (booking, record) = world.open_room(&rooms).await;
-    assert!(!rooms.kick(owner(&booking), "a-stranger").await.unwrap());
+    assert!(!rooms.kick(owner(&booking), "a-stranger").await.unwrap(), "the kicked user was not in the room");
     assert_eq!(world.record(&booking).await.watched_until, None);
-    assert_eq!(world.marks(record.id.0).await, 0);
+    assert_eq!(world.marks(record.id.0).await, 0, "marks of the room");
     let unknown = Owner::Session(SessionId(Uuid::new_v4()));
     assert_eq!(reason(rooms.kick(unknown, "x").await), Reason::SessionNotFound);
     let over = world.booking(State::WindowOver).await;
     assert_eq!(reason(rooms.kick(owner(&over), &over.guest).await), Reason::MeetingEnded);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn stale_return_is_the_first_without_an_end(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn stale_return_is_the_first_without_an_end(world: World) {
     let (_, booking, record) = kicked(&world).await;
     let stale_since = async || {
         let kicked = participants::list_excluded(&world.pool, record.id).await.unwrap();

@@ -1,7 +1,7 @@
 //! A live session that stays empty ends by itself. A session does not end while it is, or may be, in use.
 
 use domain::{LiveRoomId, LiveStatus, RoomStatus};
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::postgres::PgConnectOptions;
 use time::Duration;
 
 use crate::{
@@ -62,7 +62,7 @@ impl World {
         assert_eq!((left.ended, left.seats), (true, 0));
         let record = self.live_record(open).await;
         assert_eq!((record.status, record.closing_at), (RoomStatus::Ended, None));
-        assert!(self.names().is_empty());
+        self.assert_rooms(0);
     }
 }
 
@@ -87,53 +87,53 @@ pub async fn announce(world: &World, rooms: &Service, open: &Open) {
     world.check_live(rooms, open).await;
     world.exit(open, host).await;
     world.confirm_gone(rooms, open).await;
-    world.pass_time(Duration::minutes(5));
+    world.advance(Duration::minutes(5));
     world.pass_and_check(rooms, open).await;
-    assert!(world.closes(open).await);
+    assert!(world.closes(open).await, "the end of the live session is announced");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn session_without_joins_ends_after_15_minutes(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn session_without_joins_ends_after_15_minutes(connect: PgConnectOptions) {
     let (world, rooms, open) = world(connect).await;
-    world.pass_time(Duration::seconds(14 * 60 + 50));
+    world.advance(Duration::seconds(14 * 60 + 50));
     world.pass_and_check(&rooms, &open).await;
-    assert!(!world.closes(&open).await);
-    world.pass_time(Duration::seconds(15));
+    assert!(!world.closes(&open).await, "the end of the live session is not announced");
+    world.advance(Duration::seconds(15));
     world.pass_and_check(&rooms, &open).await;
-    assert!(world.closes(&open).await);
-    world.pass_time(Duration::seconds(15));
+    assert!(world.closes(&open).await, "the end of the live session is announced");
+    world.advance(Duration::seconds(15));
     world.pass_and_check(&rooms, &open).await;
     world.assert_goes_on(&open).await;
-    world.pass_time(Duration::seconds(6));
+    world.advance(Duration::seconds(6));
     world.pass_and_check(&rooms, &open).await;
     world.assert_ended(&open).await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn empty_session_ends_after_five_minutes(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn empty_session_ends_after_five_minutes(connect: PgConnectOptions) {
     let (world, rooms, open) = world(connect).await;
-    world.pass_time(Duration::minutes(12));
+    world.advance(Duration::minutes(12));
     join(&rooms, &open, "ann").await;
     world.enter(&open, "ann").await;
     world.check_live(&rooms, &open).await;
-    world.pass_time(Duration::minutes(30));
+    world.advance(Duration::minutes(30));
     world.pass_and_check(&rooms, &open).await;
     assert!(!world.closes(&open).await, "a viewer is in the room");
     world.exit(&open, "ann").await;
     world.confirm_gone(&rooms, &open).await;
-    world.pass_time(Duration::seconds(4 * 60 + 50));
+    world.advance(Duration::seconds(4 * 60 + 50));
     world.pass_and_check(&rooms, &open).await;
-    assert!(!world.closes(&open).await);
-    world.pass_time(Duration::seconds(15));
+    assert!(!world.closes(&open).await, "the end of the live session is not announced");
+    world.advance(Duration::seconds(15));
     world.pass_and_check(&rooms, &open).await;
     world.assert_goes_on(&open).await;
-    world.pass_time(Duration::seconds(21));
+    world.advance(Duration::seconds(21));
     world.pass_and_check(&rooms, &open).await;
     world.assert_ended(&open).await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn join_before_the_start_does_not_shorten_the_wait(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn join_before_the_start_does_not_shorten_the_wait(connect: PgConnectOptions) {
     let (world, rooms, open) = world(connect).await;
     world.alter(open.session, "started_at", "app_now() + interval '6 minutes'").await;
     join(&rooms, &open, "ann").await;
@@ -141,91 +141,91 @@ async fn join_before_the_start_does_not_shorten_the_wait(_: PgPoolOptions, conne
     world.check_live(&rooms, &open).await;
     world.exit(&open, "ann").await;
     world.confirm_gone(&rooms, &open).await;
-    world.pass_time(Duration::minutes(7));
+    world.advance(Duration::minutes(7));
     world.pass_and_check(&rooms, &open).await;
-    assert!(!world.closes(&open).await);
+    assert!(!world.closes(&open).await, "the end of the live session is not announced");
 }
 
 /// A legacy writer set the status without the start time.
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn session_without_a_start_time_waits_15_minutes(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn session_without_a_start_time_waits_15_minutes(connect: PgConnectOptions) {
     let (world, rooms, open) = world(connect).await;
     world.execute("update live_room_sessions set started_at = null, lobby_open_at = null").await;
     world.pass_and_check(&rooms, &open).await;
-    assert!(!world.closes(&open).await);
-    world.pass_time(Duration::minutes(16));
+    assert!(!world.closes(&open).await, "the end of the live session is not announced");
+    world.advance(Duration::minutes(16));
     world.pass_and_check(&rooms, &open).await;
-    assert!(world.closes(&open).await);
+    assert!(world.closes(&open).await, "the end of the live session is announced");
 }
 
 /// Only passes run: the test does not call their steps.
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn passes_alone_release_seats_and_end_empty_sessions(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn passes_alone_release_seats_and_end_empty_sessions(connect: PgConnectOptions) {
     let (world, rooms, open) = world(connect).await;
     join(&rooms, &open, "ann").await;
-    world.pass_time(Duration::seconds(61));
+    world.advance(Duration::seconds(61));
     rooms.pass().await.unwrap();
-    assert_eq!(world.seated(&open).await, 0);
-    world.pass_time(Duration::minutes(16));
+    assert_eq!(world.seated(&open).await, 0, "taken seats, without the host's");
+    world.advance(Duration::minutes(16));
     rooms.pass().await.unwrap();
-    world.pass_time(Duration::seconds(21));
+    world.advance(Duration::seconds(21));
     rooms.pass().await.unwrap();
     world.assert_ended(&open).await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn waiting_user_does_not_keep_the_session_open(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn waiting_user_does_not_keep_the_session_open(connect: PgConnectOptions) {
     let (world, rooms, open) = closing(connect).await;
     world.execute("update live_room_sessions set auto_admit = false").await;
     join(&rooms, &open, "patient").await;
-    world.pass_time(Duration::seconds(21));
+    world.advance(Duration::seconds(21));
     world.pass_and_check(&rooms, &open).await;
     world.assert_ended(&open).await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn empty_session_ends_when_livekit_lost_its_room(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn empty_session_ends_when_livekit_lost_its_room(connect: PgConnectOptions) {
     let (world, rooms, open) = closing(connect).await;
     world.server().restart();
     world.server().faults().set("ListParticipants", refused());
-    world.pass_time(Duration::seconds(21));
+    world.advance(Duration::seconds(21));
     world.pass_and_check(&rooms, &open).await;
     assert_eq!(world.session_status(&open).await, LiveStatus::Live, "the participants could not be listed");
     world.server().faults().clear();
     rooms.announce_ends().await.unwrap();
-    world.pass_time(Duration::seconds(21));
+    world.advance(Duration::seconds(21));
     world.pass_and_check(&rooms, &open).await;
     world.assert_ended(&open).await;
     assert_eq!(world.live_record(&open).await.generation, 1, "no new generation was needed");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn session_past_its_planned_end_ends_when_empty(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn session_past_its_planned_end_ends_when_empty(connect: PgConnectOptions) {
     let (world, rooms, open) = world(connect).await;
     world.alter(open.session, "ends_at", "app_now() + interval '10 minutes'").await;
     join(&rooms, &open, "ann").await;
     world.enter(&open, "ann").await;
     world.check_live(&rooms, &open).await;
-    world.pass_time(Duration::minutes(60));
+    world.advance(Duration::minutes(60));
     world.pass_and_check(&rooms, &open).await;
-    assert!(!world.closes(&open).await);
+    assert!(!world.closes(&open).await, "the end of the live session is not announced");
     world.exit(&open, "ann").await;
     world.confirm_gone(&rooms, &open).await;
     world.pass_and_check(&rooms, &open).await;
     assert!(!world.closes(&open).await, "the seat is held after a disconnect");
-    world.pass_time(Duration::minutes(2));
+    world.advance(Duration::minutes(2));
     world.pass_and_check(&rooms, &open).await;
     assert!(world.closes(&open).await, "the end is announced at once");
-    world.pass_time(Duration::seconds(21));
+    world.advance(Duration::seconds(21));
     world.pass_and_check(&rooms, &open).await;
     world.assert_ended(&open).await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn announced_end_is_renewed_when_not_carried_out(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn announced_end_is_renewed_when_not_carried_out(connect: PgConnectOptions) {
     let (world, rooms, open) = closing(connect).await;
     for wait in [Duration::minutes(3), Duration::hours(-2)] {
-        world.pass_time(wait);
+        world.advance(wait);
         rooms.announce_ends().await.unwrap();
         let record = world.live_record(&open).await;
         let left = record.closing_at.unwrap() - record.now;
@@ -234,18 +234,17 @@ async fn announced_end_is_renewed_when_not_carried_out(_: PgPoolOptions, connect
     }
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn auto_end_is_finished_after_a_crash(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn auto_end_is_finished_after_a_crash(world: World) {
     let (rooms, steady) = (world.rooms().await, world.rooms().await);
     for polls in cuts() {
         let open = world.live(&steady, 5).await;
-        world.pass_time(Duration::minutes(16));
+        world.advance(Duration::minutes(16));
         let announced = cut(polls, rooms.announce_ends()).await.is_some();
         testkit::eventually("the cut work has ended", || world.quiet()).await;
         steady.announce_ends().await.unwrap();
-        assert!(world.closes(&open).await);
-        world.pass_time(Duration::seconds(21));
+        assert!(world.closes(&open).await, "the end of the live session is announced");
+        world.advance(Duration::seconds(21));
         let record = world.live_record(&open).await;
         let ended = cut(polls, rooms.finish_auto_end(&record, true)).await.is_some();
         // The end is atomic: the session goes on unchanged, or it is over and its room will be deleted.

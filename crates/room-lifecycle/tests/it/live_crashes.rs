@@ -3,7 +3,7 @@
 
 use domain::{LiveRoomId, LiveSessionId, LiveStatus, Owner};
 use room_lifecycle::live::{request::NewSession, session_decision::Verb};
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::postgres::PgConnectOptions;
 
 use crate::{
     crashes::{cut, cuts, recover},
@@ -41,9 +41,8 @@ async fn cut_everywhere(connect: PgConnectOptions, status: LiveStatus, is_due: b
     assert_whole_after_a_pass(&world).await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn go_live_is_atomic_after_a_crash(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn go_live_is_atomic_after_a_crash(world: World) {
     let rooms = world.rooms().await;
     for polls in cuts() {
         let host: Host = world.host().await;
@@ -57,44 +56,43 @@ async fn go_live_is_atomic_after_a_crash(_: PgPoolOptions, connect: PgConnectOpt
     assert_whole_after_a_pass(&world).await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn start_is_atomic_after_a_crash(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn start_is_atomic_after_a_crash(connect: PgConnectOptions) {
     cut_everywhere(connect, LiveStatus::Scheduled, false, Verb::Start).await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn open_lobby_is_atomic_after_a_crash(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn open_lobby_is_atomic_after_a_crash(connect: PgConnectOptions) {
     cut_everywhere(connect, LiveStatus::Scheduled, false, Verb::OpenLobby).await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn end_is_atomic_after_a_crash(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn end_is_atomic_after_a_crash(connect: PgConnectOptions) {
     cut_everywhere(connect, LiveStatus::Live, false, Verb::End).await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn cancel_is_atomic_after_a_crash(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn cancel_is_atomic_after_a_crash(connect: PgConnectOptions) {
     cut_everywhere(connect, LiveStatus::Lobby, false, Verb::Cancel).await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn reset_is_atomic_after_a_crash(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn reset_is_atomic_after_a_crash(connect: PgConnectOptions) {
     cut_everywhere(connect, LiveStatus::Live, false, Verb::Reset).await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn host_present_is_atomic_after_a_crash(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn host_present_is_atomic_after_a_crash(connect: PgConnectOptions) {
     cut_everywhere(connect, LiveStatus::Live, false, Verb::HostPresent(true)).await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn end_of_a_due_session_is_atomic_after_a_crash(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn end_of_a_due_session_is_atomic_after_a_crash(connect: PgConnectOptions) {
     cut_everywhere(connect, LiveStatus::Lobby, true, Verb::End).await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn pass_is_finished_by_the_next_one_after_a_crash(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn pass_is_finished_by_the_next_one_after_a_crash(world: World) {
     let rooms = world.rooms().await;
     for polls in cuts() {
         let (_, due) = world.host_with(LiveStatus::Lobby).await;

@@ -6,7 +6,6 @@ use proto::{
     types::v1::{EndReason as Reason, LiveStatus as Status, Readiness},
 };
 use room_lifecycle::live::session_decision::Verb;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use time::Duration;
 use tonic::Request;
 use uuid::Uuid;
@@ -53,12 +52,11 @@ async fn get_session(rooms: &Service, host: &Host) -> LiveSession {
     answer.into_inner().session.unwrap()
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn session_is_missed_when_services_were_down_for_weeks(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn session_is_missed_when_services_were_down_for_weeks(world: World) {
     let (scheduled, planned) = world.host_with(LiveStatus::Scheduled).await;
     let (waiting, opened) = world.host_with(LiveStatus::Lobby).await;
-    world.pass_time(Duration::weeks(3));
+    world.advance(Duration::weeks(3));
     let rooms = world.rooms().await;
     rooms.pass().await.unwrap();
     for (host, session) in [(&scheduled, planned), (&waiting, opened)] {
@@ -73,9 +71,8 @@ async fn session_is_missed_when_services_were_down_for_weeks(_: PgPoolOptions, c
     assert!(scheduled.go_live(&rooms).await.unwrap().created, "the room is free");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn session_is_missed_from_two_hours_or_its_end_on(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn session_is_missed_from_two_hours_or_its_end_on(world: World) {
     let rooms = world.rooms().await;
     for status in [LiveStatus::Scheduled, LiveStatus::Lobby] {
         for (starts_in, ends_in, missed) in [
@@ -98,9 +95,8 @@ async fn session_is_missed_from_two_hours_or_its_end_on(_: PgPoolOptions, connec
     }
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn verbs_treat_a_missed_session_as_over(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn verbs_treat_a_missed_session_as_over(world: World) {
     let rooms = world.rooms().await;
     for verb in [Verb::Start, Verb::OpenLobby, Verb::End, Verb::Cancel, Verb::Reset, Verb::HostPresent(true)]
     {
@@ -118,9 +114,8 @@ async fn verbs_treat_a_missed_session_as_over(_: PgPoolOptions, connect: PgConne
     }
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn verbs_write_the_end_reason(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn verbs_write_the_end_reason(world: World) {
     let rooms = world.rooms().await;
     for (verb, reason) in
         [(Verb::End, EndReason::Host), (Verb::Cancel, EndReason::Host), (Verb::Reset, EndReason::Reset)]
@@ -143,9 +138,8 @@ async fn verbs_write_the_end_reason(_: PgPoolOptions, connect: PgConnectOptions)
     assert_eq!(world.end_reason(session).await, Some(EndReason::Reset));
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn empty_session_ends_for_time_when_past_its_end(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn empty_session_ends_for_time_when_past_its_end(world: World) {
     let rooms = world.rooms().await;
     for (ends_in, reason) in
         [(None, EndReason::Empty), (Some(60), EndReason::Empty), (Some(1), EndReason::Time)]
@@ -153,15 +147,14 @@ async fn empty_session_ends_for_time_when_past_its_end(_: PgPoolOptions, connect
         let open = world.live(&rooms, 5).await;
         world.set_plan(open.session, 0, ends_in).await;
         announce(&world, &rooms, &open).await;
-        world.pass_time(Duration::seconds(21));
+        world.advance(Duration::seconds(21));
         world.pass_and_check(&rooms, &open).await;
         assert_eq!(world.end_reason(open.session).await, Some(reason), "{ends_in:?}");
     }
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn ends_by_other_writers_have_a_reason(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn ends_by_other_writers_have_a_reason(world: World) {
     let rooms = world.rooms().await;
     let set = async |session: Uuid, set: &str| {
         world.execute(&format!("update live_room_sessions set {set} where id = '{session}'")).await;
@@ -184,9 +177,8 @@ async fn ends_by_other_writers_have_a_reason(_: PgPoolOptions, connect: PgConnec
     assert_eq!(world.end_reason(old).await, None, "a session that ended before reasons existed has none");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn session_without_a_room_has_no_livekit_status(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn session_without_a_room_has_no_livekit_status(world: World) {
     let rooms = world.rooms().await;
     for (status, livekit) in [
         (LiveStatus::Scheduled, None),

@@ -7,7 +7,6 @@ use proto::{
     types::v1::{Caller, LobbyStatus as Lobby},
 };
 use room_lifecycle::{Error, live::store::seats::Seat};
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use testkit::seed::{self, live};
 use time::Duration;
 use uuid::Uuid;
@@ -27,7 +26,7 @@ async fn lobby(world: &World, max_participants: i32) -> Open {
 async fn wait_in_turn(world: &World, rooms: &Service, open: &Open, users: &[&str]) {
     for who in users {
         assert_eq!(join(rooms, open, who).await, WAITING);
-        world.pass_time(Duration::milliseconds(10));
+        world.advance(Duration::milliseconds(10));
     }
 }
 
@@ -50,9 +49,8 @@ async fn start(world: &World, rooms: &Service, open: &Open) {
     rooms.live.pass().await.unwrap();
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn guests_wait_in_the_lobby_until_the_start(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn guests_wait_in_the_lobby_until_the_start(world: World) {
     let rooms = world.rooms().await;
     let open = lobby(&world, 5).await;
     assert_eq!(join(&rooms, &open, &open.room.host).await.lobby_status, LobbyStatus::Admitted);
@@ -64,9 +62,8 @@ async fn guests_wait_in_the_lobby_until_the_start(_: PgPoolOptions, connect: PgC
     assert_eq!(seats(&rooms, &open, &["ann", "ben", "eve"]).await, [LobbyStatus::Admitted; 3]);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn waiting_users_are_admitted_in_order_up_to_the_limit(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn waiting_users_are_admitted_in_order_up_to_the_limit(world: World) {
     let rooms = world.rooms().await;
     let open = lobby(&world, 3).await;
     let users = ["zoe", "ann", "mia", "ben"];
@@ -83,22 +80,21 @@ async fn waiting_users_are_admitted_in_order_up_to_the_limit(_: PgPoolOptions, c
     rooms.live.leave_live_room(&person("mia"), LiveRoomId(open.room.id)).await.unwrap();
     assert_eq!(refused(&rooms, &open, "late").await, Reason::RoomFull);
     assert_eq!(seats(&rooms, &open, &["zoe", "eve"]).await, [LobbyStatus::Admitted, LobbyStatus::Waiting]);
-    world.pass_time(Duration::seconds(50)); // zoe joined later, so that hold has not expired
+    world.advance(Duration::seconds(50)); // zoe joined later, so that hold has not expired
     world.execute("update live_room_attendance set held_until = app_now() where user_id = 'ann'").await;
     rooms.live.release_held().await.unwrap();
     assert_eq!(seats(&rooms, &open, &["eve"]).await, [LobbyStatus::Admitted]);
-    assert_eq!(world.seated(&open).await, 3);
+    assert_eq!(world.seated(&open).await, 3, "taken seats, without the host's");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn waiting_user_is_dropped_when_requests_stop(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn waiting_user_is_dropped_when_requests_stop(world: World) {
     let rooms = world.rooms().await;
     let open = lobby(&world, 2).await;
     let host = person(&open.room.host);
     wait_in_turn(&world, &rooms, &open, &["absent", "gone", "ann"]).await;
     for _ in 0..3 {
-        world.pass_time(Duration::seconds(65));
+        world.advance(Duration::seconds(65));
         assert_eq!(join(&rooms, &open, "ann").await, WAITING, "each request extends the wait");
     }
     // Expired users are not listed, whether released or not.
@@ -116,9 +112,8 @@ async fn waiting_user_is_dropped_when_requests_stop(_: PgPoolOptions, connect: P
     assert_eq!(refused(&rooms, &open, "absent").await, Reason::RoomFull);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn waiting_user_is_admitted_before_a_newcomer(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn waiting_user_is_admitted_before_a_newcomer(world: World) {
     let rooms = world.rooms().await;
     let open = world.open(LiveStatus::Live, 1).await;
     live::seat(&world.pool, open.session, "ann", SeatRole::Guest, LobbyStatus::Waiting).await;
@@ -127,9 +122,8 @@ async fn waiting_user_is_admitted_before_a_newcomer(_: PgPoolOptions, connect: P
     assert_eq!(join(&rooms, &open, "ann").await, VIEWER);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn host_admits_after_the_start_without_auto_admit(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn host_admits_after_the_start_without_auto_admit(world: World) {
     let rooms = world.rooms().await;
     let open = lobby(&world, 2).await;
     world.alter(open.session, "auto_admit", "false").await;
@@ -150,9 +144,8 @@ async fn host_admits_after_the_start_without_auto_admit(_: PgPoolOptions, connec
     assert_eq!(refused(&rooms, &open, "ann").await, Reason::RoomFull);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn rejected_user_stays_out(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn rejected_user_stays_out(world: World) {
     let rooms = world.rooms().await;
     let open = lobby(&world, 5).await;
     wait_in_turn(&world, &rooms, &open, &["ann", "ben"]).await;
@@ -173,9 +166,8 @@ async fn rejected_user_stays_out(_: PgPoolOptions, connect: PgConnectOptions) {
     );
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn rejection_holds_for_a_waiting_admission(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn rejection_holds_for_a_waiting_admission(world: World) {
     let rooms = world.rooms().await;
     let open = lobby(&world, 5).await;
     wait_in_turn(&world, &rooms, &open, &["ann", "ben"]).await;
@@ -193,9 +185,8 @@ async fn rejection_holds_for_a_waiting_admission(_: PgPoolOptions, connect: PgCo
     assert_eq!(refused(&rooms, &open, "ann").await, Reason::Rejected);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn banned_user_is_refused_until_the_ban_is_over(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn banned_user_is_refused_until_the_ban_is_over(world: World) {
     let rooms = world.rooms().await;
     let open = world.open(LiveStatus::Live, 5).await;
     for (who, until) in [("ann", "null"), ("ben", "app_now() + interval '1 hour'")] {
@@ -207,14 +198,13 @@ async fn banned_user_is_refused_until_the_ban_is_over(_: PgPoolOptions, connect:
         world.execute(&ban).await;
         assert_eq!(refused(&rooms, &open, who).await, Reason::Banned);
     }
-    world.pass_time(Duration::hours(2));
+    world.advance(Duration::hours(2));
     assert_eq!(refused(&rooms, &open, "ann").await, Reason::Banned);
     assert_eq!(join(&rooms, &open, "ben").await, VIEWER);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn join_is_refused_when_no_session_is_open(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn join_is_refused_when_no_session_is_open(world: World) {
     let rooms = world.rooms().await;
     for status in [LiveStatus::Ended, LiveStatus::Cancelled, LiveStatus::Scheduled] {
         let open = world.open(status, 5).await;
@@ -231,9 +221,8 @@ async fn join_is_refused_when_no_session_is_open(_: PgPoolOptions, connect: PgCo
     assert_eq!(join(&rooms, &due, "ann").await, VIEWER);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn group_room_is_not_found_by_others(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn group_room_is_not_found_by_others(world: World) {
     let rooms = world.rooms().await;
     let open = world.open(LiveStatus::Live, 5).await;
     world.alter(open.session, "access_level", "'group'").await;
@@ -265,9 +254,8 @@ fn names(waiting: &[proto::room::v1::Waiting]) -> Vec<String> {
     waiting.iter().map(|one| one.name.clone()).collect()
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn seat_service_serves_lobby_and_seats(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn seat_service_serves_lobby_and_seats(world: World) {
     let runtime = testkit::runtime();
     let config = world.config();
     let routes = room_lifecycle::start(&config, &runtime).await.unwrap();

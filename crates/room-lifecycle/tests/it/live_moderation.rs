@@ -6,7 +6,7 @@ use livekit_dev::{Fault, PublishError};
 use livekit_protocol::TrackSource;
 use proto::types::v1::Caller;
 use room_lifecycle::live::{moderation::Summary, store::seats::Seat};
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::postgres::PgConnectOptions;
 use time::Duration;
 
 use crate::harness::{
@@ -60,8 +60,8 @@ impl World {
     }
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn promotion_and_demotion_reach_livekit_at_once(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn promotion_and_demotion_reach_livekit_at_once(connect: PgConnectOptions) {
     let (world, rooms, open) = watched_by_vera(connect).await;
     assert_eq!(world.publishes(&open, "vera").await, Err(PublishError::NotAllowed));
     assert_eq!(open.give(&rooms, "vera", SeatRole::Speaker).await.unwrap(), Some(SPEAKER));
@@ -74,8 +74,8 @@ async fn promotion_and_demotion_reach_livekit_at_once(_: PgPoolOptions, connect:
     assert!(participants.iter().all(|one| one.tracks.is_empty()), "the published track is removed");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn role_holds_for_an_old_token_and_the_next_generation(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn role_holds_for_an_old_token_and_the_next_generation(connect: PgConnectOptions) {
     let (world, rooms, open) = watched_by_vera(connect).await;
     open.give(&rooms, "vera", SeatRole::Speaker).await.unwrap();
     world.exit(&open, "vera").await;
@@ -90,8 +90,8 @@ async fn role_holds_for_an_old_token_and_the_next_generation(_: PgPoolOptions, c
     assert_eq!(world.publishes(&open, "vera").await, Ok(()), "in the next generation");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn demotion_is_retried_when_livekit_failed(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn demotion_is_retried_when_livekit_failed(connect: PgConnectOptions) {
     let (world, rooms, open) = watched_by_vera(connect).await;
     open.give(&rooms, "vera", SeatRole::Speaker).await.unwrap();
     world.server().faults().set("*", refused());
@@ -106,8 +106,8 @@ async fn demotion_is_retried_when_livekit_failed(_: PgPoolOptions, connect: PgCo
     assert_eq!(world.publishes(&open, "vera").await, Err(PublishError::NotAllowed));
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn kicked_viewer_is_removed_again_with_an_old_token(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn kicked_viewer_is_removed_again_with_an_old_token(connect: PgConnectOptions) {
     let (world, rooms, open) = watched_by_vera(connect).await;
     assert!(rooms.live.kick_seated(&open.host(), LiveRoomId(open.room.id), "vera").await.unwrap());
     assert!(!world.is_listed(&open, "vera").await);
@@ -124,8 +124,8 @@ async fn kicked_viewer_is_removed_again_with_an_old_token(_: PgPoolOptions, conn
     );
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn ban_holds_until_expired_or_lifted(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn ban_holds_until_expired_or_lifted(connect: PgConnectOptions) {
     let (world, rooms, open) = watched_by_vera(connect).await;
     let (host, room) = (open.host(), open.room.id);
     let until = world.live_record(&open).await.now + Duration::minutes(10);
@@ -136,7 +136,7 @@ async fn ban_holds_until_expired_or_lifted(_: PgPoolOptions, connect: PgConnectO
     rooms.watch().await.unwrap();
     assert!(!world.is_listed(&open, "vera").await, "an old token does not help");
 
-    world.pass_time(Duration::minutes(11));
+    world.advance(Duration::minutes(11));
     assert!(
         rooms.live.join_live_room(&person("vera"), LiveRoomId(room)).await.is_ok(),
         "the ban has expired"
@@ -155,8 +155,8 @@ async fn ban_holds_until_expired_or_lifted(_: PgPoolOptions, connect: PgConnectO
     );
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn ban_is_new_after_an_expired_one(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn ban_is_new_after_an_expired_one(connect: PgConnectOptions) {
     let (world, rooms, open) = watched_by_vera(connect).await;
     let (host, room) = (open.host(), open.room.id);
     let begun = async || {
@@ -168,7 +168,7 @@ async fn ban_is_new_after_an_expired_one(_: PgPoolOptions, connect: PgConnectOpt
     let first = begun().await;
     rooms.live.ban(&host, LiveRoomId(room), "vera", Some(now + Duration::minutes(20))).await.unwrap();
     assert_eq!(begun().await, first, "the same ban, extended");
-    world.pass_time(Duration::minutes(21));
+    world.advance(Duration::minutes(21));
     rooms.live.ban(&host, LiveRoomId(room), "vera", None).await.unwrap();
     assert!(begun().await - first >= Duration::minutes(21));
     let past = Refusal::from(rooms.live.ban(&host, LiveRoomId(room), "ann", Some(now)).await.unwrap_err());
@@ -176,8 +176,8 @@ async fn ban_is_new_after_an_expired_one(_: PgPoolOptions, connect: PgConnectOpt
 }
 
 /// A join looks for a ban before it takes the seat. Without the lock a concurrent ban would miss that seat.
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn ban_waits_for_a_concurrent_join(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn ban_waits_for_a_concurrent_join(connect: PgConnectOptions) {
     let (world, rooms, open) = watched_by_vera(connect).await;
     // Holds the session's lock as a join does.
     let held = format!("select from live_room_sessions where id = '{}' for no key update", open.session);
@@ -194,8 +194,8 @@ async fn ban_waits_for_a_concurrent_join(_: PgPoolOptions, connect: PgConnectOpt
     assert_eq!(reason(rooms.live.join_live_room(&person("vera"), LiveRoomId(room)).await), Reason::Banned);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn ban_is_retried_when_livekit_failed(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn ban_is_retried_when_livekit_failed(connect: PgConnectOptions) {
     let (world, rooms, open) = watched_by_vera(connect).await;
     world.server().faults().set("RemoveParticipant", Fault::BadGateway);
     rooms.live.ban(&open.host(), LiveRoomId(open.room.id), "vera", None).await.unwrap();
@@ -206,11 +206,11 @@ async fn ban_is_retried_when_livekit_failed(_: PgPoolOptions, connect: PgConnect
 }
 
 /// Otherwise a banned viewer could keep a seat from others by returning again and again.
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn banned_viewer_gets_no_seat_back_by_an_old_token(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn banned_viewer_gets_no_seat_back_by_an_old_token(connect: PgConnectOptions) {
     let (world, rooms, open) = watched_by_vera(connect).await;
     rooms.live.ban(&open.host(), LiveRoomId(open.room.id), "vera", None).await.unwrap();
-    world.pass_time(Duration::minutes(1)); // longer than a participant may stay after giving up the seat
+    world.advance(Duration::minutes(1)); // longer than a participant may stay after giving up the seat
     world.enter_as_viewer(&open, "vera").await;
     rooms.watch().await.unwrap();
     assert!(world.seat_row(&open, "vera").await.left);
@@ -219,16 +219,16 @@ async fn banned_viewer_gets_no_seat_back_by_an_old_token(_: PgPoolOptions, conne
     assert!(!world.seat_row(&open, "vera").await.left, "the seat is taken again");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn unban_lifts_a_kick_from_the_open_session(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn unban_lifts_a_kick_from_the_open_session(connect: PgConnectOptions) {
     let (_world, rooms, open) = watched_by_vera(connect).await;
     rooms.live.kick_seated(&open.host(), LiveRoomId(open.room.id), "vera").await.unwrap();
     rooms.live.unban(&open.host(), LiveRoomId(open.room.id), "vera").await.unwrap();
     assert!(rooms.live.join_live_room(&person("vera"), LiveRoomId(open.room.id)).await.is_ok());
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn mute_changes_only_a_published_track(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn mute_changes_only_a_published_track(connect: PgConnectOptions) {
     let (world, rooms, open) = watched_by_vera(connect).await;
     open.give(&rooms, "vera", SeatRole::Speaker).await.unwrap();
     let mute = async |user: &str, source| {
@@ -242,8 +242,8 @@ async fn mute_changes_only_a_published_track(_: PgPoolOptions, connect: PgConnec
     assert!(!mute("stranger", Source::Microphone).await);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn moderation_is_refused_to_others_and_on_the_host(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn moderation_is_refused_to_others_and_on_the_host(connect: PgConnectOptions) {
     let (_world, rooms, open) = watched_by_vera(connect).await;
     let (host, vera, room) = (open.host(), person("vera"), open.room.id);
     let wrong = [
@@ -269,8 +269,8 @@ async fn moderation_is_refused_to_others_and_on_the_host(_: PgPoolOptions, conne
     );
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn hand_is_lowered_by_a_promotion_or_with_the_seat(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn hand_is_lowered_by_a_promotion_or_with_the_seat(connect: PgConnectOptions) {
     let (world, rooms, open) = watched_by_vera(connect).await;
     let hand = async |who: &str, raised| {
         rooms.live.raise_hand(&person(who), LiveRoomId(open.room.id), raised).await.unwrap()
@@ -300,14 +300,14 @@ async fn hand_is_lowered_by_a_promotion_or_with_the_seat(_: PgPoolOptions, conne
     assert_eq!(raised().await, Vec::<String>::new(), "the user has left and returned");
     hand("vera", true).await;
     rooms.live.leave_live_room(&person("vera"), LiveRoomId(open.room.id)).await.unwrap();
-    world.pass_time(Duration::minutes(1)); // longer than a participant may stay after giving up the seat
+    world.advance(Duration::minutes(1)); // longer than a participant may stay after giving up the seat
     rooms.pass().await.unwrap();
     assert!(!world.seat_row(&open, "vera").await.left, "the participant is still connected");
     assert_eq!(raised().await, Vec::<String>::new(), "the seat was given up and taken again");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn summary_lists_every_seat_once_over_pages(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn summary_lists_every_seat_once_over_pages(connect: PgConnectOptions) {
     let (_world, rooms, open) = watched_by_vera(connect).await;
     for who in ["walt", "xena", "yuri"] {
         rooms.live.join_live_room(&person(who), LiveRoomId(open.room.id)).await.unwrap();
@@ -328,9 +328,8 @@ async fn summary_lists_every_seat_once_over_pages(_: PgPoolOptions, connect: PgC
     assert!(listed[1].in_room && !listed[2].in_room);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn moderation_is_refused_but_bans_work_when_idle(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn moderation_is_refused_but_bans_work_when_idle(world: World) {
     let rooms = world.rooms().await;
     let (host, session) = world.host_with(LiveStatus::Ended).await;
     let (caller, room) = (&host.caller, host.room.id);

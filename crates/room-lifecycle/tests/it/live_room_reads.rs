@@ -8,7 +8,6 @@ use proto::{
     },
     types::v1::{Caller, LiveRoomStatus},
 };
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use testkit::seed::live::{live_session, seat};
 use tonic::Request;
 use uuid::Uuid;
@@ -38,9 +37,8 @@ async fn read_all(rooms: &Service, caller: &Caller, room: Uuid) -> [Option<Reaso
     .map(|refusal| refusal.map(|refusal| refusal.reason))
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn room_is_read_only_with_access(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn room_is_read_only_with_access(world: World) {
     let rooms = world.rooms().await;
     let host = world.host().await;
     let room = host.room.id;
@@ -66,9 +64,8 @@ async fn room_is_read_only_with_access(_: PgPoolOptions, connect: PgConnectOptio
     assert_eq!(read_all(&rooms, &member, room).await, [None; 3]);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn ended_session_is_listed_only_with_access(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn ended_session_is_listed_only_with_access(world: World) {
     let rooms = world.rooms().await;
     let host = world.host().await;
     let (room, member) = (host.room.id, Caller { groups: vec!["astronomers".into()], ..person("member") });
@@ -98,9 +95,8 @@ async fn state(rooms: &Service, caller: &Caller, room: Uuid) -> GetRoomStateResp
     outcome(LiveRoomService::get_room_state(&rooms.live, about(caller, room)).await).unwrap()
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn room_state_has_counts_and_the_viewers_seat(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn room_state_has_counts_and_the_viewers_seat(world: World) {
     let rooms = world.rooms().await;
     let host = world.host().await;
     let idle = state(&rooms, &host.caller, host.room.id).await;
@@ -145,9 +141,8 @@ async fn room_state_has_counts_and_the_viewers_seat(_: PgPoolOptions, connect: P
     }
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn sessions_are_listed_in_pages_latest_first(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn sessions_are_listed_in_pages_latest_first(world: World) {
     let rooms = world.rooms().await;
     let host = world.host().await;
     let mut wanted = Vec::new();

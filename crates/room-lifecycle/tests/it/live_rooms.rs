@@ -12,7 +12,6 @@ use proto::{
     },
     types::v1::{AccessLevel, Caller, LiveRoomStatus},
 };
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use tonic::Request;
 use uuid::Uuid;
 
@@ -41,9 +40,8 @@ fn named(id: &str, name: &str) -> Caller {
     Caller { name: name.to_owned(), ..person(id) }
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn live_room_is_created_once_by_100_first_calls(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn live_room_is_created_once_by_100_first_calls(world: World) {
     let replicas = [world.rooms().await, world.rooms().await];
     let ana = named("ana", "Ana Arias");
     let answers = join_all((0..100).map(|n| mine(&replicas[n % 2], &ana))).await;
@@ -59,9 +57,8 @@ async fn live_room_is_created_once_by_100_first_calls(_: PgPoolOptions, connect:
     assert_eq!(known.display_name.as_deref(), Some("Ana Arias"));
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn slug_is_never_shared_by_two_rooms(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn slug_is_never_shared_by_two_rooms(world: World) {
     let rooms = world.rooms().await;
     let users: Vec<Caller> = (0..20).map(|n| named(&format!("user-{n}"), "Ana")).collect();
     let answers = join_all(users.iter().map(|caller| mine(&rooms, caller))).await;
@@ -93,9 +90,8 @@ async fn slug_is_never_shared_by_two_rooms(_: PgPoolOptions, connect: PgConnectO
     assert!(third.room_slug.starts_with("dora-") && third.room_slug != second.room_slug);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn user_without_a_usable_name_gets_a_room(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn user_without_a_usable_name_gets_a_room(world: World) {
     let rooms = world.rooms().await;
     for (id, name, slug, room_name) in [
         ("auth0|42", "", "auth0-42", "Live room"),
@@ -112,9 +108,8 @@ async fn user_without_a_usable_name_gets_a_room(_: PgPoolOptions, connect: PgCon
     assert_eq!(refusal.reason, Reason::Unauthenticated);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn host_updates_the_fields_of_a_room(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn host_updates_the_fields_of_a_room(world: World) {
     let rooms = world.rooms().await;
     let ana = named("ana", "Ana");
     let fields = LiveRoomFields {
@@ -155,9 +150,8 @@ async fn host_updates_the_fields_of_a_room(_: PgPoolOptions, connect: PgConnectO
     }
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn wrong_room_fields_are_refused_by_name(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn wrong_room_fields_are_refused_by_name(world: World) {
     let rooms = world.rooms().await;
     let ana = named("ana", "Ana");
     let room = mine(&rooms, &ana).await.room.unwrap();
@@ -213,9 +207,8 @@ async fn wrong_room_fields_are_refused_by_name(_: PgPoolOptions, connect: PgConn
     assert_eq!(mine(&rooms, &ana).await.room.unwrap(), room);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn room_texts_are_stored_cleaned(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn room_texts_are_stored_cleaned(world: World) {
     let rooms = world.rooms().await;
     let ana = named("ana", "A\u{202e}na\u{200b}");
     let room = mine(&rooms, &ana).await.room.unwrap();

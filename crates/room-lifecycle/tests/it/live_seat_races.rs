@@ -3,7 +3,7 @@
 use chassis::status::Reason;
 use domain::{LiveRoomId, SeatRole};
 use room_lifecycle::live::attendance::project_presence;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::postgres::PgConnectOptions;
 
 use crate::{
     crashes::{cut, cuts},
@@ -14,8 +14,8 @@ use crate::{
     live_seats::{join_and_connect, world},
 };
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn last_three_seats_go_to_three_of_fifty_joins(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn last_three_seats_go_to_three_of_fifty_joins(connect: PgConnectOptions) {
     let (world, rooms, open) = world(connect, 5).await;
     let other = world.rooms().await;
     for early in ["ann", "ben"] {
@@ -44,8 +44,8 @@ async fn last_three_seats_go_to_three_of_fifty_joins(_: PgPoolOptions, connect: 
     assert_eq!(join(&rooms, &open, "ann").await, VIEWER, "a taken seat is kept");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn join_gets_no_seat_when_the_session_ends(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn join_gets_no_seat_when_the_session_ends(connect: PgConnectOptions) {
     let (world, rooms, open) = world(connect, 5).await;
     // Holds the session's row lock: the join waits for the end and must then find the session closed.
     let mut end = world
@@ -62,12 +62,12 @@ async fn join_gets_no_seat_when_the_session_ends(_: PgPoolOptions, connect: PgCo
     testkit::eventually("the join waits for the session", async || world.waiting(1).await).await;
     sqlx::raw_sql("commit").execute(&mut end).await.unwrap();
     assert_eq!(reason(late.await.unwrap()), Reason::RoomNotActive);
-    assert_eq!(world.seated(&open).await, 0);
+    assert_eq!(world.seated(&open).await, 0, "taken seats, without the host's");
 }
 
 /// Runs everything that writes seats at the same time, repeatedly: no deadlock, and never more than the limit.
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn concurrent_joins_and_leaves_never_exceed_the_limit(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn concurrent_joins_and_leaves_never_exceed_the_limit(connect: PgConnectOptions) {
     let (world, rooms, open) = world(connect, 4).await;
     let other = world.rooms().await;
     let record = world.live_record(&open).await;
@@ -106,8 +106,8 @@ async fn concurrent_joins_and_leaves_never_exceed_the_limit(_: PgPoolOptions, co
     }
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn joins_and_leaves_are_atomic_after_a_crash(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn joins_and_leaves_are_atomic_after_a_crash(connect: PgConnectOptions) {
     let (world, rooms, open) = world(connect, 1).await;
     let steady = world.rooms().await;
     for polls in cuts() {
@@ -133,7 +133,7 @@ async fn joins_and_leaves_are_atomic_after_a_crash(_: PgPoolOptions, connect: Pg
         world.execute("update live_room_attendance set joined_at = null, held_until = app_now()").await;
         let whole = cut(polls, project_presence(&world.pool, record.id)).await.is_some();
         world.check_live(&steady, &open).await;
-        assert_eq!(world.numbers(&open).await.0, 1);
+        assert_eq!(world.numbers(&open).await.0, 1, "viewers");
         if whole {
             break;
         }

@@ -4,7 +4,7 @@ use chassis::status::Reason;
 use domain::{LiveRoomId, LiveSessionId, LobbyStatus, Owner, SeatRole};
 use livekit_dev::Fault;
 use room_lifecycle::live::store::seats::Seat;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::postgres::PgConnectOptions;
 use testkit::seed::live;
 use time::Duration;
 
@@ -32,8 +32,8 @@ pub async fn world(connect: PgConnectOptions, max_participants: i32) -> (World, 
     (world, rooms, open)
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn join_writes_nothing_when_the_seat_exists(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn join_writes_nothing_when_the_seat_exists(connect: PgConnectOptions) {
     let (world, rooms, open) = world(connect, 5).await;
     join_and_connect(&world, &rooms, &open, "ann").await;
     // A write of the join or the check would wait for this lock.
@@ -46,8 +46,8 @@ async fn join_writes_nothing_when_the_seat_exists(_: PgPoolOptions, connect: PgC
     world.check_live(&rooms, &open).await; // a check that finds no change writes nothing either
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn seat_is_kept_for_a_disconnect_of_two_minutes(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn seat_is_kept_for_a_disconnect_of_two_minutes(connect: PgConnectOptions) {
     let (world, rooms, open) = world(connect, 1).await;
     let old = join_and_connect(&world, &rooms, &open, "ann").await;
     sqlx::query!("update live_room_attendance set role = 'speaker' where user_id = 'ann'")
@@ -57,12 +57,12 @@ async fn seat_is_kept_for_a_disconnect_of_two_minutes(_: PgPoolOptions, connect:
     world.exit(&open, "ann").await;
     world.confirm_gone(&rooms, &open).await;
     assert!(world.seat_row(&open, "ann").await.disconnected);
-    world.pass_time(Duration::seconds(115));
+    world.advance(Duration::seconds(115));
     rooms.live.release_held().await.unwrap();
     assert_eq!(refused(&rooms, &open, "ben").await, Reason::RoomFull);
     let speaker = Seat { role: SeatRole::Speaker, lobby_status: LobbyStatus::Admitted };
     assert_eq!(join(&rooms, &open, "ann").await, speaker, "the same seat and role");
-    world.pass_time(Duration::seconds(50));
+    world.advance(Duration::seconds(50));
     rooms.live.release_held().await.unwrap();
     let new = world.enter(&open, "ann").await;
     world.check_live(&rooms, &open).await;
@@ -79,29 +79,29 @@ async fn seat_is_kept_for_a_disconnect_of_two_minutes(_: PgPoolOptions, connect:
     assert_eq!(refused(&rooms, &open, "ben").await, Reason::RoomFull);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn seat_is_lost_after_a_disconnect_of_over_two_minutes(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn seat_is_lost_after_a_disconnect_of_over_two_minutes(connect: PgConnectOptions) {
     let (world, rooms, open) = world(connect, 1).await;
     join_and_connect(&world, &rooms, &open, "ann").await;
     world.exit(&open, "ann").await;
     world.confirm_gone(&rooms, &open).await;
-    world.pass_time(Duration::seconds(121));
+    world.advance(Duration::seconds(121));
     // A seat with an expired hold is free, whether released or not.
     assert_eq!(join(&rooms, &open, "ben").await, VIEWER);
     assert_eq!(refused(&rooms, &open, "ann").await, Reason::RoomFull);
     rooms.live.release_held().await.unwrap();
     assert!(world.seat_row(&open, "ann").await.left);
-    assert_eq!(world.seated(&open).await, 1);
+    assert_eq!(world.seated(&open).await, 1, "taken seats, without the host's");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn seat_is_released_when_not_connected_for_a_minute(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn seat_is_released_when_not_connected_for_a_minute(connect: PgConnectOptions) {
     let (world, rooms, open) = world(connect, 1).await;
     join(&rooms, &open, "ann").await;
-    world.pass_time(Duration::seconds(55));
+    world.advance(Duration::seconds(55));
     rooms.live.release_held().await.unwrap();
     assert_eq!(refused(&rooms, &open, "ben").await, Reason::RoomFull);
-    world.pass_time(Duration::seconds(10));
+    world.advance(Duration::seconds(10));
     rooms.live.release_held().await.unwrap();
     assert!(world.seat_row(&open, "ann").await.left);
     // A late participant counts, because LiveKit shows them.
@@ -111,43 +111,43 @@ async fn seat_is_released_when_not_connected_for_a_minute(_: PgPoolOptions, conn
     assert_eq!(refused(&rooms, &open, "ben").await, Reason::RoomFull);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn hold_is_no_longer_when_the_clock_was_set_back(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn hold_is_no_longer_when_the_clock_was_set_back(connect: PgConnectOptions) {
     let (world, rooms, open) = world(connect, 1).await;
     join(&rooms, &open, "ann").await;
-    world.pass_time(Duration::hours(-3));
+    world.advance(Duration::hours(-3));
     rooms.live.release_held().await.unwrap();
-    world.pass_time(Duration::seconds(121));
+    world.advance(Duration::seconds(121));
     rooms.live.release_held().await.unwrap();
     assert!(world.seat_row(&open, "ann").await.left);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn second_tab_replaces_the_first_and_counts_once(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn second_tab_replaces_the_first_and_counts_once(connect: PgConnectOptions) {
     let (world, rooms, open) = world(connect, 5).await;
     let first = join_and_connect(&world, &rooms, &open, "ann").await;
     let second = join_and_connect(&world, &rooms, &open, "ann").await;
     assert_ne!(first, second);
     assert_eq!(world.seat_row(&open, "ann").await.sid.as_deref(), Some(second.as_str()));
-    assert_eq!(world.numbers(&open).await, (1, 1, false));
+    assert_eq!(world.numbers(&open).await, (1, 1, false), "viewers, peak, host present");
     // A late webhook about the first connection does not concern the second one.
     let record = world.live_record(&open).await;
     let body = event("EV_late", "participant_left", &record, "ann", &first);
     rooms.webhooks.receive(&world.signed(&body), &body).await.unwrap();
     world.check_live(&rooms, &open).await;
-    assert_eq!(world.numbers(&open).await, (1, 1, false));
+    assert_eq!(world.numbers(&open).await, (1, 1, false), "viewers, peak, host present");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn viewers_are_connected_guests_without_the_host(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn viewers_are_connected_guests_without_the_host(connect: PgConnectOptions) {
     let (world, rooms, open) = world(connect, 5).await;
     join(&rooms, &open, "not-connected").await;
     join_and_connect(&world, &rooms, &open, &open.room.host).await;
-    assert_eq!(world.numbers(&open).await, (0, 0, true));
+    assert_eq!(world.numbers(&open).await, (0, 0, true), "viewers, peak, host present");
     for who in ["ann", "ben", "eve"] {
         join_and_connect(&world, &rooms, &open, who).await;
     }
-    assert_eq!(world.numbers(&open).await, (3, 3, true));
+    assert_eq!(world.numbers(&open).await, (3, 3, true), "viewers, peak, host present");
     rooms.live.leave_live_room(&person("ann"), LiveRoomId(open.room.id)).await.unwrap();
     world.exit(&open, "ann").await;
     rooms.live.disconnect_from_live_room(&person("ben"), LiveRoomId(open.room.id)).await.unwrap();
@@ -155,17 +155,17 @@ async fn viewers_are_connected_guests_without_the_host(_: PgPoolOptions, connect
     world.exit(&open, &open.room.host).await;
     assert_eq!(world.numbers(&open).await, (1, 3, true), "leave and disconnect count at once");
     world.confirm_gone(&rooms, &open).await;
-    assert_eq!(world.numbers(&open).await, (1, 3, false));
+    assert_eq!(world.numbers(&open).await, (1, 3, false), "viewers, peak, host present");
     let (ann, ben) = (world.seat_row(&open, "ann").await, world.seat_row(&open, "ben").await);
     assert_eq!((ann.left, ann.held), (true, false), "the seat is given up");
     assert_eq!((ben.left, ben.held), (false, true), "the seat is held");
     // After the return they count as a viewer only once a check finds them.
     join(&rooms, &open, "ann").await;
-    assert_eq!(world.numbers(&open).await, (1, 3, false));
+    assert_eq!(world.numbers(&open).await, (1, 3, false), "viewers, peak, host present");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn seat_stays_given_up_until_the_user_returns(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn seat_stays_given_up_until_the_user_returns(connect: PgConnectOptions) {
     let (world, rooms, open) = world(connect, 5).await;
     join_and_connect(&world, &rooms, &open, "ann").await;
     for _ in 0..2 {
@@ -175,21 +175,21 @@ async fn seat_stays_given_up_until_the_user_returns(_: PgPoolOptions, connect: P
     world.check_live(&rooms, &open).await; // LiveKit still lists the participant
     assert!(world.seat_row(&open, "ann").await.left);
     // A participant who is still connected long after that has not left.
-    world.pass_time(Duration::seconds(31));
+    world.advance(Duration::seconds(31));
     world.check_live(&rooms, &open).await;
     assert!(!world.seat_row(&open, "ann").await.left);
     let stranger = rooms.live.leave_live_room(&person("a-stranger"), LiveRoomId(open.room.id)).await.unwrap();
     assert_eq!(stranger, None);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn repeated_disconnect_keeps_the_first_time(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn repeated_disconnect_keeps_the_first_time(connect: PgConnectOptions) {
     let (world, rooms, open) = world(connect, 1).await;
     join_and_connect(&world, &rooms, &open, "ann").await;
     world.exit(&open, "ann").await;
     for _ in 0..3 {
         rooms.live.disconnect_from_live_room(&person("ann"), LiveRoomId(open.room.id)).await.unwrap();
-        world.pass_time(Duration::seconds(41));
+        world.advance(Duration::seconds(41));
     }
     rooms.live.release_held().await.unwrap();
     assert!(
@@ -201,20 +201,20 @@ async fn repeated_disconnect_keeps_the_first_time(_: PgPoolOptions, connect: PgC
     assert!(world.seat_row(&open, "ann").await.left);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn seat_is_kept_when_one_check_misses_the_viewer(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn seat_is_kept_when_one_check_misses_the_viewer(connect: PgConnectOptions) {
     let (world, rooms, open) = world(connect, 5).await;
     join_and_connect(&world, &rooms, &open, "ann").await;
     world.server().faults().set_next("ListParticipants", 1, Fault::OmitParticipant("ann".to_owned()));
     world.check_live(&rooms, &open).await;
-    assert_eq!(world.numbers(&open).await, (1, 1, false));
-    world.pass_time(Duration::seconds(10));
+    assert_eq!(world.numbers(&open).await, (1, 1, false), "viewers, peak, host present");
+    world.advance(Duration::seconds(10));
     world.check_live(&rooms, &open).await;
-    assert_eq!(world.numbers(&open).await, (1, 1, false));
+    assert_eq!(world.numbers(&open).await, (1, 1, false), "viewers, peak, host present");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn seats_are_kept_when_livekit_restarts(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn seats_are_kept_when_livekit_restarts(connect: PgConnectOptions) {
     let (world, rooms, open) = world(connect, 2).await;
     for who in ["ann", "ben"] {
         join_and_connect(&world, &rooms, &open, who).await;
@@ -224,14 +224,14 @@ async fn seats_are_kept_when_livekit_restarts(_: PgPoolOptions, connect: PgConne
     let record = world.live_record(&open).await;
     assert_eq!((record.owner(), record.generation), (Owner::LiveSession(LiveSessionId(open.session)), 2));
     world.confirm_gone(&rooms, &open).await;
-    assert_eq!(world.numbers(&open).await, (0, 2, false));
-    world.pass_time(Duration::seconds(100));
+    assert_eq!(world.numbers(&open).await, (0, 2, false), "viewers, peak, host present");
+    world.advance(Duration::seconds(100));
     rooms.live.release_held().await.unwrap();
     for who in ["ann", "ben"] {
         assert_eq!(join(&rooms, &open, who).await, VIEWER);
         join_and_connect(&world, &rooms, &open, who).await;
     }
-    assert_eq!(world.numbers(&open).await, (2, 2, false));
+    assert_eq!(world.numbers(&open).await, (2, 2, false), "viewers, peak, host present");
 }
 
 /// Three users join, leave and rejoin. Their webhooks are dropped (None), or delivered this many times, backwards if
@@ -271,13 +271,12 @@ async fn scenario(world: &World, rooms: &Service, delivery: Option<(usize, bool)
     for who in ["ann", "ben", "eve"] {
         seats.push(SeatRow { sid: None, ..world.seat_row(&open, who).await });
     }
-    assert_eq!(world.numbers(&open).await, (2, 3, false));
+    assert_eq!(world.numbers(&open).await, (2, 3, false), "viewers, peak, host present");
     seats
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn seats_are_the_same_when_webhooks_are_lost_or_reordered(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn seats_are_the_same_when_webhooks_are_lost_or_reordered(world: World) {
     let rooms = world.rooms().await;
     let undelivered = scenario(&world, &rooms, None).await;
     for delivery in [(1, false), (3, false), (3, true)] {
@@ -285,8 +284,8 @@ async fn seats_are_the_same_when_webhooks_are_lost_or_reordered(_: PgPoolOptions
     }
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn seats_by_other_writers_are_corrected_from_livekit(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn seats_by_other_writers_are_corrected_from_livekit(connect: PgConnectOptions) {
     let (world, rooms, open) = world(connect, 5).await;
     for (who, columns) in [
         ("there", "joined_at = null, held_until = app_now() + interval '1 hour'"),
@@ -299,17 +298,20 @@ async fn seats_by_other_writers_are_corrected_from_livekit(_: PgPoolOptions, con
     for _ in 0..2 {
         world.check_live(&rooms, &open).await;
     }
-    assert_eq!(world.numbers(&open).await, (1, 1, false));
+    assert_eq!(world.numbers(&open).await, (1, 1, false), "viewers, peak, host present");
     let (there, gone) = (world.seat_row(&open, "there").await, world.seat_row(&open, "not-there").await);
     assert_eq!((there.joined, there.held), (true, false));
     assert_eq!((gone.disconnected, gone.held), (true, true));
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn kicked_viewers_seat_is_closed(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn kicked_viewers_seat_is_closed(connect: PgConnectOptions) {
     let (world, rooms, open) = world(connect, 1).await;
     join_and_connect(&world, &rooms, &open, "ann").await;
-    assert!(rooms.kick(Owner::LiveSession(LiveSessionId(open.session)), "ann").await.unwrap());
+    assert!(
+        rooms.kick(Owner::LiveSession(LiveSessionId(open.session)), "ann").await.unwrap(),
+        "the kicked user was in the room"
+    );
     world.check_live(&rooms, &open).await;
     assert!(world.seat_row(&open, "ann").await.left);
     assert_eq!(refused(&rooms, &open, "ann").await, Reason::Kicked);

@@ -12,7 +12,6 @@ use proto::{
     types::v1::{AccessLevel, LiveRoomStatus, LiveStatus as Status, Readiness},
 };
 use room_lifecycle::live::session_decision::Verb;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
@@ -29,9 +28,8 @@ async fn at(world: &World, host: &Host, minutes: i64) -> GoLiveRequest {
     GoLiveRequest { starts_at: Some(timestamp(now + Duration::minutes(minutes))), ..host.request() }
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn go_live_creates_one_session_for_100_requests(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn go_live_creates_one_session_for_100_requests(world: World) {
     let replicas = [world.rooms().await, world.rooms().await];
     let host = world.host().await;
     let answers = join_all((0..100).map(|n| host.go_live(&replicas[n % 2]))).await;
@@ -47,14 +45,13 @@ async fn go_live_creates_one_session_for_100_requests(_: PgPoolOptions, connect:
             (Readiness::Ready, Some(format!("live-{first}")))
         );
     }
-    assert_eq!(world.sessions_of(host.room.id).await, 1);
+    assert_eq!(world.sessions_of(host.room.id).await, 1, "sessions of the room");
     assert_eq!(world.names(), [format!("live-{first}")]);
     world.assert_live_rooms_whole().await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn go_live_is_refused_to_others(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn go_live_is_refused_to_others(world: World) {
     let rooms = world.rooms().await;
     let (host, other) = (world.host().await, world.host().await);
     for caller in [other.caller.clone(), admin(), chassis::grpc::system_caller()] {
@@ -68,12 +65,11 @@ async fn go_live_is_refused_to_others(_: PgPoolOptions, connect: PgConnectOption
     world.execute("update live_rooms set access_level = 'group'").await;
     let stranger = GoLiveRequest { caller: Some(person("a-stranger")), ..host.request() };
     assert_eq!(go_live(&rooms, stranger).await.unwrap_err().reason, Reason::RoomNotFound);
-    assert_eq!(world.sessions_of(host.room.id).await, 0);
+    assert_eq!(world.sessions_of(host.room.id).await, 0, "sessions of the room");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn go_live_returns_the_open_session_when_repeated(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn go_live_returns_the_open_session_when_repeated(world: World) {
     let rooms = world.rooms().await;
     // The open session's status and start, and its status after "Go live".
     for (status, starts_in, after) in [
@@ -102,14 +98,13 @@ async fn go_live_returns_the_open_session_when_repeated(_: PgPoolOptions, connec
             assert_eq!(refusal.facts["session_id"], session.to_string());
             assert!(refusal.facts.contains_key("starts_at"));
         }
-        assert_eq!(world.sessions_of(host.room.id).await, 1);
+        assert_eq!(world.sessions_of(host.room.id).await, 1, "sessions of the room");
     }
     world.assert_live_rooms_whole().await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn session_is_scheduled_once(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn session_is_scheduled_once(world: World) {
     let rooms = world.rooms().await;
     for (minutes, status) in [(60, LiveStatus::Scheduled), (10, LiveStatus::Lobby), (-60, LiveStatus::Live)] {
         let host = world.host().await;
@@ -128,9 +123,8 @@ async fn session_is_scheduled_once(_: PgPoolOptions, connect: PgConnectOptions) 
     assert_eq!(names.len(), 2, "a scheduled session has no room yet: {names:?}");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn start_by_the_host_ignores_the_planned_time(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn start_by_the_host_ignores_the_planned_time(world: World) {
     let rooms = world.rooms().await;
     let host = world.host().await;
     let request = GoLiveRequest {
@@ -162,9 +156,8 @@ async fn start_by_the_host_ignores_the_planned_time(_: PgPoolOptions, connect: P
     );
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn idempotency_key_creates_one_session_for_ever(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn idempotency_key_creates_one_session_for_ever(world: World) {
     let rooms = world.rooms().await;
     let host = world.host().await;
     let request = GoLiveRequest { idempotency_key: Some("one".into()), ..at(&world, &host, 10).await };
@@ -181,7 +174,7 @@ async fn idempotency_key_creates_one_session_for_ever(_: PgPoolOptions, connect:
     let other = GoLiveRequest { session_title: Some("Another".into()), ..request.clone() };
     assert_eq!(go_live(&rooms, other.clone()).await.unwrap_err().reason, Reason::IdempotencyKeyReused);
     host.change(&rooms, Verb::End).await.unwrap();
-    world.pass_time(Duration::days(800));
+    world.advance(Duration::days(800));
     let late = go_live(&rooms, request).await.unwrap().session.unwrap();
     assert_eq!(
         (late.id.as_str(), late.status()),
@@ -192,9 +185,8 @@ async fn idempotency_key_creates_one_session_for_ever(_: PgPoolOptions, connect:
     assert!(host.go_live(&rooms).await.unwrap().created, "without the key a new session is created");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn session_is_starting_until_a_pass_creates_its_room(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn session_is_starting_until_a_pass_creates_its_room(world: World) {
     let rooms = world.rooms().await;
     let host = world.host().await;
     world.server().faults().set("CreateRoom", refused());
@@ -211,9 +203,8 @@ async fn session_is_starting_until_a_pass_creates_its_room(_: PgPoolOptions, con
     world.assert_one_room_per_open_owner().await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn go_live_does_not_wait_for_a_hanging_livekit(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn go_live_does_not_wait_for_a_hanging_livekit(world: World) {
     let rooms = world.rooms().await;
     let host = world.host().await;
     world.server().faults().set_next("CreateRoom", 1, Fault::Hang);
@@ -231,9 +222,8 @@ async fn go_live_does_not_wait_for_a_hanging_livekit(_: PgPoolOptions, connect: 
     world.assert_one_room_per_open_owner().await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn go_live_returns_a_concurrent_legacy_session(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn go_live_returns_a_concurrent_legacy_session(world: World) {
     let rooms = world.rooms().await;
     let host = world.host().await;
     let id = host.room.id;
@@ -252,13 +242,12 @@ async fn go_live_returns_a_concurrent_legacy_session(_: PgPoolOptions, connect: 
     sqlx::raw_sql("commit").execute(&mut writer).await.unwrap();
     let answer = click.await.unwrap().unwrap();
     assert!(!answer.created);
-    assert_eq!(world.sessions_of(id).await, 1);
+    assert_eq!(world.sessions_of(id).await, 1, "sessions of the room");
     world.assert_live_rooms_whole().await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn wrong_go_live_fields_are_refused_by_name(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn wrong_go_live_fields_are_refused_by_name(world: World) {
     let rooms = world.rooms().await;
     let host = world.host().await;
     let topics = |keys: Vec<String>| Some(proto::room::v1::TopicKeys { keys });
@@ -301,5 +290,5 @@ async fn wrong_go_live_fields_are_refused_by_name(_: PgPoolOptions, connect: PgC
     let refusal = go_live(&rooms, all).await.unwrap_err();
     let named: Vec<_> = refusal.errors.iter().map(|error| error.field.as_str()).collect();
     assert_eq!(named, ["session_title", "max_participants", "starts_at", "ends_at"]);
-    assert_eq!(world.sessions_of(host.room.id).await, 0);
+    assert_eq!(world.sessions_of(host.room.id).await, 0, "sessions of the room");
 }

@@ -4,7 +4,6 @@ use chassis::status::Reason;
 use domain::{LiveStatus, LobbyStatus, SeatRole};
 use proto::types::v1::{LiveStatus as Status, Readiness};
 use room_lifecycle::live::session_decision::Verb;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use testkit::seed::live::{live_session, seat};
 use time::Duration;
 
@@ -71,9 +70,8 @@ async fn unsettled(world: &World) -> usize {
     rooms.fetch_all(&world.pool).await.unwrap().len()
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn go_live_works_for_every_kind_of_stuck_room(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn go_live_works_for_every_kind_of_stuck_room(world: World) {
     let rooms = world.rooms().await;
     for (kind, how) in STUCK {
         let host = leave_stuck(&world, how).await;
@@ -90,14 +88,13 @@ async fn go_live_works_for_every_kind_of_stuck_room(_: PgPoolOptions, connect: P
     world.assert_one_room_per_open_owner().await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn one_pass_settles_every_kind_of_stuck_room(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn one_pass_settles_every_kind_of_stuck_room(world: World) {
     let (rooms, other) = (world.rooms().await, world.rooms().await);
     for (_, how) in STUCK {
         leave_stuck(&world, how).await;
     }
-    assert_eq!(unsettled(&world).await, STUCK.len());
+    assert_eq!(unsettled(&world).await, STUCK.len(), "unsettled live rooms");
     assert!(world.stuck().await > 0);
     let (one, two) = futures::join!(rooms.live.pass(), other.live.pass());
     one.and(two).unwrap();
@@ -106,9 +103,8 @@ async fn one_pass_settles_every_kind_of_stuck_room(_: PgPoolOptions, connect: Pg
     world.assert_one_room_per_open_owner().await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn reset_repairs_every_kind_of_stuck_room(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn reset_repairs_every_kind_of_stuck_room(world: World) {
     let rooms = world.rooms().await;
     for (kind, how) in STUCK {
         let host = leave_stuck(&world, how).await;
@@ -119,15 +115,14 @@ async fn reset_repairs_every_kind_of_stuck_room(_: PgPoolOptions, connect: PgCon
     }
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn plan_is_followed_without_requests(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn plan_is_followed_without_requests(world: World) {
     let rooms = world.rooms().await;
     let (_, session) = world.host_with(LiveStatus::Scheduled).await; // starts in an hour, with 15 minutes of lobby
     seat(&world.pool, session, "ana", SeatRole::Guest, LobbyStatus::Waiting).await;
     for (minutes, status, seats) in [(44, "scheduled", 0), (2, "lobby", 0), (13, "lobby", 0), (2, "live", 1)]
     {
-        world.pass_time(Duration::minutes(minutes));
+        world.advance(Duration::minutes(minutes));
         rooms.live.pass().await.unwrap();
         rooms.drain().await.unwrap();
         assert_eq!(world.live_status(session).await, status);
@@ -141,9 +136,8 @@ async fn plan_is_followed_without_requests(_: PgPoolOptions, connect: PgConnectO
     world.assert_one_room_per_open_owner().await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn due_session_is_moved_on_before_a_verb(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn due_session_is_moved_on_before_a_verb(world: World) {
     let rooms = world.rooms().await;
     let (host, session) = world.host_with(LiveStatus::Lobby).await;
     world.set_plan(session, -1, None).await;
@@ -156,9 +150,8 @@ async fn due_session_is_moved_on_before_a_verb(_: PgPoolOptions, connect: PgConn
     assert_eq!((ended.id.0, ended.status), (session, LiveStatus::Ended));
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn session_is_cancelled_when_not_opened_in_time(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn session_is_cancelled_when_not_opened_in_time(world: World) {
     let rooms = world.rooms().await;
     let (_, missed) = world.host_with(LiveStatus::Scheduled).await;
     let (host, met) = world.host_with(LiveStatus::Scheduled).await;
@@ -173,9 +166,8 @@ async fn session_is_cancelled_when_not_opened_in_time(_: PgPoolOptions, connect:
     world.assert_live_rooms_whole().await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn due_sessions_all_start_in_one_pass(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn due_sessions_all_start_in_one_pass(world: World) {
     let rooms = world.rooms().await;
     world
         .execute(
@@ -194,9 +186,8 @@ async fn due_sessions_all_start_in_one_pass(_: PgPoolOptions, connect: PgConnect
     world.assert_live_rooms_whole().await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn room_that_cannot_be_settled_stops_no_other(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn room_that_cannot_be_settled_stops_no_other(world: World) {
     let rooms = world.rooms().await;
     let poison = leave_stuck(&world, STUCK[0].1).await;
     for (_, how) in STUCK {
@@ -214,9 +205,9 @@ async fn room_that_cannot_be_settled_stops_no_other(_: PgPoolOptions, connect: P
     let session = live_session(&world.pool, &world.host().await.room, LiveStatus::Lobby).await;
     world.set_plan(session, -1, None).await;
     rooms.live.pass().await.unwrap();
-    assert_eq!(unsettled(&world).await, 1);
+    assert_eq!(unsettled(&world).await, 1, "unsettled live rooms");
     assert_eq!(world.live_status(session).await, "live");
     world.execute("drop trigger refuse on live_rooms").await;
     rooms.live.pass().await.unwrap();
-    assert_eq!(unsettled(&world).await, 0);
+    assert_eq!(unsettled(&world).await, 0, "unsettled live rooms");
 }

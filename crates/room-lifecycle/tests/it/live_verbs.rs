@@ -4,7 +4,7 @@ use chassis::status::Reason;
 use domain::{LiveStatus, LobbyStatus, RoomStatus, SeatRole};
 use livekit_dev::Fault;
 use room_lifecycle::live::session_decision::Verb;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::postgres::PgConnectOptions;
 use testkit::seed::live::seat;
 use uuid::Uuid;
 
@@ -21,9 +21,8 @@ async fn reset_as(rooms: &Service, host: &Host, caller: proto::types::v1::Caller
     other.change(rooms, Verb::Reset).await.err().map(|refusal| refusal.reason)
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn end_is_idempotent(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn end_is_idempotent(world: World) {
     let rooms = world.rooms().await;
     for (status, over) in [
         (LiveStatus::Scheduled, LiveStatus::Cancelled),
@@ -50,9 +49,8 @@ async fn end_is_idempotent(_: PgPoolOptions, connect: PgConnectOptions) {
     world.assert_live_rooms_whole().await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn live_session_is_not_cancelled(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn live_session_is_not_cancelled(world: World) {
     let rooms = world.rooms().await;
     for status in [LiveStatus::Scheduled, LiveStatus::Lobby] {
         let (host, session) = world.host_with(status).await;
@@ -68,9 +66,8 @@ async fn live_session_is_not_cancelled(_: PgPoolOptions, connect: PgConnectOptio
     world.assert_live_rooms_whole().await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn lobby_opens_and_session_starts_once(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn lobby_opens_and_session_starts_once(world: World) {
     let rooms = world.rooms().await;
     let (host, session) = world.host_with(LiveStatus::Scheduled).await;
     for (verb, status) in [
@@ -93,9 +90,8 @@ async fn lobby_opens_and_session_starts_once(_: PgPoolOptions, connect: PgConnec
     world.assert_one_room_per_open_owner().await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn start_admits_waiting_users_up_to_the_limit(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn start_admits_waiting_users_up_to_the_limit(world: World) {
     let rooms = world.rooms().await;
     for (auto_admit, admitted) in [(true, 2), (false, 0)] {
         let (host, session) = world.host_with(LiveStatus::Lobby).await;
@@ -114,9 +110,8 @@ async fn start_admits_waiting_users_up_to_the_limit(_: PgPoolOptions, connect: P
     }
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn host_present_is_set_and_projected(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn host_present_is_set_and_projected(world: World) {
     let rooms = world.rooms().await;
     let (host, _) = world.host_with(LiveStatus::Lobby).await;
     for present in [true, true, false] {
@@ -131,9 +126,8 @@ async fn host_present_is_set_and_projected(_: PgPoolOptions, connect: PgConnectO
     world.assert_live_rooms_whole().await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn verbs_change_nothing_without_an_open_session(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn verbs_change_nothing_without_an_open_session(world: World) {
     let rooms = world.rooms().await;
     let never = world.host().await;
     let (over, last) = world.host_with(LiveStatus::Ended).await;
@@ -149,9 +143,8 @@ async fn verbs_change_nothing_without_an_open_session(_: PgPoolOptions, connect:
     }
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn verbs_are_refused_to_others_and_admin_may_reset(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn verbs_are_refused_to_others_and_admin_may_reset(world: World) {
     let rooms = world.rooms().await;
     let (host, session) = world.host_with(LiveStatus::Live).await;
     let stranger = Host { caller: person("stranger"), ..host.clone() };
@@ -174,9 +167,8 @@ async fn verbs_are_refused_to_others_and_admin_may_reset(_: PgPoolOptions, conne
     assert_eq!(nowhere.change(&rooms, Verb::Reset).await.unwrap_err().reason, Reason::RoomNotFound);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn stranger_is_refused_without_waiting_for_the_room(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn stranger_is_refused_without_waiting_for_the_room(world: World) {
     let rooms = world.rooms().await;
     let (host, session) = world.host_with(LiveStatus::Live).await;
     // Holds the room's row lock, which verbs of the host wait for.
@@ -215,19 +207,18 @@ async fn stopped_while_starting(connect: PgConnectOptions, first: Verb, then: Ve
     world.assert_live_rooms_whole().await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn end_while_going_live_leaves_no_room(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn end_while_going_live_leaves_no_room(connect: PgConnectOptions) {
     stopped_while_starting(connect, Verb::Start, Verb::End).await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn cancel_while_starting_leaves_no_room(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn cancel_while_starting_leaves_no_room(connect: PgConnectOptions) {
     stopped_while_starting(connect, Verb::OpenLobby, Verb::Cancel).await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn concurrent_verbs_leave_a_consistent_room(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn concurrent_verbs_leave_a_consistent_room(world: World) {
     let replicas = [world.rooms().await, world.rooms().await];
     let host = world.host().await;
     let crowd = (0..8_usize).map(|n| {
@@ -254,7 +245,7 @@ async fn concurrent_verbs_leave_a_consistent_room(_: PgPoolOptions, connect: PgC
     for _ in 0..3 {
         world.make_due().await;
         replicas[1].pass().await.unwrap();
-        world.pass_time(time::Duration::seconds(6));
+        world.advance(time::Duration::seconds(6));
     }
     world.assert_live_rooms_whole().await;
     world.assert_one_room_per_open_owner().await;

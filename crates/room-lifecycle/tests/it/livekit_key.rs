@@ -4,12 +4,12 @@ use chassis::{config::LiveKit, status::Reason};
 use livekit_dev::LiveKitDev;
 use room_lifecycle::Config;
 use secrecy::{ExposeSecret, SecretString};
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::postgres::PgConnectOptions;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::harness::{
-    State, World, owner, reason,
+    State, WithRecorder, World, owner, reason,
     recordings::{host, start_request},
 };
 
@@ -43,9 +43,8 @@ async fn started(config: &Config) -> testkit::TestRuntime {
     runtime
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn refused_key_is_named_at_the_start(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn refused_key_is_named_at_the_start(world: World) {
     let cases: [(Spoil, &str); 2] = [(wrong_key, "invalid API key: unheard-of"), (wrong_secret, SIGNATURE)];
     for (wrong, why) in cases {
         let mut config = world.config();
@@ -56,8 +55,8 @@ async fn refused_key_is_named_at_the_start(_: PgPoolOptions, connect: PgConnectO
     }
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn key_that_is_revoked_later_is_named(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn key_that_is_revoked_later_is_named(connect: PgConnectOptions) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let serve = |listener, secret: &str| {
@@ -83,9 +82,8 @@ async fn key_that_is_revoked_later_is_named(_: PgPoolOptions, connect: PgConnect
     assert!(problem.contains(SIGNATURE) && !problem.contains(TOKEN), "{problem}");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn refused_calls_leave_no_token_in_the_database(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::recording(connect).await;
+#[testkit::test]
+async fn refused_calls_leave_no_token_in_the_database(WithRecorder(world): WithRecorder) {
     let refused = world.rooms_with(|config| wrong_secret(&mut config.livekit)).await;
     let pending = world.booking(State::OpenNow).await;
     let failed = refused.ensure(owner(&pending), false).await;

@@ -1,8 +1,10 @@
-//! Tests of the rooms with a real Postgres and a LiveKit that fails on demand. One module per promise.
+//! Tests of the rooms with a real Postgres and a LiveKit that fails on demand. One module per promise. Its
+//! first lines name the invariant that it guards (docs/architecture.md).
 
 #![expect(clippy::unwrap_used, reason = "tests stop where they fail")]
 
 mod admin;
+mod connected_participants_stay;
 mod crashes;
 mod dead_node;
 mod diagnosis;
@@ -10,9 +12,7 @@ mod diagnosis_callers;
 mod ensure;
 mod failing_rooms;
 mod grpc;
-mod half_listed;
 mod harness;
-mod hints;
 mod kick;
 mod live_auto_end;
 mod live_closing;
@@ -28,17 +28,18 @@ mod live_sessions;
 mod live_stuck_rooms;
 mod live_verbs;
 mod livekit_key;
-mod many_rooms;
-mod mass_loss;
+mod livekit_outages;
+mod missing_rooms;
 mod nests;
 mod nests_crashes;
 mod nests_lifecycle;
 mod nests_permissions;
 mod nests_recordings;
 mod nests_streams;
+mod no_failed_statements;
 mod orphan_owners;
 mod orphans;
-mod outages;
+mod pass_steps;
 mod passes;
 mod presence;
 mod probes;
@@ -50,11 +51,11 @@ mod recording_files;
 mod recording_starts;
 mod recording_watch;
 mod recordings;
-mod refusals;
+mod rooms_to_close;
 mod slow_rooms;
 mod stale_participants;
 mod stale_rooms;
-mod to_close;
 mod unlisted;
 mod unlisted_crashes;
 mod webhooks;
+mod webhooks_are_hints;

@@ -9,7 +9,6 @@ use proto::room::v1::{
 };
 use room_lifecycle::nests::link;
 use serde_json::json;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use tonic::Request;
 use uuid::Uuid;
 
@@ -39,9 +38,8 @@ async fn count_nests(world: &World) -> i64 {
     sqlx::query_scalar!(r#"select count(*) as "n!" from nests"#).fetch_one(&world.pool).await.unwrap()
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn new_nest_has_its_host_and_a_room_with_metadata(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn new_nest_has_its_host_and_a_room_with_metadata(world: World) {
     let rooms = world.rooms().await;
     let created = create(&rooms, create_request(&key(1))).await.unwrap();
     assert_eq!(
@@ -69,9 +67,8 @@ async fn new_nest_has_its_host_and_a_room_with_metadata(_: PgPoolOptions, connec
     );
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn invalid_nest_request_is_refused_by_field(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn invalid_nest_request_is_refused_by_field(world: World) {
     let rooms = world.rooms().await;
     let relays = |relays: &[&str]| CreateNestRequest {
         relays: relays.iter().map(|&relay| relay.to_owned()).collect(),
@@ -99,13 +96,12 @@ async fn invalid_nest_request_is_refused_by_field(_: PgPoolOptions, connect: PgC
     }
     let unsigned = CreateNestRequest { proof: None, ..create_request(&key(1)) };
     assert_eq!(create(&rooms, unsigned).await.unwrap_err().reason, Reason::InvalidRequest);
-    assert_eq!(count_nests(&world).await, 0);
+    assert_eq!(count_nests(&world).await, 0, "nests");
     create(&rooms, relays(&["wss://a"; 20])).await.unwrap();
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn signed_request_creates_one_nest_over_all_replicas(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn signed_request_creates_one_nest_over_all_replicas(world: World) {
     let (one, other) = (world.rooms().await, world.rooms().await);
     let request = create_request(&key(1));
     let asked = [&one, &other, &one, &other].map(|rooms| create(rooms, request.clone()));
@@ -113,20 +109,19 @@ async fn signed_request_creates_one_nest_over_all_replicas(_: PgPoolOptions, con
     let refused: Vec<_> = answers.iter().filter_map(|answer| answer.as_ref().err()).collect();
     assert_eq!(refused.len(), 3);
     assert!(refused.iter().all(|refusal| refusal.reason == Reason::Unauthenticated), "{refused:?}");
-    assert_eq!(count_nests(&world).await, 1);
+    assert_eq!(count_nests(&world).await, 1, "nests");
     // The same event with another body is another request. So is the next event.
     let mut other_body = request.clone();
     other_body.proof.as_mut().unwrap().body_hash = vec![7; 32];
     create(&one, other_body).await.unwrap();
     create(&other, create_request(&key(1))).await.unwrap();
     assert_eq!(create(&other, request).await.unwrap_err().reason, Reason::Unauthenticated);
-    assert_eq!(count_nests(&world).await, 3);
+    assert_eq!(count_nests(&world).await, 3, "nests");
 }
 
 /// A captured request cannot repeat a change that was undone since.
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn used_request_is_refused_after_the_change_was_undone(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn used_request_is_refused_after_the_change_was_undone(world: World) {
     let (rooms, other) = (world.rooms().await, world.rooms().await);
     let nest = world.nest(&rooms).await;
     nest.join(&rooms, &key(2)).await.unwrap();
@@ -141,25 +136,23 @@ async fn used_request_is_refused_after_the_change_was_undone(_: PgPoolOptions, c
     assert_eq!(refusal.reason, Reason::Unauthenticated);
     let ended = other.nests.end_nest(&nest.host, &used, NestId(nest.id)).await;
     assert_eq!(crate::harness::reason(ended), Reason::Unauthenticated);
-    assert!(world.nest_is_open(&nest).await);
+    assert!(world.nest_is_open(&nest).await, "the nest is open");
     assert_eq!(get(&rooms, &nest.id.to_string()).await.unwrap().speakers, [nest.host]);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn failed_request_may_be_repeated(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn failed_request_may_be_repeated(world: World) {
     let rooms = world.rooms().await;
     world.execute("alter table livekit_room_names add constraint closed check (false) not valid").await;
     let request = create_request(&key(1));
     create(&rooms, request.clone()).await.unwrap_err();
-    assert_eq!(count_nests(&world).await, 0);
+    assert_eq!(count_nests(&world).await, 0, "nests");
     world.execute("alter table livekit_room_names drop constraint closed").await;
     create(&rooms, request).await.unwrap();
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn passes_forget_only_expired_requests(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn passes_forget_only_expired_requests(world: World) {
     let rooms = world.rooms().await;
     world
         .execute(
@@ -175,14 +168,13 @@ async fn passes_forget_only_expired_requests(_: PgPoolOptions, connect: PgConnec
     assert_eq!(create(&rooms, request).await.unwrap_err().reason, Reason::Unauthenticated);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn nest_is_created_when_livekit_fails(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn nest_is_created_when_livekit_fails(world: World) {
     let rooms = world.rooms().await;
     for fault in [refused(), Fault::HangAfterEffect, Fault::FailAfterEffect] {
         world.server().faults().set("CreateRoom", fault);
         let nest = world.nest(&rooms).await;
-        assert!(world.nest_is_open(&nest).await);
+        assert!(world.nest_is_open(&nest).await, "the nest is open");
         world.server().faults().clear();
         // A hanging call may write its failure and the next attempt's time after the answer was sent.
         testkit::eventually("a pass creates the room", async || {
@@ -196,9 +188,8 @@ async fn nest_is_created_when_livekit_fails(_: PgPoolOptions, connect: PgConnect
     world.assert_one_room_per_open_owner().await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn repeated_join_adds_one_listener(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn repeated_join_adds_one_listener(world: World) {
     let rooms = world.rooms().await;
     let nest = world.nest(&rooms).await;
     let ann = key(2);
@@ -224,9 +215,8 @@ async fn repeated_join_adds_one_listener(_: PgPoolOptions, connect: PgConnectOpt
     assert_eq!(get(&rooms, &nest.id.to_string()).await.unwrap().speakers, [nest.host, ann]);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn join_is_refused_when_5000_keys_are_stored(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn join_is_refused_when_5000_keys_are_stored(world: World) {
     let rooms = world.rooms().await;
     let nest = world.nest(&rooms).await;
     let ann = key(2);
@@ -244,9 +234,8 @@ async fn join_is_refused_when_5000_keys_are_stored(_: PgPoolOptions, connect: Pg
     nest.join(&rooms, &ann).await.unwrap();
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn full_nest_admits_only_admins_and_participants(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn full_nest_admits_only_admins_and_participants(world: World) {
     let rooms = world.rooms().await;
     let nest = world.nest(&rooms).await;
     let ann = key(2);
@@ -262,14 +251,13 @@ async fn full_nest_admits_only_admins_and_participants(_: PgPoolOptions, connect
     nest.join(&rooms, &nest.host).await.unwrap();
     world.server().leave(&world.nest_record(&nest).await.room_name, "guest-1").unwrap();
     world.check_nest(&rooms, &nest).await;
-    world.pass_time(time::Duration::seconds(6));
+    world.advance(time::Duration::seconds(6));
     world.check_nest(&rooms, &nest).await;
     nest.join(&rooms, &key(3)).await.unwrap();
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn only_the_host_ends_a_nest(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn only_the_host_ends_a_nest(world: World) {
     let rooms = world.rooms().await;
     let nest = world.nest(&rooms).await;
     nest.join(&rooms, &key(2)).await.unwrap();
@@ -279,10 +267,10 @@ async fn only_the_host_ends_a_nest(_: PgPoolOptions, connect: PgConnectOptions) 
     for other in [key(2), key(3)] {
         assert_eq!(nest.end(&rooms, &other).await.unwrap_err().reason, Reason::Unauthenticated);
     }
-    assert!(world.nest_is_open(&nest).await);
+    assert!(world.nest_is_open(&nest).await, "the nest is open");
     nest.end(&rooms, &nest.host).await.unwrap();
-    assert!(world.names().is_empty());
-    assert_eq!(world.nest_record(&nest).await.status, RoomStatus::Ended);
+    world.assert_rooms(0);
+    assert_eq!(world.nest_record(&nest).await.status, RoomStatus::Ended, "status of the record");
     let gone = Reason::RoomNotFound;
     assert_eq!(nest.end(&rooms, &nest.host).await.unwrap_err().reason, gone);
     assert_eq!(nest.join(&rooms, &nest.host).await.unwrap_err().reason, gone);
@@ -291,22 +279,20 @@ async fn only_the_host_ends_a_nest(_: PgPoolOptions, connect: PgConnectOptions) 
     assert_eq!(crate::harness::reason(ensured), gone);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn end_is_finished_by_a_pass_when_livekit_failed(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn end_is_finished_by_a_pass_when_livekit_failed(world: World) {
     let rooms = world.rooms().await;
     let nest = world.nest(&rooms).await;
     world.server().faults().set("*", refused());
     nest.end(&rooms, &nest.host).await.unwrap();
-    assert_eq!(world.names().len(), 1);
+    world.assert_rooms(1);
     world.server().faults().clear();
     rooms.pass().await.unwrap();
-    assert!(world.names().is_empty());
+    world.assert_rooms(0);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn invalid_nest_id_is_not_found(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn invalid_nest_id_is_not_found(world: World) {
     let rooms = world.rooms().await;
     for id in ["", "x", &Uuid::new_v4().to_string(), "../../etc"] {
         assert_eq!(get(&rooms, id).await.unwrap_err(), Reason::RoomNotFound, "{id}");

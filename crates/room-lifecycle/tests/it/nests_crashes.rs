@@ -2,7 +2,6 @@
 
 use domain::{NestId, NestRole};
 use livekit_dev::Fault;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
 use crate::{
     crashes::{cut, cuts, recover},
@@ -13,9 +12,8 @@ use crate::{
     },
 };
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn creation_is_atomic_after_a_crash(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn creation_is_atomic_after_a_crash(world: World) {
     let rooms = world.rooms().await;
     for polls in cuts() {
         if cut(polls, rooms.nests.create_nest(&key(1), &proof(), &[], false)).await.is_some() {
@@ -26,9 +24,8 @@ async fn creation_is_atomic_after_a_crash(_: PgPoolOptions, connect: PgConnectOp
     recovered(&world).await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn end_is_atomic_after_a_crash(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn end_is_atomic_after_a_crash(world: World) {
     let (rooms, steady) = (world.rooms().await, world.rooms().await);
     for polls in cuts() {
         let nest = world.nest(&steady).await;
@@ -39,9 +36,8 @@ async fn end_is_atomic_after_a_crash(_: PgPoolOptions, connect: PgConnectOptions
     recovered(&world).await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn permission_is_atomic_after_a_crash(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn permission_is_atomic_after_a_crash(world: World) {
     let (rooms, steady) = (world.rooms().await, world.rooms().await);
     let mut nests = Vec::new();
     for polls in cuts() {
@@ -68,9 +64,8 @@ async fn permission_is_atomic_after_a_crash(_: PgPoolOptions, connect: PgConnect
 }
 
 /// A client that disconnects does not cancel the work.
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn nest_is_created_after_the_client_disconnects(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn nest_is_created_after_the_client_disconnects(world: World) {
     let rooms = world.rooms().await;
     world.server().faults().set_next("CreateRoom", 1, Fault::Hang);
     let request = proto::room::v1::CreateNestRequest {

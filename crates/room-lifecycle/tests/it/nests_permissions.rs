@@ -6,7 +6,7 @@ use livekit_dev::{Fault, PublishError, Switches};
 use livekit_protocol::TrackSource;
 use proto::room::v1::SetPermissionsRequest;
 use room_lifecycle::nests::link;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::postgres::PgConnectOptions;
 use time::Duration;
 
 use crate::harness::{
@@ -40,9 +40,8 @@ async fn speaking(connect: PgConnectOptions) -> (World, Replica, OpenNest, Strin
     (world, rooms, nest, ann)
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn permission_changes_follow_the_roles(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn permission_changes_follow_the_roles(world: World) {
     let rooms = world.rooms().await;
     let nest = world.nest(&rooms).await;
     let (host, ann, bob, outsider) = (nest.host.clone(), key(2), key(3), key(4));
@@ -82,8 +81,8 @@ async fn permission_changes_follow_the_roles(_: PgPoolOptions, connect: PgConnec
     assert_eq!(ask(&host, &ann, SPEAKS).await, Err(Reason::RoomNotFound));
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn permission_is_on_livekit_before_the_answer(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn permission_is_on_livekit_before_the_answer(connect: PgConnectOptions) {
     let (world, rooms, nest, ann) = listening(connect).await;
     assert!(nest.speaks(&rooms, &ann, true).await);
     let permission = world.permission(&nest, &ann).await;
@@ -104,8 +103,8 @@ async fn permission_is_on_livekit_before_the_answer(_: PgPoolOptions, connect: P
     assert_eq!(world.metadata(&nest).await["speakers"], serde_json::json!([nest.host]));
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn failed_permission_call_is_retried_by_a_mark(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn failed_permission_call_is_retried_by_a_mark(connect: PgConnectOptions) {
     let (world, rooms, nest, ann) = listening(connect).await;
     for (method, can_publish) in
         [("*", true), ("ListRooms", false), ("UpdateParticipant", true), ("UpdateRoomMetadata", false)]
@@ -121,8 +120,8 @@ async fn failed_permission_call_is_retried_by_a_mark(_: PgPoolOptions, connect: 
     }
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn permission_regained_by_an_old_token_is_removed_again(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn permission_regained_by_an_old_token_is_removed_again(connect: PgConnectOptions) {
     let (world, rooms, nest, ann) = speaking(connect).await;
     assert!(world.nest_record(&nest).await.watched_until.is_none(), "no permission was removed");
     nest.speaks(&rooms, &ann, false).await;
@@ -136,31 +135,31 @@ async fn permission_regained_by_an_old_token_is_removed_again(_: PgPoolOptions, 
             .await
             .unwrap();
         world.enter_nest(&nest, &ann, NestRole::Speaker).await;
-        assert!(world.may_speak(&nest, &ann).await);
+        assert!(world.may_speak(&nest, &ann).await, "LiveKit lets them speak");
         rooms.watch().await.unwrap();
-        assert!(!world.may_speak(&nest, &ann).await);
+        assert!(!world.may_speak(&nest, &ann).await, "LiveKit does not let them speak");
         let record = world.nest_record(&nest).await;
         assert!(record.watched_until.unwrap() - record.now > Duration::minutes(11));
-        world.pass_time(Duration::seconds(40));
+        world.advance(Duration::seconds(40));
     }
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn permission_lost_by_an_old_token_is_restored_by_a_pass(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn permission_lost_by_an_old_token_is_restored_by_a_pass(connect: PgConnectOptions) {
     let (world, rooms, nest, ann) = speaking(connect).await;
     world.enter_nest(&nest, &ann, NestRole::Listener).await;
-    assert!(!world.may_speak(&nest, &ann).await);
+    assert!(!world.may_speak(&nest, &ann).await, "LiveKit does not let them speak");
     rooms.pass().await.unwrap();
-    assert!(world.may_speak(&nest, &ann).await);
+    assert!(world.may_speak(&nest, &ann).await, "LiveKit lets them speak");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn roles_hold_in_the_next_generation(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn roles_hold_in_the_next_generation(connect: PgConnectOptions) {
     let (world, rooms, nest, ann) = speaking(connect).await;
     rooms.pass().await.unwrap();
     world.server().restart();
     rooms.ensure(Owner::Nest(NestId(nest.id)), true).await.unwrap();
-    assert_eq!(world.nest_record(&nest).await.generation, 2);
+    assert_eq!(world.nest_record(&nest).await.generation, 2, "generation");
     assert_eq!(world.metadata(&nest).await["speakers"], serde_json::json!([nest.host, ann]));
     world.enter_nest(&nest, &ann, NestRole::Listener).await; // with an older token
     world.enter_nest(&nest, &nest.host, NestRole::Guest).await;
@@ -168,8 +167,8 @@ async fn roles_hold_in_the_next_generation(_: PgPoolOptions, connect: PgConnectO
     assert!(world.may_speak(&nest, &ann).await && world.may_speak(&nest, &nest.host).await);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn guests_and_strangers_never_speak(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn guests_and_strangers_never_speak(connect: PgConnectOptions) {
     let (world, rooms, nest, _) = listening(connect).await;
     for identity in ["guest-1", &key(9)] {
         world.enter_nest(&nest, identity, NestRole::Admin { speaks: true }).await;
@@ -181,8 +180,8 @@ async fn guests_and_strangers_never_speak(_: PgPoolOptions, connect: PgConnectOp
     }
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn changed_metadata_is_restored(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn changed_metadata_is_restored(connect: PgConnectOptions) {
     let (world, rooms, nest, _) = listening(connect).await;
     let room = world.nest_record(&nest).await.room_name;
     let ours = world.metadata(&nest).await;
@@ -200,8 +199,8 @@ async fn changed_metadata_is_restored(_: PgPoolOptions, connect: PgConnectOption
 }
 
 /// Two changes are applied at the same time: the later one wins.
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn later_change_wins_while_livekit_is_updated(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn later_change_wins_while_livekit_is_updated(connect: PgConnectOptions) {
     let (world, rooms, nest, ann) = listening(connect).await;
     world.server().faults().set_next("UpdateParticipant", 1, Fault::Hang);
     let promoting = nest.speaks(&rooms, &ann, true);
@@ -211,11 +210,11 @@ async fn later_change_wins_while_livekit_is_updated(_: PgPoolOptions, connect: P
         world.server().faults().clear();
     };
     futures::join!(promoting, demoting);
-    assert!(!world.may_speak(&nest, &ann).await);
+    assert!(!world.may_speak(&nest, &ann).await, "LiveKit does not let them speak");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn failed_permission_call_delays_no_other(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn failed_permission_call_delays_no_other(connect: PgConnectOptions) {
     let (world, rooms, nest, ann) = listening(connect).await;
     for key in [&ann, &key(3)] {
         nest.join(&rooms, key).await.unwrap();
@@ -229,8 +228,8 @@ async fn failed_permission_call_delays_no_other(_: PgPoolOptions, connect: PgCon
     }
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn microphone_is_unmuted_only_where_livekit_permits(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn microphone_is_unmuted_only_where_livekit_permits(connect: PgConnectOptions) {
     let (world, rooms, nest, ann) = speaking(connect).await;
     let room = world.nest_record(&nest).await.room_name;
     assert_eq!(nest.mute(&rooms, &ann, true).await, Ok(false), "no microphone");
@@ -252,8 +251,8 @@ async fn microphone_is_unmuted_only_where_livekit_permits(_: PgPoolOptions, conn
 }
 
 /// LiveKit's answer has no track then, and its official client panics on that.
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn mute_changes_nothing_when_the_track_vanishes(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn mute_changes_nothing_when_the_track_vanishes(connect: PgConnectOptions) {
     let (world, rooms, nest, ann) = speaking(connect).await;
     let room = world.nest_record(&nest).await.room_name;
     let track = world.server().publish(&room, &ann, TrackSource::Microphone).unwrap();
@@ -269,8 +268,8 @@ async fn mute_changes_nothing_when_the_track_vanishes(_: PgPoolOptions, connect:
     assert_eq!(nest.mute(&rooms, &ann, true).await, Ok(true), "the next track is muted");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn mute_is_refused_when_livekit_fails(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn mute_is_refused_when_livekit_fails(connect: PgConnectOptions) {
     let (world, rooms, nest, ann) = speaking(connect).await;
     let room = world.nest_record(&nest).await.room_name;
     world.server().publish(&room, &ann, TrackSource::Microphone).unwrap();
@@ -284,8 +283,8 @@ async fn mute_is_refused_when_livekit_fails(_: PgPoolOptions, connect: PgConnect
 }
 
 /// The request cannot be repeated, because its proof is used. A failure would suggest that nothing changed.
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn changed_rights_are_reported_when_the_mute_fails(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn changed_rights_are_reported_when_the_mute_fails(connect: PgConnectOptions) {
     let (world, rooms, nest, ann) = speaking(connect).await;
     let room = world.nest_record(&nest).await.room_name;
     world.server().publish(&room, &ann, TrackSource::Microphone).unwrap();

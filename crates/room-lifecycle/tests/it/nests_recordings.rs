@@ -6,11 +6,10 @@ use livekit_dev::Worker;
 use livekit_protocol::EgressStatus;
 use proto::types::v1::RecordingStatus as Status;
 use serde_json::json;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use time::Duration;
 
 use crate::harness::{
-    Service, World,
+    Service, WithRecorder,
     nest_recordings::By,
     nests::{OpenNest, key, proof},
 };
@@ -19,9 +18,8 @@ fn by<'a>(rooms: &'a Service, nest: &'a OpenNest, key: &'a str) -> By<'a> {
     By { rooms, nest, key }
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn admin_records_audio_visibly_to_all_clients(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::recording(connect).await;
+#[testkit::test]
+async fn admin_records_audio_visibly_to_all_clients(WithRecorder(world): WithRecorder) {
     let rooms = world.rooms().await;
     let nest = world.nest(&rooms).await;
     world.enter_nest(&nest, &nest.host, NestRole::Admin { speaks: true }).await;
@@ -58,12 +56,11 @@ async fn admin_records_audio_visibly_to_all_clients(_: PgPoolOptions, connect: P
     host.delete(&recording.id).await.unwrap();
     assert_eq!(host.get(&recording.id).await.unwrap_err().reason, Reason::RecordingNotFound);
     world.recordings_pass(&rooms).await.unwrap();
-    assert_eq!(world.count_recordings().await, 0);
+    assert_eq!(world.count_recordings().await, 0, "recordings, deleted or not");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn recordings_of_a_nest_are_for_its_admins_only(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::recording(connect).await;
+#[testkit::test]
+async fn recordings_of_a_nest_are_for_its_admins_only(WithRecorder(world): WithRecorder) {
     let rooms = world.rooms().await;
     let nest = world.nest(&rooms).await;
     nest.join(&rooms, &key(2)).await.unwrap();
@@ -95,9 +92,8 @@ async fn recordings_of_a_nest_are_for_its_admins_only(_: PgPoolOptions, connect:
     assert_eq!(nowhere.by_host(&rooms).start().await.unwrap_err().reason, Reason::InvalidRequest);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn signed_recording_request_takes_effect_once(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::recording(connect).await;
+#[testkit::test]
+async fn signed_recording_request_takes_effect_once(WithRecorder(world): WithRecorder) {
     let (rooms, other) = (world.rooms().await, world.rooms().await);
     let nest = world.nest(&rooms).await;
     let (started, stopped) = (proof(), proof());
@@ -115,9 +111,8 @@ async fn signed_recording_request_takes_effect_once(_: PgPoolOptions, connect: P
     assert!(world.recording_row(second.id.parse().unwrap()).await.unwrap().stop_asked_at.is_none());
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn stopped_recording_is_not_stopped_again(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::recording(connect).await;
+#[testkit::test]
+async fn stopped_recording_is_not_stopped_again(WithRecorder(world): WithRecorder) {
     let rooms = world.rooms().await;
     let nest = world.nest(&rooms).await;
     let host = nest.by_host(&rooms);
@@ -132,9 +127,8 @@ async fn stopped_recording_is_not_stopped_again(_: PgPoolOptions, connect: PgCon
     assert_eq!((refusal.reason, refusal.message.as_str()), (Reason::RecordingStopped, "Already stopped"));
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn two_concurrent_starts_make_one_recording(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::recording(connect).await;
+#[testkit::test]
+async fn two_concurrent_starts_make_one_recording(WithRecorder(world): WithRecorder) {
     let (one, other) = (world.rooms().await, world.rooms().await);
     let nest = world.nest(&one).await;
     let (by_one, by_other) = (nest.by_host(&one), nest.by_host(&other));
@@ -145,9 +139,8 @@ async fn two_concurrent_starts_make_one_recording(_: PgPoolOptions, connect: PgC
     assert_eq!((world.count_recordings().await, world.running().len()), (1, 1));
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn recording_is_found_only_in_its_own_nest(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::recording(connect).await;
+#[testkit::test]
+async fn recording_is_found_only_in_its_own_nest(WithRecorder(world): WithRecorder) {
     let rooms = world.rooms().await;
     let nest = world.nest(&rooms).await;
     let recording = nest.by_host(&rooms).start().await.unwrap();
@@ -164,9 +157,8 @@ async fn recording_is_found_only_in_its_own_nest(_: PgPoolOptions, connect: PgCo
     assert!(world.recording_row(recording.id.parse().unwrap()).await.unwrap().status.is_open());
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn recording_is_closed_when_nest_ends_or_recorder_dies(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::recording(connect).await;
+#[testkit::test]
+async fn recording_is_closed_when_nest_ends_or_recorder_dies(WithRecorder(world): WithRecorder) {
     let rooms = world.rooms().await;
     let nest = world.nest(&rooms).await;
     let host = nest.by_host(&rooms);
@@ -177,7 +169,7 @@ async fn recording_is_closed_when_nest_ends_or_recorder_dies(_: PgPoolOptions, c
     world.server().work();
     rooms.recordings.watch_recordings().await.unwrap();
     for seconds in [8, 8] {
-        world.pass_time(Duration::seconds(seconds));
+        world.advance(Duration::seconds(seconds));
         rooms.recordings.watch_recordings().await.unwrap();
     }
     let kept = world.recording_row(first.id.parse().unwrap()).await.unwrap();
@@ -193,5 +185,5 @@ async fn recording_is_closed_when_nest_ends_or_recorder_dies(_: PgPoolOptions, c
     world.work();
     world.follow(&rooms).await;
     assert!(!world.status_of(&row).await.is_open());
-    assert_eq!(world.running(), []);
+    assert_eq!(world.running(), [], "recordings that run on LiveKit");
 }

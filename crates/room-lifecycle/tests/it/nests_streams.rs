@@ -6,14 +6,12 @@ use domain::{NestId, NestRole, RecordingStatus};
 use livekit_dev::Worker;
 use livekit_protocol::EgressStatus;
 use room_lifecycle::recordings::store::streams::list_due;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use time::Duration;
 
-use crate::harness::{World, nests::key};
+use crate::harness::{WithRecorder, nests::key};
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn stream_runs_while_the_nest_is_occupied(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::recording(connect).await;
+#[testkit::test]
+async fn stream_runs_while_the_nest_is_occupied(WithRecorder(world): WithRecorder) {
     let rooms = world.rooms().await;
     let nest = world.streamed_nest(&rooms).await;
     assert_eq!(nest.play(&rooms, "live.m3u8").await.unwrap_err().reason, Reason::RoomNotFound);
@@ -34,11 +32,11 @@ async fn stream_runs_while_the_nest_is_occupied(_: PgPoolOptions, connect: PgCon
     let room = world.nest_record(&nest).await.room_name;
     world.server().leave(&room, &key(1)).unwrap();
     world.check_nest(&rooms, &nest).await;
-    world.pass_time(Duration::seconds(6));
+    world.advance(Duration::seconds(6));
     world.check_nest(&rooms, &nest).await;
     rooms.recordings.watch_recordings().await.unwrap();
     assert_eq!(world.status_of(&stream).await, RecordingStatus::Active, "the host may return");
-    world.pass_time(Duration::seconds(40));
+    world.advance(Duration::seconds(40));
     rooms.recordings.watch_recordings().await.unwrap();
     world.work();
     rooms.recordings.watch_recordings().await.unwrap();
@@ -47,14 +45,13 @@ async fn stream_runs_while_the_nest_is_occupied(_: PgPoolOptions, connect: PgCon
     rooms.pass().await.unwrap();
     assert_eq!(world.running(), [], "an empty nest is not streamed");
     assert!(world.file(&stream).exists());
-    world.pass_time(Duration::minutes(11));
+    world.advance(Duration::minutes(11));
     world.recordings_pass(&rooms).await.unwrap();
     assert_eq!(world.count_recordings().await, 0, "streams are not kept");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn nest_is_streamed_only_when_requested_and_set_up(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::recording(connect).await;
+#[testkit::test]
+async fn nest_is_streamed_only_when_requested_and_set_up(WithRecorder(world): WithRecorder) {
     let (rooms, without) =
         (world.rooms().await, world.rooms_with(|config| config.recordings.hls = false).await);
     let plain = world.nest(&rooms).await;
@@ -65,12 +62,11 @@ async fn nest_is_streamed_only_when_requested_and_set_up(_: PgPoolOptions, conne
     without.pass().await.unwrap();
     assert_eq!((world.count_recordings().await, world.server().calls("StartRoomCompositeEgress")), (0, 0));
     world.pass_and_stream(&rooms, &wanted).await;
-    assert_eq!(world.running().len(), 1);
+    assert_eq!(world.running().len(), 1, "recordings that run on LiveKit");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn failed_stream_is_restarted_with_a_growing_back_off(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::recording(connect).await;
+#[testkit::test]
+async fn failed_stream_is_restarted_with_a_growing_back_off(WithRecorder(world): WithRecorder) {
     let rooms = world.rooms().await;
     let nest = world.streamed_nest(&rooms).await;
     for (attempt, back_off) in [10, 20, 40].into_iter().enumerate() {
@@ -79,16 +75,15 @@ async fn failed_stream_is_restarted_with_a_growing_back_off(_: PgPoolOptions, co
         world.put(&stream, EgressStatus::EgressFailed);
         rooms.recordings.watch_recordings().await.unwrap();
         assert_eq!(world.status_of(&stream).await, RecordingStatus::Failed);
-        world.pass_time(Duration::seconds(back_off - 4));
+        world.advance(Duration::seconds(back_off - 4));
         assert!(list_due(&world.pool, 10).await.unwrap().is_empty(), "too early after failure {attempt}");
-        world.pass_time(Duration::seconds(5));
+        world.advance(Duration::seconds(5));
     }
     world.pass_and_stream(&rooms, &nest).await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn stream_is_one_for_all_replicas_and_ends_with_its_nest(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::recording(connect).await;
+#[testkit::test]
+async fn stream_is_one_for_all_replicas_and_ends_with_its_nest(WithRecorder(world): WithRecorder) {
     let (one, other) = (world.rooms().await, world.rooms().await);
     let nest = world.streamed_nest(&one).await;
     let (first, second) =
@@ -101,12 +96,11 @@ async fn stream_is_one_for_all_replicas_and_ends_with_its_nest(_: PgPoolOptions,
     world.work();
     one.recordings.watch_recordings().await.unwrap();
     assert!(!world.status_of(&first).await.is_open());
-    assert_eq!(world.running(), []);
+    assert_eq!(world.running(), [], "recordings that run on LiveKit");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn only_files_of_the_nests_own_stream_are_played(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::recording(connect).await;
+#[testkit::test]
+async fn only_files_of_the_nests_own_stream_are_played(WithRecorder(world): WithRecorder) {
     let rooms = world.rooms().await;
     let nest = world.streamed_nest(&rooms).await;
     let recording = nest.by_host(&rooms).start().await.unwrap();
@@ -124,9 +118,8 @@ async fn only_files_of_the_nests_own_stream_are_played(_: PgPoolOptions, connect
     assert_eq!(elsewhere.play(&rooms, "live.m3u8").await.unwrap_err().reason, Reason::RoomNotFound);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn missing_recorder_does_not_delay_the_pass(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::recording(connect).await;
+#[testkit::test]
+async fn missing_recorder_does_not_delay_the_pass(WithRecorder(world): WithRecorder) {
     let rooms = world.rooms().await;
     let nest = world.streamed_nest(&rooms).await;
     world.server().faults().set("StartRoomCompositeEgress", livekit_dev::Fault::Hang);

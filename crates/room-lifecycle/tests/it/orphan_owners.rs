@@ -2,7 +2,6 @@
 
 use domain::{Owner, RoomStatus, SessionId};
 use livekit_api::services::room::CreateRoomOptions;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use time::Duration;
 
 use crate::harness::{
@@ -28,31 +27,28 @@ async fn assert_kept(world: &World, rooms: &Service, names: &[String]) {
         rooms.pass().await.unwrap();
         assert_eq!(world.names(), names);
         assert_eq!(world.server().calls("DeleteRoom"), 0);
-        world.pass_time(Duration::seconds(31));
+        world.advance(Duration::seconds(31));
     }
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn recorded_rooms_are_kept_when_their_names_are_lost(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn recorded_rooms_are_kept_when_their_names_are_lost(world: World) {
     let rooms = world.rooms().await;
     let names = open_rooms(&world, &rooms).await;
     world.execute("delete from livekit_room_names").await;
     assert_kept(&world, &rooms, &names).await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn recorded_rooms_are_kept_when_their_names_are_wrong(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn recorded_rooms_are_kept_when_their_names_are_wrong(world: World) {
     let rooms = world.rooms().await;
     let names = open_rooms(&world, &rooms).await;
     world.execute("update livekit_room_names set room_id = gen_random_uuid(), generation = 9").await;
     assert_kept(&world, &rooms, &names).await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn open_owners_keep_their_rooms_without_records(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn open_owners_keep_their_rooms_without_records(world: World) {
     let rooms = world.rooms().await;
     let names = open_rooms(&world, &rooms).await;
     for lost in ["delete from livekit_rooms", "delete from livekit_rooms; delete from livekit_room_names"] {
@@ -63,9 +59,8 @@ async fn open_owners_keep_their_rooms_without_records(_: PgPoolOptions, connect:
     }
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn open_owner_keeps_room_whose_record_ended(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn open_owner_keeps_room_whose_record_ended(world: World) {
     let rooms = world.rooms().await;
     let names = open_rooms(&world, &rooms).await;
     world.execute("update livekit_rooms set status = 'ended', ended_reason = 'window'").await;
@@ -75,9 +70,8 @@ async fn open_owner_keeps_room_whose_record_ended(_: PgPoolOptions, connect: PgC
 }
 
 /// A database restored from before a room was replaced: its record is one generation behind.
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn open_owner_keeps_later_generation_than_recorded(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn open_owner_keeps_later_generation_than_recorded(world: World) {
     let rooms = world.rooms().await;
     let (booking, record) = world.open_room(&rooms).await;
     let later = Owner::Session(SessionId(booking.id)).room_name(2);
@@ -88,14 +82,13 @@ async fn open_owner_keeps_later_generation_than_recorded(_: PgPoolOptions, conne
     assert_kept(&world, &rooms, &[record.room_name, later]).await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn room_of_closed_owner_is_removed_without_its_name(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn room_of_closed_owner_is_removed_without_its_name(world: World) {
     let rooms = world.rooms().await;
     let (booking, record) = world.open_room(&rooms).await;
     world.complete(&booking).await;
     rooms.drain().await.unwrap();
-    assert_eq!(world.record(&booking).await.status, RoomStatus::Ended);
+    assert_eq!(world.record(&booking).await.status, RoomStatus::Ended, "status of the record");
     let deployment = sqlx::query_scalar!("select id from deployment").fetch_one(&world.pool).await.unwrap();
     let metadata = format!(r#"{{"deployment": "{deployment}"}}"#);
     let options = CreateRoomOptions { metadata, ..CreateRoomOptions::default() };
@@ -103,15 +96,14 @@ async fn room_of_closed_owner_is_removed_without_its_name(_: PgPoolOptions, conn
     world.execute("delete from livekit_room_names").await;
     assert_eq!(rooms.admin.find_orphans().await.unwrap().unknown, [record.room_name]);
     rooms.pass().await.unwrap();
-    world.pass_time(Duration::seconds(31));
+    world.advance(Duration::seconds(31));
     rooms.pass().await.unwrap();
-    assert!(world.names().is_empty());
+    world.assert_rooms(0);
 }
 
 /// The trigger writes the name of every record, also of one that was inserted with SQL.
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn names_follow_records_that_are_written_by_hand(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn names_follow_records_that_are_written_by_hand(world: World) {
     let booking = world.booking(State::OpenNow).await;
     sqlx::query!(
         "insert into livekit_rooms (session_id, room_name, max_participants) values ($1, 'by-hand', 7)",

@@ -4,16 +4,13 @@ use std::sync::Arc;
 
 use domain::RoomStatus;
 use livekit_api::services::room::CreateRoomOptions;
-use livekit_dev::{Fault, Stop, Store};
+use livekit_dev::{Fault, Stop};
 use room_lifecycle::rooms::store::deployment;
-use sqlx::{
-    AssertSqlSafe, Connection, PgConnection,
-    postgres::{PgConnectOptions, PgPoolOptions},
-};
+use sqlx::{AssertSqlSafe, Connection, PgConnection, postgres::PgConnectOptions};
 use time::Duration;
 use uuid::Uuid;
 
-use crate::harness::{Service, World, refused};
+use crate::harness::{Service, WithRedis, World, refused};
 
 async fn put(world: &World, name: &str, metadata: &str) {
     let options = CreateRoomOptions { metadata: metadata.to_owned(), ..CreateRoomOptions::default() };
@@ -37,9 +34,8 @@ async fn ours(world: &World) -> String {
     format!(r#"{{"deployment": "{id}", "session_id": "{}"}}"#, Uuid::new_v4())
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn retired_room_is_deleted_and_the_current_one_kept(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn retired_room_is_deleted_and_the_current_one_kept(world: World) {
     let rooms = world.rooms().await;
     let (booking, first) = world.open_room(&rooms).await;
     world.server().restart();
@@ -51,9 +47,8 @@ async fn retired_room_is_deleted_and_the_current_one_kept(_: PgPoolOptions, conn
     assert_eq!(world.names(), [second.room_name]);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn ended_room_is_deleted_by_the_next_pass_after_a_failure(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn ended_room_is_deleted_by_the_next_pass_after_a_failure(world: World) {
     let rooms = world.rooms().await;
     let (booking, _) = world.open_room(&rooms).await;
     world.server().faults().set_next("DeleteRoom", 1, refused());
@@ -61,12 +56,11 @@ async fn ended_room_is_deleted_by_the_next_pass_after_a_failure(_: PgPoolOptions
     rooms.drain().await.unwrap();
     assert_eq!((world.record(&booking).await.status, world.names().len()), (RoomStatus::Ended, 1));
     rooms.pass().await.unwrap();
-    assert!(world.names().is_empty());
+    world.assert_rooms(0);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn foreign_rooms_are_never_touched(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn foreign_rooms_are_never_touched(world: World) {
     let rooms = world.rooms().await;
     world.open_room(&rooms).await;
     let other_deployment = format!(r#"{{"deployment": "{}"}}"#, Uuid::new_v4());
@@ -83,26 +77,25 @@ async fn foreign_rooms_are_never_touched(_: PgPoolOptions, connect: PgConnectOpt
     let before = world.server().rooms();
     for _ in 0..4 {
         rooms.pass().await.unwrap();
-        world.pass_time(Duration::seconds(31));
+        world.advance(Duration::seconds(31));
     }
     assert_eq!(world.server().rooms(), before);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn unknown_room_is_deleted_when_empty_for_30_seconds(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn unknown_room_is_deleted_when_empty_for_30_seconds(world: World) {
     let rooms = world.rooms().await;
     put(&world, "unknown", &ours(&world).await).await;
     put(&world, "inhabited", &ours(&world).await).await;
     world.join("inhabited", "ann");
     rooms.pass().await.unwrap();
-    world.pass_time(Duration::seconds(29));
+    world.advance(Duration::seconds(29));
     rooms.pass().await.unwrap();
-    assert_eq!(world.names().len(), 2);
-    world.pass_time(Duration::seconds(2));
+    world.assert_rooms(2);
+    world.advance(Duration::seconds(2));
     rooms.pass().await.unwrap();
     assert_eq!(world.names(), ["inhabited"]);
-    world.pass_time(Duration::hours(1));
+    world.advance(Duration::hours(1));
     rooms.pass().await.unwrap();
     rooms.pass().await.unwrap();
     assert_eq!(world.names(), ["inhabited"], "an occupied room is only reported");
@@ -110,13 +103,12 @@ async fn unknown_room_is_deleted_when_empty_for_30_seconds(_: PgPoolOptions, con
 }
 
 /// Retired rooms are deleted first, which can take as long as LiveKit waits for a dead node.
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn unknown_room_is_kept_when_joined_during_a_clean_up(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn unknown_room_is_kept_when_joined_during_a_clean_up(world: World) {
     let rooms = world.rooms().await;
     put(&world, "unknown", &ours(&world).await).await;
     rooms.pass().await.unwrap();
-    world.pass_time(Duration::seconds(31));
+    world.advance(Duration::seconds(31));
     put(&world, "retired", "").await;
     retire(&world, "retired").await;
     world.server().faults().set("DeleteRoom", Fault::Hang);
@@ -131,24 +123,22 @@ async fn unknown_room_is_kept_when_joined_during_a_clean_up(_: PgPoolOptions, co
     assert_eq!(world.names(), ["unknown"]);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn unknown_room_waits_again_when_joined_between_checks(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn unknown_room_waits_again_when_joined_between_checks(world: World) {
     let rooms = world.rooms().await;
     put(&world, "unknown", &ours(&world).await).await;
     rooms.pass().await.unwrap();
     world.join("unknown", "ann");
-    world.pass_time(Duration::seconds(20));
+    world.advance(Duration::seconds(20));
     rooms.pass().await.unwrap();
     world.server().leave("unknown", "ann").unwrap();
-    world.pass_time(Duration::seconds(20));
+    world.advance(Duration::seconds(20));
     rooms.pass().await.unwrap();
     assert_eq!(world.names(), ["unknown"]);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn more_than_20_unknown_rooms_are_left_to_an_operator(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn more_than_20_unknown_rooms_are_left_to_an_operator(world: World) {
     let rooms = world.rooms().await;
     let metadata = ours(&world).await;
     for n in 0..21 {
@@ -156,17 +146,17 @@ async fn more_than_20_unknown_rooms_are_left_to_an_operator(_: PgPoolOptions, co
     }
     for _ in 0..3 {
         rooms.pass().await.unwrap();
-        world.pass_time(Duration::seconds(31));
+        world.advance(Duration::seconds(31));
     }
-    assert_eq!(world.names().len(), 21);
+    world.assert_rooms(21);
     for name in rooms.admin.find_orphans().await.unwrap().unknown {
         rooms.admin.delete_orphan(&name).await.unwrap(); // `greenroom repair orphans --yes`
     }
-    assert!(world.names().is_empty());
+    world.assert_rooms(0);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn database_clone_deletes_nothing_until_adopted(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn database_clone_deletes_nothing_until_adopted(connect: PgConnectOptions) {
     let original = World::new(connect).await;
     let rooms = original.rooms().await;
     let (booking, _) = original.open_room(&rooms).await;
@@ -191,7 +181,7 @@ async fn database_clone_deletes_nothing_until_adopted(_: PgPoolOptions, connect:
 
     {
         let clone =
-            World::with_livekit(original.connect.clone().database(&name), Arc::clone(&original.livekit))
+            World::with_livekit(original.connect.clone().database(&name), Arc::clone(original.livekit()))
                 .await;
         let rooms = clone.rooms().await;
         clone.complete(&booking).await;
@@ -209,9 +199,8 @@ async fn database_clone_deletes_nothing_until_adopted(_: PgPoolOptions, connect:
     sqlx::raw_sql(drop).execute(&mut admin).await.unwrap();
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn nothing_is_deleted_on_another_livekit(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn nothing_is_deleted_on_another_livekit(world: World) {
     let rooms = world.rooms().await;
     let (booking, _) = world.open_room(&rooms).await;
     let elsewhere = world.rooms_with(|config| config.livekit.url += "/").await;
@@ -219,15 +208,14 @@ async fn nothing_is_deleted_on_another_livekit(_: PgPoolOptions, connect: PgConn
     elsewhere.pass().await.unwrap();
     elsewhere.pass().await.unwrap();
     assert_eq!((world.names().len(), world.server().calls("DeleteRoom")), (1, 0));
-    let url = &world.livekit.settings.url;
+    let url = &world.livekit().settings.url;
     assert!(!deployment::find_deployment(&world.pool, url, "another-key").await.unwrap().ours);
     rooms.pass().await.unwrap();
-    assert!(world.names().is_empty());
+    world.assert_rooms(0);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn room_that_only_livekits_store_knows_is_deleted(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::with_store(connect, Store::RedisLike).await;
+#[testkit::test]
+async fn room_that_only_livekits_store_knows_is_deleted(WithRedis(world): WithRedis) {
     let rooms = world.rooms().await;
     for stop in [Stop::Crash, Stop::Outage] {
         let (booking, record) = world.open_room(&rooms).await;
@@ -240,9 +228,8 @@ async fn room_that_only_livekits_store_knows_is_deleted(_: PgPoolOptions, connec
     }
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn unknown_room_is_kept_when_its_check_fails(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn unknown_room_is_kept_when_its_check_fails(world: World) {
     let rooms = world.rooms().await;
     put(&world, "unknown", &ours(&world).await).await;
     put(&world, "retired", "").await;
@@ -251,36 +238,34 @@ async fn unknown_room_is_kept_when_its_check_fails(_: PgPoolOptions, connect: Pg
     for _ in 0..3 {
         rooms.pass().await.unwrap();
         assert_eq!(world.names(), ["unknown"]);
-        world.pass_time(Duration::seconds(31));
+        world.advance(Duration::seconds(31));
     }
     assert_eq!(rooms.admin.find_orphans().await.unwrap().inhabited, ["unknown"]);
     world.server().faults().clear();
     rooms.pass().await.unwrap();
     assert_eq!(world.names(), ["unknown"], "found empty once");
-    world.pass_time(Duration::seconds(31));
+    world.advance(Duration::seconds(31));
     rooms.pass().await.unwrap();
-    assert!(world.names().is_empty());
+    world.assert_rooms(0);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn unchecked_unknown_rooms_count_for_the_alarm(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn unchecked_unknown_rooms_count_for_the_alarm(world: World) {
     let rooms = world.rooms().await;
     let metadata = ours(&world).await;
     for n in 0..21 {
         put(&world, &format!("unknown-{n}"), &metadata).await;
     }
     rooms.pass().await.unwrap();
-    world.pass_time(Duration::seconds(31));
+    world.advance(Duration::seconds(31));
     world.server().faults().set_next("ListParticipants", 18, refused());
     rooms.pass().await.unwrap();
-    assert_eq!(world.names().len(), 21);
+    world.assert_rooms(21);
 }
 
 /// Does what decisions/0005 requires for a physical copy before its services start.
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn physical_copy_with_a_new_id_deletes_nothing(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn physical_copy_with_a_new_id_deletes_nothing(world: World) {
     let rooms = world.rooms().await;
     let (booking, record) = world.open_room(&rooms).await;
     put(&world, "unknown", &ours(&world).await).await;
@@ -290,7 +275,7 @@ async fn physical_copy_with_a_new_id_deletes_nothing(_: PgPoolOptions, connect: 
     world.complete(&booking).await;
     for _ in 0..3 {
         copy.pass().await.unwrap();
-        world.pass_time(Duration::seconds(31));
+        world.advance(Duration::seconds(31));
     }
     assert_eq!(world.names(), [record.room_name.as_str(), "unknown"]);
     assert_eq!(world.server().calls("DeleteRoom"), 0);

@@ -3,7 +3,6 @@
 use domain::RoomStatus;
 use livekit_dev::Fault;
 use room_lifecycle::rooms::store::marks;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use time::Duration;
 
 use crate::harness::{Booking, Service, State, World, owner};
@@ -13,9 +12,8 @@ async fn lose(world: &World, booking: &Booking) {
     world.admin().delete_room(&name).await.unwrap();
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn booking_gets_its_room_without_a_create_call(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn booking_gets_its_room_without_a_create_call(world: World) {
     let rooms = world.rooms().await;
     for state in [State::OpenNow, State::OpensTomorrow] {
         world.booking(state).await;
@@ -26,13 +24,12 @@ async fn booking_gets_its_room_without_a_create_call(_: PgPoolOptions, connect: 
     let pending = world.booking(State::OpenNow).await;
     testkit::seed::pending_room(&world.pool, &pending).await;
     rooms.pass().await.unwrap();
-    assert_eq!(world.names().len(), 3);
+    world.assert_rooms(3);
     world.assert_one_room_per_open_owner().await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn closed_bookings_do_not_delay_open_ones(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn closed_bookings_do_not_delay_open_ones(world: World) {
     let rooms = world.rooms().await;
     // More than a pass handles at once. Their status was never set to completed.
     sqlx::query!(
@@ -44,26 +41,24 @@ async fn closed_bookings_do_not_delay_open_ones(_: PgPoolOptions, connect: PgCon
     .unwrap();
     world.booking(State::OpenNow).await;
     rooms.pass().await.unwrap();
-    assert_eq!(world.names().len(), 1);
+    world.assert_rooms(1);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn room_is_created_at_its_window_with_at_opening(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn room_is_created_at_its_window_with_at_opening(world: World) {
     let rooms = world.rooms_with(|config| config.policy.at_booking = false).await;
     let booking = world.booking(State::OpensTomorrow).await;
     rooms.pass().await.unwrap();
-    assert_eq!(world.record(&booking).await.status, RoomStatus::Pending);
+    assert_eq!(world.record(&booking).await.status, RoomStatus::Pending, "status of the record");
     assert_eq!(world.server().calls("CreateRoom"), 0);
-    world.pass_time(Duration::hours(24) - Duration::minutes(14));
+    world.advance(Duration::hours(24) - Duration::minutes(14));
     rooms.pass().await.unwrap();
-    assert_eq!(world.record(&booking).await.status, RoomStatus::Active);
+    assert_eq!(world.record(&booking).await.status, RoomStatus::Active, "status of the record");
     world.assert_one_room_per_open_owner().await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn lost_room_is_recreated_only_when_needed(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn lost_room_is_recreated_only_when_needed(world: World) {
     let at_booking = world.rooms().await;
     let (open, _) = world.open_room(&at_booking).await;
     let tomorrow = world.booking(State::OpensTomorrow).await;
@@ -74,33 +69,31 @@ async fn lost_room_is_recreated_only_when_needed(_: PgPoolOptions, connect: PgCo
     at_booking.pass().await.unwrap();
     assert_eq!(world.record(&open).await.generation, 2, "the window is open");
     assert_eq!(world.record(&tomorrow).await.generation, 1, "the room was created a moment ago");
-    world.pass_time(Duration::minutes(11));
+    world.advance(Duration::minutes(11));
     at_booking.pass().await.unwrap();
     assert_eq!(world.record(&tomorrow).await.generation, 2, "at most once per 10 minutes");
     lose(&world, &tomorrow).await;
     at_booking.pass().await.unwrap();
-    assert_eq!(world.record(&tomorrow).await.generation, 2);
+    assert_eq!(world.record(&tomorrow).await.generation, 2, "generation");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn lost_room_waits_for_its_window_with_at_opening(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn lost_room_waits_for_its_window_with_at_opening(world: World) {
     let rooms = world.rooms_with(|config| config.policy.at_booking = false).await;
     let booking = world.booking(State::OpensTomorrow).await;
     rooms.ensure(owner(&booking), false).await.unwrap();
     lose(&world, &booking).await;
-    world.pass_time(Duration::hours(2));
+    world.advance(Duration::hours(2));
     rooms.pass().await.unwrap();
-    assert_eq!(world.record(&booking).await.generation, 1);
-    world.pass_time(Duration::hours(22));
+    assert_eq!(world.record(&booking).await.generation, 1, "generation");
+    world.advance(Duration::hours(22));
     rooms.pass().await.unwrap();
     let record = world.record(&booking).await;
     assert_eq!((record.generation, record.status), (2, RoomStatus::Active));
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn rooms_of_closed_owners_are_ended_and_deleted(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn rooms_of_closed_owners_are_ended_and_deleted(world: World) {
     let rooms = world.rooms().await;
     for (status, reason) in [("completed", "host"), ("cancelled", "cancelled"), ("no_show", "host")] {
         let (booking, record) = world.open_room(&rooms).await;
@@ -117,20 +110,19 @@ async fn rooms_of_closed_owners_are_ended_and_deleted(_: PgPoolOptions, connect:
         assert_eq!(world.status(&booking, &booking.guest).await, "left");
     }
     let (booking, _) = world.open_room(&rooms).await;
-    world.pass_time(Duration::hours(2));
+    world.advance(Duration::hours(2));
     rooms.pass().await.unwrap();
     assert_eq!(world.record(&booking).await.status, RoomStatus::Ended, "the window is over, without a mark");
-    assert!(world.names().is_empty());
+    world.assert_rooms(0);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn moved_booking_reopens_in_its_next_generation(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn moved_booking_reopens_in_its_next_generation(world: World) {
     let rooms = world.rooms().await;
     let (booking, _) = world.open_room(&rooms).await;
-    world.pass_time(Duration::hours(2));
+    world.advance(Duration::hours(2));
     rooms.pass().await.unwrap();
-    assert_eq!(world.record(&booking).await.status, RoomStatus::Ended);
+    assert_eq!(world.record(&booking).await.status, RoomStatus::Ended, "status of the record");
     world.reschedule(&booking, Duration::hours(3)).await;
     sqlx::query!("delete from room_marks").execute(&world.pool).await.unwrap(); // the mark is lost
     rooms.pass().await.unwrap();
@@ -139,22 +131,20 @@ async fn moved_booking_reopens_in_its_next_generation(_: PgPoolOptions, connect:
     world.assert_one_room_per_open_owner().await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn reopened_owner_gets_its_room_from_a_pass(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn reopened_owner_gets_its_room_from_a_pass(world: World) {
     let rooms = world.rooms().await;
     let (booking, _) = world.open_room(&rooms).await;
     world.complete(&booking).await;
     rooms.pass().await.unwrap();
     world.set_status(&booking, "scheduled").await;
     rooms.pass().await.unwrap();
-    assert_eq!(world.record(&booking).await.generation, 2);
+    assert_eq!(world.record(&booking).await.generation, 2, "generation");
     world.assert_one_room_per_open_owner().await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn moved_booking_gets_a_room_with_longer_timeouts(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn moved_booking_gets_a_room_with_longer_timeouts(world: World) {
     let rooms = world.rooms().await;
     let booking = world.booking(State::OpensTomorrow).await;
     let first = rooms.ensure(owner(&booking), false).await.unwrap();
@@ -172,9 +162,8 @@ async fn moved_booking_gets_a_room_with_longer_timeouts(_: PgPoolOptions, connec
     assert!(world.server().room(&first.room_name).is_none());
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn occupied_room_is_kept_when_its_meeting_grows(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn occupied_room_is_kept_when_its_meeting_grows(world: World) {
     let rooms = world.rooms().await;
     let (booking, record) = world.open_room(&rooms).await;
     world.join(&record.room_name, &booking.host);
@@ -183,12 +172,11 @@ async fn occupied_room_is_kept_when_its_meeting_grows(_: PgPoolOptions, connect:
         .await
         .unwrap();
     rooms.pass().await.unwrap();
-    assert_eq!(world.record(&booking).await.generation, 1);
+    assert_eq!(world.record(&booking).await.generation, 1, "generation");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn pass_costs_one_list_and_checks_few_rooms(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn pass_costs_one_list_and_checks_few_rooms(world: World) {
     let rooms = world.rooms().await;
     for _ in 0..40 {
         world.open_room(&rooms).await;
@@ -208,9 +196,8 @@ async fn pass_costs_one_list_and_checks_few_rooms(_: PgPoolOptions, connect: PgC
     );
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn occupied_marked_and_watched_rooms_are_checked(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn occupied_marked_and_watched_rooms_are_checked(world: World) {
     let rooms = world.rooms().await;
     let (occupied, record) = world.open_room(&rooms).await;
     let (recorded, empty) = world.open_room(&rooms).await;
@@ -227,27 +214,25 @@ async fn occupied_marked_and_watched_rooms_are_checked(_: PgPoolOptions, connect
     let checked = world.server().calls("ListParticipants") - before;
     assert!((3..=3).contains(&checked), "{checked}");
     assert_eq!(world.status(&occupied, &occupied.guest).await, "joined");
-    world.pass_time(Duration::seconds(6));
+    world.advance(Duration::seconds(6));
     rooms.pass().await.unwrap();
     assert_eq!(world.status(&recorded, &recorded.guest).await, "left");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn confirmed_at_is_not_written_by_every_pass(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn confirmed_at_is_not_written_by_every_pass(world: World) {
     let rooms = world.rooms().await;
     let (booking, first) = world.open_room(&rooms).await;
-    world.pass_time(Duration::seconds(50));
+    world.advance(Duration::seconds(50));
     rooms.pass().await.unwrap();
     assert_eq!(world.record(&booking).await.confirmed_at, first.confirmed_at);
-    world.pass_time(Duration::seconds(11));
+    world.advance(Duration::seconds(11));
     rooms.pass().await.unwrap();
     assert!(world.record(&booking).await.confirmed_at > first.confirmed_at);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn only_one_replica_lists_livekit_at_a_time(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn only_one_replica_lists_livekit_at_a_time(world: World) {
     let (one, two) = (world.rooms().await, world.rooms().await);
     let (booking, _) = world.open_room(&one).await;
     world.server().faults().set_next("ListRooms", 1, Fault::Hang);
@@ -270,9 +255,8 @@ async fn only_one_replica_lists_livekit_at_a_time(_: PgPoolOptions, connect: PgC
     assert_eq!(world.record(&booking).await.status, RoomStatus::Ended, "marks are drained without the lock");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn old_events_are_removed(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn old_events_are_removed(world: World) {
     let rooms = world.rooms().await;
     let (booking, record) = world.open_room(&rooms).await;
     world.server().restart();
@@ -285,7 +269,7 @@ async fn old_events_are_removed(_: PgPoolOptions, connect: PgConnectOptions) {
     };
     rooms.pass().await.unwrap();
     assert_eq!(count().await, 3, "created, retired, created");
-    world.pass_time(Duration::days(31));
+    world.advance(Duration::days(31));
     rooms.pass().await.unwrap();
     assert_eq!(count().await, 1, "only the later end of the room is left");
 }

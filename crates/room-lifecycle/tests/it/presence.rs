@@ -2,7 +2,6 @@
 
 use livekit_dev::Fault;
 use room_lifecycle::rooms::store::Record;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use time::Duration;
 
 use crate::{
@@ -30,9 +29,8 @@ async fn joined_guest(world: &World) -> (crate::harness::Replica, Booking, Recor
     (rooms, booking, record, sid)
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn connected_participant_has_not_joined_until_active(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn connected_participant_has_not_joined_until_active(world: World) {
     let rooms = world.rooms().await;
     let (booking, record) = world.open_room(&rooms).await;
     world.server().connect(&world.token(&record.room_name, &booking.guest)).unwrap();
@@ -43,24 +41,22 @@ async fn connected_participant_has_not_joined_until_active(_: PgPoolOptions, con
     assert_eq!(world.status(&booking, &booking.guest).await, "joined");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn left_takes_two_checks_five_seconds_apart(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn left_takes_two_checks_five_seconds_apart(world: World) {
     let (rooms, booking, record, _) = joined_guest(&world).await;
     world.server().leave(&record.room_name, &booking.guest).unwrap();
     for wait in [0, 2, 2] {
-        world.pass_time(Duration::seconds(wait));
+        world.advance(Duration::seconds(wait));
         check(&rooms, &record).await;
         assert_eq!(world.status(&booking, &booking.guest).await, "joined");
     }
-    world.pass_time(Duration::seconds(2));
+    world.advance(Duration::seconds(2));
     check(&rooms, &record).await;
     assert_eq!(world.status(&booking, &booking.guest).await, "left");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn participant_stays_joined_after_one_missed_check(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn participant_stays_joined_after_one_missed_check(world: World) {
     let (rooms, booking, record, _) = joined_guest(&world).await;
     for _ in 0..3 {
         world.server().faults().set_next(
@@ -69,30 +65,28 @@ async fn participant_stays_joined_after_one_missed_check(_: PgPoolOptions, conne
             Fault::OmitParticipant(booking.guest.clone()),
         );
         check(&rooms, &record).await;
-        world.pass_time(Duration::seconds(6));
+        world.advance(Duration::seconds(6));
         check(&rooms, &record).await;
-        world.pass_time(Duration::seconds(6));
+        world.advance(Duration::seconds(6));
     }
     assert_eq!(world.status(&booking, &booking.guest).await, "joined");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn left_takes_two_checks_when_the_clock_was_set_back(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn left_takes_two_checks_when_the_clock_was_set_back(world: World) {
     let (rooms, booking, record, _) = joined_guest(&world).await;
     world.server().leave(&record.room_name, &booking.guest).unwrap();
     check(&rooms, &record).await;
-    world.pass_time(Duration::minutes(-30));
+    world.advance(Duration::minutes(-30));
     check(&rooms, &record).await;
     assert_eq!(world.status(&booking, &booking.guest).await, "joined");
-    world.pass_time(Duration::seconds(6));
+    world.advance(Duration::seconds(6));
     check(&rooms, &record).await;
     assert_eq!(world.status(&booking, &booking.guest).await, "left");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn left_event_of_the_current_sid_needs_one_check(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn left_event_of_the_current_sid_needs_one_check(world: World) {
     let (rooms, booking, record, sid) = joined_guest(&world).await;
     send_webhook(&world, &rooms, &record, "participant_left", &booking.guest, &sid).await;
     check(&rooms, &record).await;
@@ -102,9 +96,8 @@ async fn left_event_of_the_current_sid_needs_one_check(_: PgPoolOptions, connect
     assert_eq!(world.status(&booking, &booking.guest).await, "left");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn late_left_event_of_an_old_sid_is_ignored(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn late_left_event_of_an_old_sid_is_ignored(world: World) {
     let (rooms, booking, record, old) = joined_guest(&world).await;
     let new = world.join(&record.room_name, &booking.guest).sid; // a second tab
     assert_ne!(new, old);
@@ -115,9 +108,8 @@ async fn late_left_event_of_an_old_sid_is_ignored(_: PgPoolOptions, connect: PgC
     assert_eq!(world.status(&booking, &booking.guest).await, "joined");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn recorders_are_no_participants(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn recorders_are_no_participants(world: World) {
     let rooms = world.rooms().await;
     let (booking, record) = world.open_room(&rooms).await;
     sqlx::query!(
@@ -134,9 +126,8 @@ async fn recorders_are_no_participants(_: PgPoolOptions, connect: PgConnectOptio
     assert_eq!(world.status(&booking, "EG_recorder").await, "invited");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn check_during_the_end_leaves_no_participant_joined(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn check_during_the_end_leaves_no_participant_joined(world: World) {
     let (slow, quick) = (world.rooms().await, world.rooms().await);
     let (booking, record) = world.open_room(&quick).await;
     world.join(&record.room_name, &booking.guest);
@@ -162,25 +153,23 @@ async fn check_during_the_end_leaves_no_participant_joined(_: PgPoolOptions, con
     assert_eq!(world.status(&booking, &booking.guest).await, "left");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn participant_of_a_lost_room_has_left_after_two_passes(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn participant_of_a_lost_room_has_left_after_two_passes(world: World) {
     let (rooms, booking, _, _) = joined_guest(&world).await;
     world.server().restart();
     rooms.ensure(owner(&booking), true).await.unwrap();
     rooms.pass().await.unwrap();
-    world.pass_time(Duration::seconds(10));
+    world.advance(Duration::seconds(10));
     rooms.pass().await.unwrap();
     assert_eq!(world.status(&booking, &booking.guest).await, "left");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn kick_is_not_undone_by_a_concurrent_check(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn kick_is_not_undone_by_a_concurrent_check(world: World) {
     let (rooms, booking, record, _) = joined_guest(&world).await;
     world.server().leave(&record.room_name, &booking.guest).unwrap();
     check(&rooms, &record).await;
-    world.pass_time(Duration::seconds(6));
+    world.advance(Duration::seconds(6));
     // Holds the locks of a kick that is not committed yet.
     let mut kick = world
         .hold(&format!(

@@ -1,14 +1,13 @@
 //! How often participants are probed, by which replica, and which rooms a probe leaves.
 
 use livekit_dev::Fault;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use time::Duration;
 
-use crate::harness::{Service, meetings::redis_world};
+use crate::harness::{Service, WithRedis};
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn probes_are_five_a_second_and_the_quietest_come_first(_: PgPoolOptions, connect: PgConnectOptions) {
-    let (world, rooms) = redis_world(connect).await;
+#[testkit::test]
+async fn probes_are_five_a_second_and_the_quietest_come_first(WithRedis(world): WithRedis) {
+    let rooms = world.rooms().await;
     let mut meetings = Vec::new();
     for _ in 0..8 {
         meetings.push(world.watched_meeting(&rooms).await);
@@ -19,7 +18,7 @@ async fn probes_are_five_a_second_and_the_quietest_come_first(_: PgPoolOptions, 
             world.send_webhook(&rooms, &meeting.record, kind, who, &format!("PA_{who}")).await;
         }
     }
-    world.pass_time(Duration::seconds(15)); // all are due
+    world.advance(Duration::seconds(15)); // all are due
     world.watch_seconds(&rooms, 1).await;
     let quiet = sqlx::query_scalar!(
         r#"select distinct room_id as "room!" from livekit_participants where checked_at > '-infinity'
@@ -36,9 +35,9 @@ async fn probes_are_five_a_second_and_the_quietest_come_first(_: PgPoolOptions, 
     assert!((16..=80).contains(&probes), "{probes}: no participant is probed more often than every 10 s");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn rooms_are_probed_at_fifty_a_second_after_a_crash(_: PgPoolOptions, connect: PgConnectOptions) {
-    let (world, rooms) = redis_world(connect).await;
+#[testkit::test]
+async fn rooms_are_probed_at_fifty_a_second_after_a_crash(WithRedis(world): WithRedis) {
+    let rooms = world.rooms().await;
     let meeting = world.watched_meeting(&rooms).await;
     // Rooms that LiveKit does not have: no node answers for their participants either.
     world
@@ -57,7 +56,7 @@ async fn rooms_are_probed_at_fifty_a_second_after_a_crash(_: PgPoolOptions, conn
         .await;
     world.server().restart();
     world.watch_seconds(&rooms, 1).await;
-    assert_eq!(world.probes(), 5);
+    assert_eq!(world.probes(), 5, "probes so far");
     world.watch_seconds(&rooms, 1).await;
     assert!((100..=5 + 100 + 5).contains(&world.probes()), "{}: 50 rooms", world.probes());
     world.watch_seconds(&rooms, 30).await;
@@ -66,18 +65,18 @@ async fn rooms_are_probed_at_fifty_a_second_after_a_crash(_: PgPoolOptions, conn
     assert_eq!(world.statuses(&meeting).await, ["left", "left"]);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn one_replica_at_a_time_probes(_: PgPoolOptions, connect: PgConnectOptions) {
-    let (world, rooms) = redis_world(connect).await;
+#[testkit::test]
+async fn one_replica_at_a_time_probes(WithRedis(world): WithRedis) {
+    let rooms = world.rooms().await;
     let other = world.rooms().await;
     let meeting = world.watched_meeting(&rooms).await;
     world.watch_seconds(&rooms, 1).await;
     let probed = world.probes();
     assert!(probed > 0);
-    world.pass_time(Duration::seconds(20));
+    world.advance(Duration::seconds(20));
     other.stale_participants.probe_participants().await.unwrap();
-    assert_eq!(world.probes(), probed);
-    world.pass_time(Duration::seconds(11));
+    assert_eq!(world.probes(), probed, "probes so far");
+    world.advance(Duration::seconds(11));
     other.stale_participants.probe_participants().await.unwrap();
     assert!(world.probes() > probed, "the other replica takes over from the stopped one");
     world.server().restart();
@@ -85,24 +84,24 @@ async fn one_replica_at_a_time_probes(_: PgPoolOptions, connect: PgConnectOption
     assert_eq!(world.statuses(&meeting).await, ["left", "left"]);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn probes_go_on_when_the_clock_is_set_back(_: PgPoolOptions, connect: PgConnectOptions) {
-    let (world, rooms) = redis_world(connect).await;
+#[testkit::test]
+async fn probes_go_on_when_the_clock_is_set_back(WithRedis(world): WithRedis) {
+    let rooms = world.rooms().await;
     let meeting = world.watched_meeting(&rooms).await;
     world.watch_seconds(&rooms, 30).await;
     world.server().restart();
     world.watch_seconds(&rooms, 5).await;
-    world.pass_time(Duration::minutes(-30));
+    world.advance(Duration::minutes(-30));
     world.watch_seconds(&rooms, 40).await;
     assert_eq!(world.statuses(&meeting).await, ["left", "left"]);
-    world.pass_time(Duration::minutes(-30));
+    world.advance(Duration::minutes(-30));
     world.watch_seconds(&rooms, 100).await;
-    assert_eq!(world.record(&meeting.booking).await.generation, 2);
+    assert_eq!(world.record(&meeting.booking).await.generation, 2, "generation");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn probe_rooms_are_deleted(_: PgPoolOptions, connect: PgConnectOptions) {
-    let (world, rooms) = redis_world(connect).await;
+#[testkit::test]
+async fn probe_rooms_are_deleted(WithRedis(world): WithRedis) {
+    let rooms = world.rooms().await;
     let meeting = world.watched_meeting(&rooms).await;
     let created = world.server().calls("CreateRoom");
     world.watch_seconds(&rooms, 30).await;
@@ -117,25 +116,25 @@ async fn probe_rooms_are_deleted(_: PgPoolOptions, connect: PgConnectOptions) {
 }
 
 /// A copy of the database does not touch the original's LiveKit.
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn no_participant_is_probed_where_deletion_is_off(_: PgPoolOptions, connect: PgConnectOptions) {
-    let (world, rooms) = redis_world(connect).await;
+#[testkit::test]
+async fn no_participant_is_probed_where_deletion_is_off(WithRedis(world): WithRedis) {
+    let rooms = world.rooms().await;
     world.watched_meeting(&rooms).await;
     world.execute("update deployment set database_identity = 'another'").await;
     rooms.pass().await.unwrap();
     world.watch_seconds(&rooms, 30).await;
-    assert_eq!(world.probes(), 0);
+    assert_eq!(world.probes(), 0, "probes so far");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn departure_during_a_probe_raises_no_alarm(_: PgPoolOptions, connect: PgConnectOptions) {
-    let (world, rooms) = redis_world(connect).await;
+#[testkit::test]
+async fn departure_during_a_probe_raises_no_alarm(WithRedis(world): WithRedis) {
+    let rooms = world.rooms().await;
     let meeting = world.watched_meeting(&rooms).await;
     let guest = meeting.booking.guest.clone();
     let left = world.server().participants(&meeting.record.room_name);
     let sid = left.into_iter().find(|one| one.identity == guest).unwrap().sid;
     world.server().leave(&meeting.record.room_name, &guest).unwrap();
-    world.pass_time(Duration::SECOND);
+    world.advance(Duration::SECOND);
     let probing = tokio::spawn({
         let rooms = Service::clone(&rooms);
         async move { rooms.stale_participants.probe_participants().await }

@@ -11,10 +11,7 @@ use room_lifecycle::{
     Error,
     rooms::store::{self, Record},
 };
-use sqlx::{
-    Connection,
-    postgres::{PgConnectOptions, PgPoolOptions},
-};
+use sqlx::Connection;
 use time::Duration;
 use tokio::task::JoinHandle;
 
@@ -43,9 +40,8 @@ async fn refuse(world: &World, condition: &str) {
         .await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn concurrent_replicas_create_the_same_room(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn concurrent_replicas_create_the_same_room(world: World) {
     let replicas = [world.rooms().await, world.rooms().await];
     for attempt in 0..10 {
         let booking = world.booking(State::OpenNow).await;
@@ -58,9 +54,8 @@ async fn concurrent_replicas_create_the_same_room(_: PgPoolOptions, connect: PgC
     world.assert_one_room_per_open_owner().await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn concurrent_intent_is_written_once(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn concurrent_intent_is_written_once(world: World) {
     for _ in 0..100 {
         let owner = owner(&world.booking(State::OpenNow).await);
         let intents = (0..4).map(|_| store::insert_intents(&world.pool, std::slice::from_ref(&owner)));
@@ -69,17 +64,16 @@ async fn concurrent_intent_is_written_once(_: PgPoolOptions, connect: PgConnectO
     }
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn concurrent_replicas_reach_the_same_generation(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn concurrent_replicas_reach_the_same_generation(world: World) {
     let replicas = [world.rooms().await, world.rooms().await];
     for _ in 0..10 {
         let (booking, _) = world.open_room(&replicas[0]).await;
         world.server().restart();
-        world.pass_time(Duration::seconds(6));
+        world.advance(Duration::seconds(6));
         let calls = (0..8).map(|n| spawn(&replicas[n % 2], &booking, n % 3 == 0));
         for answer in join_all(calls.collect::<Vec<_>>()).await {
-            assert_eq!(answer.unwrap().unwrap().generation, 2);
+            assert_eq!(answer.unwrap().unwrap().generation, 2, "generation");
         }
         world.complete(&booking).await;
         replicas[0].drain().await.unwrap();
@@ -87,9 +81,8 @@ async fn concurrent_replicas_reach_the_same_generation(_: PgPoolOptions, connect
     world.assert_one_room_per_open_owner().await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn late_create_deletes_only_its_own_generation(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn late_create_deletes_only_its_own_generation(world: World) {
     let (slow, quick) = (world.rooms().await, world.rooms().await);
     let booking = world.booking(State::OpenNow).await;
     world.server().faults().set_next("CreateRoom", 1, Fault::Hang);
@@ -99,7 +92,7 @@ async fn late_create_deletes_only_its_own_generation(_: PgPoolOptions, connect: 
     quick.ensure(owner(&booking), false).await.unwrap();
     world.server().restart();
     let moved_on = quick.ensure(owner(&booking), true).await.unwrap();
-    assert_eq!(moved_on.generation, 2);
+    assert_eq!(moved_on.generation, 2, "generation");
     world.server().faults().clear(); // now the slow replica creates generation 1 on LiveKit
 
     let late = late.await.unwrap().unwrap();
@@ -107,9 +100,8 @@ async fn late_create_deletes_only_its_own_generation(_: PgPoolOptions, connect: 
     world.assert_one_room_per_open_owner().await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn late_create_leaves_no_room_after_the_end(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn late_create_leaves_no_room_after_the_end(world: World) {
     let (slow, quick) = (world.rooms().await, world.rooms().await);
     let booking = world.booking(State::OpenNow).await;
     world.server().faults().set_next("CreateRoom", 1, Fault::Hang);
@@ -117,16 +109,15 @@ async fn late_create_leaves_no_room_after_the_end(_: PgPoolOptions, connect: PgC
     world.reached("CreateRoom", 1).await;
     world.complete(&booking).await;
     quick.drain().await.unwrap();
-    assert_eq!(world.record(&booking).await.status, RoomStatus::Ended);
+    assert_eq!(world.record(&booking).await.status, RoomStatus::Ended, "status of the record");
     world.server().faults().clear();
 
     assert_eq!(reason(late.await.unwrap()), Reason::MeetingEnded);
-    assert!(world.names().is_empty());
+    world.assert_rooms(0);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn ensure_is_refused_when_the_meeting_ends_meanwhile(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn ensure_is_refused_when_the_meeting_ends_meanwhile(world: World) {
     let rooms = world.rooms().await;
     let booking = world.booking(State::OpenNow).await;
     world.server().faults().set_next("CreateRoom", 1, Fault::Hang);
@@ -137,13 +128,12 @@ async fn ensure_is_refused_when_the_meeting_ends_meanwhile(_: PgPoolOptions, con
 
     assert_eq!(reason(late.await.unwrap()), Reason::MeetingEnded);
     rooms.drain().await.unwrap();
-    assert!(world.names().is_empty());
-    assert_eq!(world.record(&booking).await.status, RoomStatus::Ended);
+    world.assert_rooms(0);
+    assert_eq!(world.record(&booking).await.status, RoomStatus::Ended, "status of the record");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn old_list_does_not_replace_the_next_generation(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn old_list_does_not_replace_the_next_generation(world: World) {
     let (slow, quick) = (world.rooms().await, world.rooms().await);
     let (booking, _) = world.open_room(&quick).await;
     world.server().restart();
@@ -152,16 +142,15 @@ async fn old_list_does_not_replace_the_next_generation(_: PgPoolOptions, connect
     world.reached("ListRooms", 1).await; // the list shows that generation 1 is missing
 
     let moved_on = quick.ensure(owner(&booking), true).await.unwrap();
-    assert_eq!(moved_on.generation, 2);
+    assert_eq!(moved_on.generation, 2, "generation");
     world.server().faults().clear();
     let late = late.await.unwrap().unwrap();
     assert_eq!((late.generation, late.room_sid), (2, moved_on.room_sid));
     world.assert_one_room_per_open_owner().await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn room_missed_by_two_replicas_is_replaced_once(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn room_missed_by_two_replicas_is_replaced_once(world: World) {
     let (one, two) = (world.rooms().await, world.rooms().await);
     let (booking, record) = world.open_room(&one).await;
     world.server().restart();
@@ -172,14 +161,13 @@ async fn room_missed_by_two_replicas_is_replaced_once(_: PgPoolOptions, connect:
     testkit::eventually("both wait for the row", || async { world.waiting(2).await }).await;
     lock.close().await.unwrap();
     for answer in join_all(answers).await {
-        assert_eq!(answer.unwrap().unwrap().generation, 2);
+        assert_eq!(answer.unwrap().unwrap().generation, 2, "generation");
     }
     world.assert_one_room_per_open_owner().await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn concurrent_end_and_create_leave_no_room(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn concurrent_end_and_create_leave_no_room(world: World) {
     let (one, two) = (world.rooms().await, world.rooms().await);
     let booking = world.booking(State::OpenNow).await;
     let room = testkit::seed::pending_room(&world.pool, &booking).await;
@@ -197,13 +185,12 @@ async fn concurrent_end_and_create_leave_no_room(_: PgPoolOptions, connect: PgCo
     assert_eq!(reason(create.await.unwrap()), Reason::MeetingEnded);
     end.await.unwrap().unwrap();
     one.drain().await.unwrap();
-    assert!(world.names().is_empty());
-    assert_eq!(world.record(&booking).await.status, RoomStatus::Ended);
+    world.assert_rooms(0);
+    assert_eq!(world.record(&booking).await.status, RoomStatus::Ended, "status of the record");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn create_is_refused_when_the_meeting_ends_meanwhile(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn create_is_refused_when_the_meeting_ends_meanwhile(world: World) {
     let one = world.rooms().await;
     let booking = world.booking(State::OpenNow).await;
     // Blocks inserts into the table, and so the commit of the intent.
@@ -217,12 +204,11 @@ async fn create_is_refused_when_the_meeting_ends_meanwhile(_: PgPoolOptions, con
     lock.close().await.unwrap();
     assert_eq!(reason(create.await.unwrap()), Reason::MeetingEnded);
     one.drain().await.unwrap();
-    assert!(world.names().is_empty());
+    world.assert_rooms(0);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn created_room_is_deleted_when_its_result_is_not_written(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn created_room_is_deleted_when_its_result_is_not_written(world: World) {
     let slow = world.rooms_named("slow").await;
     let booking = world.booking(State::OpenNow).await;
     refuse(&world, "new.status = 'active'").await;
@@ -237,9 +223,8 @@ async fn created_room_is_deleted_when_its_result_is_not_written(_: PgPoolOptions
     world.assert_one_room_per_open_owner().await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn room_completed_by_another_replica_is_kept(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn room_completed_by_another_replica_is_kept(world: World) {
     let (slow, quick) = (world.rooms_named("slow").await, world.rooms().await);
     let booking = world.booking(State::OpenNow).await;
     refuse(&world, "new.status = 'active'").await;
@@ -253,21 +238,20 @@ async fn room_completed_by_another_replica_is_kept(_: PgPoolOptions, connect: Pg
     assert!(late.await.unwrap().is_err());
     let record = world.record(&booking).await;
     assert_eq!((record.generation, record.room_sid), (1, completed.room_sid));
-    assert_eq!(world.server().participants(&record.room_name).len(), 1);
+    assert_eq!(world.server().participants(&record.room_name).len(), 1, "participants that LiveKit lists");
     world.assert_one_room_per_open_owner().await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn failed_writes_delete_no_room_until_a_pass(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn failed_writes_delete_no_room_until_a_pass(world: World) {
     let (slow, quick) = (world.rooms_named("slow").await, world.rooms().await);
     let (stays, ends) = (world.booking(State::OpenNow).await, world.booking(State::OpenNow).await);
     refuse(&world, "true").await;
     for booking in [&stays, &ends] {
         assert!(slow.ensure(owner(booking), false).await.is_err());
-        assert_eq!(world.record(booking).await.status, RoomStatus::Pending);
+        assert_eq!(world.record(booking).await.status, RoomStatus::Pending, "status of the record");
     }
-    assert_eq!(world.names().len(), 2);
+    world.assert_rooms(2);
     assert_eq!(world.server().calls("DeleteRoom"), 0);
 
     world.complete(&ends).await;
@@ -276,9 +260,8 @@ async fn failed_writes_delete_no_room_until_a_pass(_: PgPoolOptions, connect: Pg
     world.assert_one_room_per_open_owner().await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn database_outage_during_create_loses_nothing(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn database_outage_during_create_loses_nothing(world: World) {
     let (alone, wire) = world.rooms_on_a_wire().await;
     let booking = world.booking(State::OpenNow).await;
     world.server().faults().set_next("CreateRoom", 1, Fault::Hang);
@@ -289,13 +272,12 @@ async fn database_outage_during_create_loses_nothing(_: PgPoolOptions, connect: 
     assert_eq!(reason(late.await.unwrap()), Reason::DatabaseUnavailable);
     assert_eq!((world.names().len(), world.server().calls("DeleteRoom")), (1, 0));
     world.rooms().await.pass().await.unwrap();
-    assert_eq!(world.record(&booking).await.generation, 1);
+    assert_eq!(world.record(&booking).await.generation, 1, "generation");
     world.assert_one_room_per_open_owner().await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn waiting_caller_takes_over_after_a_cancelled_one(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn waiting_caller_takes_over_after_a_cancelled_one(world: World) {
     let rooms = world.rooms().await;
     let booking = world.booking(State::OpenNow).await;
     world.server().faults().set_next("CreateRoom", 1, Fault::Hang);
@@ -303,14 +285,13 @@ async fn waiting_caller_takes_over_after_a_cancelled_one(_: PgPoolOptions, conne
     world.reached("CreateRoom", 1).await;
     let second = spawn(&rooms, &booking, false);
     first.abort();
-    assert_eq!(second.await.unwrap().unwrap().generation, 1);
+    assert_eq!(second.await.unwrap().unwrap().generation, 1, "generation");
     world.server().faults().clear();
     world.assert_one_room_per_open_owner().await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn old_listing_does_not_miss_a_new_room(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn old_listing_does_not_miss_a_new_room(world: World) {
     let (slow, quick) = (Arc::new(world.rooms().await), world.rooms().await);
     world.server().faults().set_next("ListRooms", 1, Fault::HangAfterEffect);
     let pass = {

@@ -15,13 +15,13 @@ use room_lifecycle::recordings::{
     files::{FILE_MISSING, FILE_UNREACHABLE},
     settings::OutputSettings,
 };
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::postgres::PgConnectOptions;
 use time::Duration;
 use tonic::Request;
 
 use crate::{
     harness::{
-        Booking, Replica, Service, World,
+        Booking, Replica, Service, WithRecorder, World,
         bucket::{Bucket, settings},
         recordings::{host, stop},
     },
@@ -43,7 +43,7 @@ async fn check_file_after(
     recording: &Recording,
     seconds: i64,
 ) -> RecordingStatus {
-    world.pass_time(Duration::seconds(seconds));
+    world.advance(Duration::seconds(seconds));
     rooms.recordings.check_files().await.unwrap();
     world.status_of(recording).await
 }
@@ -64,9 +64,8 @@ fn folder(path: &Path, read: &Path) -> OutputSettings {
     OutputSettings::Folder { path: path.to_string_lossy().into_owned(), read: read.to_owned() }
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn recording_is_announced_when_its_file_is_there(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::recording(connect).await;
+#[testkit::test]
+async fn recording_is_announced_when_its_file_is_there(WithRecorder(world): WithRecorder) {
     let rooms = world.rooms().await;
     let (booking, recording) = completed(&world, &rooms).await;
     for seconds in [0, 6, 44] {
@@ -74,7 +73,7 @@ async fn recording_is_announced_when_its_file_is_there(_: PgPoolOptions, connect
     }
     let shown = get_recording(&rooms, &booking, &recording).await;
     assert_eq!((shown.status(), shown.ended_at, shown.downloadable), (Status::Ending, None, false));
-    assert_eq!(world.announced().await, 0);
+    assert_eq!(world.announced().await, 0, "recordings that were announced");
     let stopped = stop(&rooms, &booking, &recording).await;
     assert_eq!((stopped.status, world.server().calls("StopEgress")), (RecordingStatus::Ending, 0));
     world.assert_another_can_start(&rooms, &booking).await;
@@ -82,15 +81,14 @@ async fn recording_is_announced_when_its_file_is_there(_: PgPoolOptions, connect
     std::fs::write(world.file(&recording), b"film").unwrap();
     assert_eq!(check_file_after(&world, &rooms, &recording, 6).await, RecordingStatus::Complete);
     assert_eq!(world.recording_row(recording.id).await.unwrap().size, Some(4), "the size of the file");
-    assert_eq!(world.announced().await, 2);
+    assert_eq!(world.announced().await, 2, "recordings that were announced");
     rooms.recordings.check_files().await.unwrap();
     rooms.recordings.watch_recordings().await.unwrap();
     assert_eq!(world.announced().await, 2, "announced once");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn recording_fails_when_its_file_is_missing_for_a_minute(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::recording(connect).await;
+#[testkit::test]
+async fn recording_fails_when_its_file_is_missing_for_a_minute(WithRecorder(world): WithRecorder) {
     let first = world.rooms().await;
     for empty in [false, true] {
         let (booking, recording) = completed(&world, &first).await;
@@ -107,12 +105,11 @@ async fn recording_fails_when_its_file_is_missing_for_a_minute(_: PgPoolOptions,
         std::fs::write(world.file(&recording), b"film").unwrap();
         assert_eq!(check_file_after(&world, &restarted, &recording, 600).await, RecordingStatus::Failed);
     }
-    assert_eq!(world.announced().await, 0);
+    assert_eq!(world.announced().await, 0, "recordings that were announced");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn files_are_checked_every_few_seconds_by_one_replica(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::recording(connect).await;
+#[testkit::test]
+async fn files_are_checked_every_few_seconds_by_one_replica(WithRecorder(world): WithRecorder) {
     let rooms = world.rooms().await;
     let (_, recording) = completed(&world, &rooms).await;
     assert_eq!(check_file_after(&world, &rooms, &recording, 0).await, RecordingStatus::Ending);
@@ -126,9 +123,8 @@ async fn files_are_checked_every_few_seconds_by_one_replica(_: PgPoolOptions, co
     assert_eq!(check_file_after(&world, &other, &recording, 2).await, RecordingStatus::Complete);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn unreadable_output_is_retried_for_a_day(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::recording(connect).await;
+#[testkit::test]
+async fn unreadable_output_is_retried_for_a_day(WithRecorder(world): WithRecorder) {
     let rooms = world.rooms().await;
     let (booking, recording) = completed(&world, &rooms).await;
     let file = tempfile::NamedTempFile::new().unwrap();
@@ -140,14 +136,11 @@ async fn unreadable_output_is_retried_for_a_day(_: PgPoolOptions, connect: PgCon
     }
     assert_eq!(check_file_after(&world, &blind, &recording, 2 * 3_600).await, RecordingStatus::Failed);
     assert_eq!(get_recording(&rooms, &booking, &recording).await.error(), FILE_UNREACHABLE);
-    assert_eq!(world.announced().await, 0);
+    assert_eq!(world.announced().await, 0, "recordings that were announced");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn recording_is_complete_when_the_output_can_be_read_again(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+#[testkit::test]
+async fn recording_is_complete_when_the_output_can_be_read_again(connect: PgConnectOptions) {
     let bucket = Bucket::new().await;
     let world = World::recording_below(connect, &bucket.path()).await;
     let rooms = world.rooms_with(|config| config.recordings.output = Some(bucket.settings())).await;
@@ -168,12 +161,11 @@ async fn recording_is_complete_when_the_output_can_be_read_again(
         RecordingStatus::Failed,
         "the bucket reports a missing file"
     );
-    assert_eq!(world.announced().await, 2);
+    assert_eq!(world.announced().await, 2, "recordings that were announced");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn limit_with_a_file_is_complete_with_its_reason(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::recording(connect).await;
+#[testkit::test]
+async fn limit_with_a_file_is_complete_with_its_reason(WithRecorder(world): WithRecorder) {
     let rooms = world.rooms().await;
     let (booking, recording) = completed(&world, &rooms).await;
     world.execute("update recordings set error = 'a limit was reached'").await; // the text that `decide` writes
@@ -182,9 +174,8 @@ async fn limit_with_a_file_is_complete_with_its_reason(_: PgPoolOptions, connect
     assert_eq!(get_recording(&rooms, &booking, &recording).await.error(), "a limit was reached");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn deleted_recording_is_removed_when_its_file_is_missing(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::recording(connect).await;
+#[testkit::test]
+async fn deleted_recording_is_removed_when_its_file_is_missing(WithRecorder(world): WithRecorder) {
     let rooms = world.rooms().await;
     let (booking, recording) = completed(&world, &rooms).await;
     let scope = crate::harness::recordings::scope(&booking);
@@ -192,8 +183,8 @@ async fn deleted_recording_is_removed_when_its_file_is_missing(_: PgPoolOptions,
     let deleted = rooms.recordings.stop_recording(&host(&booking), scope, recording.id, None).await;
     assert_eq!(crate::harness::reason(deleted), Reason::RecordingNotFound);
     world.recordings_pass(&rooms).await.unwrap();
-    world.pass_time(Duration::seconds(61));
+    world.advance(Duration::seconds(61));
     world.recordings_pass(&rooms).await.unwrap();
     assert_eq!(world.recording_row(recording.id).await, None);
-    assert_eq!(world.announced().await, 0);
+    assert_eq!(world.announced().await, 0, "recordings that were announced");
 }

@@ -12,7 +12,7 @@ use room_lifecycle::{
     Config,
     recordings::{Recording, settings::OutputSettings},
 };
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::postgres::PgConnectOptions;
 use tokio::net::TcpListener;
 use tonic::Request;
 
@@ -54,8 +54,8 @@ async fn get(url: &str) -> (StatusCode, Vec<u8>) {
     (answer.status(), answer.bytes().await.unwrap().to_vec())
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn bucket_file_is_opened_by_its_link_and_deleted(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn bucket_file_is_opened_by_its_link_and_deleted(connect: PgConnectOptions) {
     let bucket = Bucket::new().await;
     let world = World::recording_below(connect, &bucket.path()).await;
     let rooms = replica(&world, bucket.settings()).await;
@@ -89,8 +89,8 @@ async fn bucket_file_is_opened_by_its_link_and_deleted(_: PgPoolOptions, connect
     );
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn bucket_stream_is_played_and_all_segments_deleted(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn bucket_stream_is_played_and_all_segments_deleted(connect: PgConnectOptions) {
     let bucket = Bucket::new().await;
     let world = World::recording_below(connect, &bucket.path()).await;
     let rooms = replica(&world, bucket.settings()).await;
@@ -115,8 +115,8 @@ async fn bucket_stream_is_played_and_all_segments_deleted(_: PgPoolOptions, conn
     assert_eq!((world.count_recordings().await, left), (0, 0));
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn nothing_is_lost_when_the_bucket_refuses_the_key(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn nothing_is_lost_when_the_bucket_refuses_the_key(connect: PgConnectOptions) {
     let bucket = Bucket::new().await;
     let world = World::recording_below(connect, &bucket.path()).await;
     let rooms = replica(&world, bucket.settings()).await;
@@ -128,13 +128,13 @@ async fn nothing_is_lost_when_the_bucket_refuses_the_key(_: PgPoolOptions, conne
     stranger.recordings.delete_recording(&host(&booking), scope(&booking), recording.id, None).await.unwrap();
     stranger.recordings.remove_recordings().await.unwrap();
     assert!(world.recording_row(recording.id).await.is_some() && bucket.file(&recording.file).exists());
-    world.pass_time(time::Duration::minutes(6));
+    world.advance(time::Duration::minutes(6));
     rooms.recordings.remove_recordings().await.unwrap();
     assert!(world.recording_row(recording.id).await.is_none() && !bucket.file(&recording.file).exists());
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn silent_bucket_times_out_and_delays_no_recording(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn silent_bucket_times_out_and_delays_no_recording(connect: PgConnectOptions) {
     let bucket = Bucket::new().await;
     let world = World::recording_below(connect, &bucket.path()).await;
     let rooms = replica(&world, bucket.settings()).await;

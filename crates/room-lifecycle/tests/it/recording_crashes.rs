@@ -2,13 +2,12 @@
 
 use domain::RecordingStatus;
 use livekit_dev::Worker;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use time::Duration;
 
 use crate::{
     crashes::{cut, cuts},
     harness::{
-        World,
+        WithRecorder, World,
         recordings::{host, scope, start_request},
     },
 };
@@ -24,7 +23,7 @@ async fn settle(world: &World) {
         world.make_due().await;
         survivor.pass().await.unwrap();
         world.recordings_pass(&survivor).await.unwrap();
-        world.pass_time(Duration::seconds(51));
+        world.advance(Duration::seconds(51));
     }
     let mut open = sqlx::query_scalar!(
         r#"select egress_id as "id!" from recordings where status in ('starting', 'active', 'ending')"#
@@ -38,9 +37,8 @@ async fn settle(world: &World) {
     assert_eq!(open, running);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn start_leaves_no_unwatched_recording_after_a_crash(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::recording(connect).await;
+#[testkit::test]
+async fn start_leaves_no_unwatched_recording_after_a_crash(WithRecorder(world): WithRecorder) {
     let (rooms, steady) = (world.rooms().await, world.rooms().await);
     for polls in cuts() {
         let (booking, _) = world.open_room(&steady).await;
@@ -53,9 +51,8 @@ async fn start_leaves_no_unwatched_recording_after_a_crash(_: PgPoolOptions, con
     settle(&world).await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn stop_is_atomic_after_a_crash(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::recording(connect).await;
+#[testkit::test]
+async fn stop_is_atomic_after_a_crash(WithRecorder(world): WithRecorder) {
     let (rooms, steady) = (world.rooms().await, world.rooms().await);
     let mut asked = Vec::new();
     for polls in cuts() {
@@ -77,9 +74,8 @@ async fn stop_is_atomic_after_a_crash(_: PgPoolOptions, connect: PgConnectOption
     }
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn deletion_is_atomic_after_a_crash(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::recording(connect).await;
+#[testkit::test]
+async fn deletion_is_atomic_after_a_crash(WithRecorder(world): WithRecorder) {
     let (rooms, steady) = (world.rooms().await, world.rooms().await);
     for polls in cuts() {
         let (booking, recording) = world.recorded(&steady).await;
@@ -94,9 +90,8 @@ async fn deletion_is_atomic_after_a_crash(_: PgPoolOptions, connect: PgConnectOp
     assert_eq!(left.fetch_one(&world.pool).await.unwrap(), 0, "deleted recordings are removed");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn start_completes_after_the_client_disconnects(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::recording(connect).await;
+#[testkit::test]
+async fn start_completes_after_the_client_disconnects(WithRecorder(world): WithRecorder) {
     let rooms = world.rooms().await;
     let (booking, _) = world.open_room(&rooms).await;
     world.server().faults().set("StartRoomCompositeEgress", livekit_dev::Fault::Hang);

@@ -7,11 +7,10 @@ use proto::room::v1::{
     ReadRecordingRequest, RecordingFile, RecordingPlace, RecordingRequest, read_recording_response::Part,
     recording_place::Place, recording_service_server::RecordingService,
 };
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use tonic::Request;
 
 use crate::harness::{
-    Service, World,
+    Service, WithRecorder,
     recordings::{host, scope, stop},
 };
 
@@ -35,9 +34,8 @@ pub async fn read(
     Ok((file, all))
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn file_is_read_whole_or_in_part(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::recording(connect).await;
+#[testkit::test]
+async fn file_is_read_whole_or_in_part(WithRecorder(world): WithRecorder) {
     let rooms = world.rooms().await;
     let (booking, recording) = world.recorded(&rooms).await;
     assert!(read(&rooms, recording.id.0, None, None).await.is_err(), "the recording is not complete");
@@ -65,9 +63,8 @@ async fn file_is_read_whole_or_in_part(_: PgPoolOptions, connect: PgConnectOptio
     );
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn deleted_recording_is_not_found_and_its_file_removed(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::recording(connect).await;
+#[testkit::test]
+async fn deleted_recording_is_not_found_and_its_file_removed(WithRecorder(world): WithRecorder) {
     let rooms = world.rooms().await;
     let (booking, recording) = world.recorded(&rooms).await;
     rooms.recordings.delete_recording(&host(&booking), scope(&booking), recording.id, None).await.unwrap();
@@ -86,9 +83,8 @@ async fn deleted_recording_is_not_found_and_its_file_removed(_: PgPoolOptions, c
     assert_eq!(world.announced().await, 0, "a deleted recording is not announced");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn failed_file_removal_is_retried_and_delays_no_other(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::recording(connect).await;
+#[testkit::test]
+async fn failed_file_removal_is_retried_and_delays_no_other(WithRecorder(world): WithRecorder) {
     let rooms = world.rooms().await;
     let (first, stubborn) = world.recorded(&rooms).await;
     let (second, other) = world.recorded(&rooms).await;
@@ -105,30 +101,28 @@ async fn failed_file_removal_is_retried_and_delays_no_other(_: PgPoolOptions, co
     std::fs::remove_dir_all(world.file(&stubborn)).unwrap();
     world.recordings_pass(&rooms).await.unwrap();
     assert!(world.recording_row(stubborn.id).await.is_some(), "the retry is not due yet");
-    world.pass_time(time::Duration::minutes(6));
+    world.advance(time::Duration::minutes(6));
     world.recordings_pass(&rooms).await.unwrap();
     assert!(world.recording_row(stubborn.id).await.is_none());
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn recordings_are_kept_for_the_configured_time(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::recording(connect).await;
+#[testkit::test]
+async fn recordings_are_kept_for_the_configured_time(WithRecorder(world): WithRecorder) {
     let rooms = world.rooms_with(|config| config.recordings.keep = Some(time::Duration::days(30))).await;
     let (booking, recording) = world.recorded(&rooms).await;
     stop(&rooms, &booking, &recording).await;
     world.work();
     world.follow(&rooms).await;
-    world.pass_time(time::Duration::days(29));
+    world.advance(time::Duration::days(29));
     world.recordings_pass(&rooms).await.unwrap();
     assert!(world.file(&recording).exists() && world.recording_row(recording.id).await.is_some());
-    world.pass_time(time::Duration::days(2));
+    world.advance(time::Duration::days(2));
     world.recordings_pass(&rooms).await.unwrap();
     assert!(!world.file(&recording).exists() && world.recording_row(recording.id).await.is_none());
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn database_copy_stops_and_removes_no_recording(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::recording(connect).await;
+#[testkit::test]
+async fn database_copy_stops_and_removes_no_recording(WithRecorder(world): WithRecorder) {
     let rooms = world.rooms().await;
     let (booking, done) = world.recorded(&rooms).await;
     world.put(&done, EgressStatus::EgressEnding);

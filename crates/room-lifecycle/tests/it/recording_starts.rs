@@ -14,13 +14,12 @@ use room_lifecycle::{
     recordings::{Recording, RecordingScope, StartRequest, settings::OutputSettings},
 };
 use serde_json::{Value, json};
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use time::Duration;
 
 use crate::{
     crashes::cut,
     harness::{
-        Booking, Service, World, reason,
+        Booking, Service, WithRecorder, World, reason,
         recordings::{host, record, scope, start_request},
     },
 };
@@ -71,9 +70,8 @@ impl World {
     }
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn failure_within_the_wait_is_refused_and_not_notified(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::recording(connect).await;
+#[testkit::test]
+async fn failure_within_the_wait_is_refused_and_not_notified(WithRecorder(world): WithRecorder) {
     let rooms = world.rooms().await;
     let (booking, _) = world.open_room(&rooms).await;
     world.server().faults().set_next(START, 1, Fault::Refuse { code: Code::Unavailable });
@@ -83,9 +81,8 @@ async fn failure_within_the_wait_is_refused_and_not_notified(_: PgPoolOptions, c
     world.assert_another_can_start(&rooms, &booking).await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn failure_after_the_answer_reaches_the_host(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::recording(connect).await;
+#[testkit::test]
+async fn failure_after_the_answer_reaches_the_host(WithRecorder(world): WithRecorder) {
     let rooms = world.rooms().await;
     let (booking, _) = world.open_room(&rooms).await;
     world.server().faults().set(START, Fault::Hang);
@@ -99,13 +96,12 @@ async fn failure_after_the_answer_reaches_the_host(_: PgPoolOptions, connect: Pg
     let payload = json!({"recordingId": started.id, "bookingId": booking.id, "error": "LiveKit had no recorder for it",
                          "title": title.fetch_one(&world.pool).await.unwrap()});
     assert_eq!(world.notified().await, [(booking.host.clone(), payload)]);
-    assert_eq!(world.failures().await, 1);
+    assert_eq!(world.failures().await, 1, "notifications of failures");
     world.assert_another_can_start(&rooms, &booking).await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn failure_reaches_a_live_rooms_host(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::recording(connect).await;
+#[testkit::test]
+async fn failure_reaches_a_live_rooms_host(WithRecorder(world): WithRecorder) {
     let rooms = world.rooms().await;
     let (host, session) = world.host_with(LiveStatus::Live).await;
     rooms.ensure(Owner::LiveSession(session.into()), false).await.unwrap();
@@ -121,12 +117,8 @@ async fn failure_reaches_a_live_rooms_host(_: PgPoolOptions, connect: PgConnectO
     assert_eq!(notified[0].1["liveRoomId"], json!(host.room.id));
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn failure_is_notified_when_a_repeated_request_was_answered(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
-    let world = World::recording(connect).await;
+#[testkit::test]
+async fn failure_is_notified_when_a_repeated_request_was_answered(WithRecorder(world): WithRecorder) {
     let (rooms, other) = (world.rooms().await, world.rooms().await);
     let (booking, _) = world.open_room(&rooms).await;
     world.hang_starts();
@@ -140,14 +132,13 @@ async fn failure_is_notified_when_a_repeated_request_was_answered(
     };
     let (first, second) = tokio::join!(first, second);
     assert_eq!((reason(first), second.status), (Reason::RecordingUnavailable, RecordingStatus::Starting));
-    assert_eq!(world.notified().await.len(), 1);
+    assert_eq!(world.notified().await.len(), 1, "notifications");
     let again = start(&rooms, &booking, keyed(&booking)).await.unwrap();
     assert_ne!(again.id, second.id, "the key starts another recording");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn failure_is_notified_when_the_caller_has_gone(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::recording(connect).await;
+#[testkit::test]
+async fn failure_is_notified_when_the_caller_has_gone(WithRecorder(world): WithRecorder) {
     let rooms = world.rooms().await;
     let (booking, _) = world.open_room(&rooms).await;
     world.hang_starts();
@@ -156,20 +147,19 @@ async fn failure_is_notified_when_the_caller_has_gone(_: PgPoolOptions, connect:
     assert!(cut(1, rooms.recordings.start_recording(&caller, request)).await.is_none());
     world.reached(START, 1).await;
     world.fail_starts(id).await;
-    assert_eq!(world.notified().await.len(), 1);
+    assert_eq!(world.notified().await.len(), 1, "notifications");
 }
 
 /// The process that asked LiveKit dies, and LiveKit has not started anything.
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn unknown_start_fails_after_50_seconds(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::recording(connect).await;
+#[testkit::test]
+async fn unknown_start_fails_after_50_seconds(WithRecorder(world): WithRecorder) {
     let (killed, survivor) = (world.rooms().await, world.rooms().await);
     let (booking, _) = world.open_room(&survivor).await;
     world.hang_starts();
     let started = start(&killed, &booking, keyed(&booking)).await.unwrap();
     drop(killed);
     world.server().faults().clear();
-    world.pass_time(Duration::seconds(49));
+    world.advance(Duration::seconds(49));
     survivor.recordings.watch_recordings().await.unwrap();
     assert_eq!(
         world.status_of(&started).await,
@@ -177,7 +167,7 @@ async fn unknown_start_fails_after_50_seconds(_: PgPoolOptions, connect: PgConne
         "LiveKit may still be starting it"
     );
     assert_eq!(reason(record(&survivor, &booking).await), Reason::AlreadyRecording);
-    world.pass_time(Duration::seconds(2));
+    world.advance(Duration::seconds(2));
     survivor.recordings.watch_recordings().await.unwrap();
     assert_eq!(world.status_of(&started).await, RecordingStatus::Failed);
     assert_eq!((world.notified().await.len(), world.failures().await), (1, 1));
@@ -186,9 +176,8 @@ async fn unknown_start_fails_after_50_seconds(_: PgPoolOptions, connect: PgConne
 }
 
 /// The process that asked LiveKit dies, and LiveKit has started the recording.
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn start_of_a_killed_process_goes_on(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::recording(connect).await;
+#[testkit::test]
+async fn start_of_a_killed_process_goes_on(WithRecorder(world): WithRecorder) {
     let (killed, survivor) = (world.rooms().await, world.rooms().await);
     let (booking, _) = world.open_room(&survivor).await;
     world.server().faults().set(START, Fault::HangAfterEffect);
@@ -201,9 +190,8 @@ async fn start_of_a_killed_process_goes_on(_: PgPoolOptions, connect: PgConnectO
     assert_eq!((world.notified().await, world.failures().await), (vec![], 0));
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn unreachable_livekit_is_refused_at_once(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::recording(connect).await;
+#[testkit::test]
+async fn unreachable_livekit_is_refused_at_once(WithRecorder(world): WithRecorder) {
     let up = world.rooms().await;
     let down = world.rooms_with(|config| config.livekit.url = "http://127.0.0.1:1".to_owned()).await;
     let (booking, _) = world.open_room(&up).await;
@@ -212,9 +200,8 @@ async fn unreachable_livekit_is_refused_at_once(_: PgPoolOptions, connect: PgCon
 }
 
 /// Such a LiveKit refuses a start after 21 s.
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn livekit_without_redis_is_refused_at_once(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn livekit_without_redis_is_refused_at_once(world: World) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().to_owned();
     let output = OutputSettings::Folder { path: path.to_string_lossy().into_owned(), read: path };
@@ -225,9 +212,8 @@ async fn livekit_without_redis_is_refused_at_once(_: PgPoolOptions, connect: PgC
     assert_eq!((world.notified().await, world.failures().await), (vec![], 1));
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn recorder_that_fails_later_is_notified(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::recording(connect).await;
+#[testkit::test]
+async fn recorder_that_fails_later_is_notified(WithRecorder(world): WithRecorder) {
     let rooms = world.rooms().await;
     let (booking, _) = world.open_room(&rooms).await;
     for (number, end) in [EgressFailed, EgressAborted].into_iter().enumerate() {
@@ -247,9 +233,8 @@ async fn recorder_that_fails_later_is_notified(_: PgPoolOptions, connect: PgConn
     assert_eq!(world.notified().await.len(), 2, "no notification when the host ended it");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn start_without_an_output_is_refused_as_not_set_up(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn start_without_an_output_is_refused_as_not_set_up(world: World) {
     let rooms = world.rooms().await;
     let (booking, _) = world.open_room(&rooms).await;
     let refusal = Refusal::from(start(&rooms, &booking, start_request(&booking)).await.unwrap_err());

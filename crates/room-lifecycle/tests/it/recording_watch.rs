@@ -6,11 +6,11 @@ use livekit_dev::{Fault, Worker};
 use livekit_protocol::EgressStatus;
 use proto::room::v1::{ReceiveWebhookRequest, room_service_client::RoomServiceClient};
 use room_lifecycle::recordings::Recording;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::postgres::PgConnectOptions;
 use time::Duration;
 
 use crate::harness::{
-    Booking, Replica, World,
+    Booking, Replica, WithRecorder, World,
     recordings::{record, stop},
 };
 
@@ -22,9 +22,8 @@ async fn recorded(connect: PgConnectOptions) -> (World, Replica, Booking, Record
     (world, rooms, booking, recording)
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn recording_is_closed_after_a_failure_in_any_state(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::recording(connect).await;
+#[testkit::test]
+async fn recording_is_closed_after_a_failure_in_any_state(WithRecorder(world): WithRecorder) {
     let rooms = world.rooms().await;
     let (booking, _) = world.open_room(&rooms).await;
     for end in [EgressStatus::EgressFailed, EgressStatus::EgressAborted, EgressStatus::EgressLimitReached] {
@@ -42,14 +41,14 @@ async fn recording_is_closed_after_a_failure_in_any_state(_: PgPoolOptions, conn
     world.assert_another_can_start(&rooms, &booking).await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn recording_that_livekits_store_has_lost_goes_on(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn recording_that_livekits_store_has_lost_goes_on(connect: PgConnectOptions) {
     let (world, rooms, booking, recording) = recorded(connect).await;
     let room = world.record(&booking).await.room_name;
     world.server().flush();
     for _ in 0..4 {
         rooms.recordings.watch_recordings().await.unwrap();
-        world.pass_time(Duration::seconds(20));
+        world.advance(Duration::seconds(20));
     }
     assert_eq!(world.status_of(&recording).await, RecordingStatus::Active, "the recorder is in the room");
     world.server().leave(&room, recording.egress_id.as_deref().unwrap()).unwrap();
@@ -58,14 +57,14 @@ async fn recording_that_livekits_store_has_lost_goes_on(_: PgPoolOptions, connec
     assert_eq!(closed.error.as_deref(), Some("LiveKit does not know it any more"));
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn recording_fails_when_its_recorder_leaves_the_room(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn recording_fails_when_its_recorder_leaves_the_room(connect: PgConnectOptions) {
     let (world, rooms, booking, recording) = recorded(connect).await;
     world.server().set_worker(Worker::Dead);
     world.server().work(); // the recorder leaves the room, but LiveKit lists its egress as active forever
     rooms.recordings.watch_recordings().await.unwrap();
     for seconds in [8, 6] {
-        world.pass_time(Duration::seconds(seconds));
+        world.advance(Duration::seconds(seconds));
         rooms.recordings.watch_recordings().await.unwrap();
         assert_eq!(
             world.status_of(&recording).await,
@@ -73,7 +72,7 @@ async fn recording_fails_when_its_recorder_leaves_the_room(_: PgPoolOptions, con
             "lists may be wrong for some seconds"
         );
     }
-    world.pass_time(Duration::seconds(2));
+    world.advance(Duration::seconds(2));
     rooms.recordings.watch_recordings().await.unwrap();
     let closed = world.recording_row(recording.id).await.unwrap();
     assert_eq!(
@@ -83,41 +82,40 @@ async fn recording_fails_when_its_recorder_leaves_the_room(_: PgPoolOptions, con
     world.assert_another_can_start(&rooms, &booking).await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn recording_goes_on_when_one_list_lacks_its_recorder(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn recording_goes_on_when_one_list_lacks_its_recorder(connect: PgConnectOptions) {
     let (world, rooms, _, recording) = recorded(connect).await;
     let id = recording.egress_id.clone().unwrap();
     let faults = world.server().faults();
     faults.set_next("ListParticipants", 1, Fault::OmitParticipant(id));
     rooms.recordings.watch_recordings().await.unwrap();
     for _ in 0..2 {
-        world.pass_time(Duration::seconds(10));
+        world.advance(Duration::seconds(10));
         rooms.recordings.watch_recordings().await.unwrap();
     }
     assert_eq!(world.status_of(&recording).await, RecordingStatus::Active);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn recorder_that_never_starts_fails_after_a_minute(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::recording(connect).await;
+#[testkit::test]
+async fn recorder_that_never_starts_fails_after_a_minute(WithRecorder(world): WithRecorder) {
     let rooms = world.rooms().await;
     let (booking, _) = world.open_room(&rooms).await;
     let recording = record(&rooms, &booking).await.unwrap();
     world.server().set_worker(Worker::Dead);
-    world.pass_time(Duration::seconds(59));
+    world.advance(Duration::seconds(59));
     rooms.recordings.watch_recordings().await.unwrap();
     assert_eq!(world.status_of(&recording).await, RecordingStatus::Starting);
-    world.pass_time(Duration::seconds(2));
+    world.advance(Duration::seconds(2));
     rooms.recordings.watch_recordings().await.unwrap();
     assert_eq!(world.status_of(&recording).await, RecordingStatus::Failed);
     world.assert_another_can_start(&rooms, &booking).await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn ending_recording_fails_when_its_recorder_is_dead(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn ending_recording_fails_when_its_recorder_is_dead(connect: PgConnectOptions) {
     let (world, rooms, booking, recording) = recorded(connect).await;
     stop(&rooms, &booking, &recording).await;
-    world.pass_time(Duration::seconds(61));
+    world.advance(Duration::seconds(61));
     rooms.recordings.watch_recordings().await.unwrap();
     assert_eq!(
         world.status_of(&recording).await,
@@ -130,22 +128,21 @@ async fn ending_recording_fails_when_its_recorder_is_dead(_: PgPoolOptions, conn
     world.assert_another_can_start(&rooms, &booking).await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn unanswered_stop_is_retried_and_then_closes(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn unanswered_stop_is_retried_and_then_closes(connect: PgConnectOptions) {
     let (world, rooms, booking, recording) = recorded(connect).await;
     world.server().set_worker(Worker::Dead);
     assert_eq!(stop(&rooms, &booking, &recording).await.status, RecordingStatus::Ending);
     let _ = rooms.recordings.watch_recordings().await;
     assert_eq!(world.server().calls("StopEgress"), 2);
-    world.pass_time(Duration::seconds(61));
+    world.advance(Duration::seconds(61));
     rooms.recordings.watch_recordings().await.unwrap();
     assert_eq!(world.status_of(&recording).await, RecordingStatus::Failed);
     world.assert_another_can_start(&rooms, &booking).await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn stop_ends_a_recording_that_is_over_on_livekit(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::recording(connect).await;
+#[testkit::test]
+async fn stop_ends_a_recording_that_is_over_on_livekit(WithRecorder(world): WithRecorder) {
     let rooms = world.rooms().await;
     let (booking, over) = world.recorded(&rooms).await;
     world.put(&over, EgressStatus::EgressFailed);
@@ -159,55 +156,53 @@ async fn stop_ends_a_recording_that_is_over_on_livekit(_: PgPoolOptions, connect
         "LiveKit's store may have lost the egress"
     );
     rooms.recordings.watch_recordings().await.unwrap();
-    world.pass_time(Duration::seconds(31));
+    world.advance(Duration::seconds(31));
     rooms.recordings.watch_recordings().await.unwrap();
     assert_eq!(world.status_of(&unknown).await, RecordingStatus::Failed);
     rooms.recordings.watch_recordings().await.unwrap();
     assert_eq!(world.running(), [], "the unknown egress is stopped");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn start_with_a_lost_answer_fails_after_50_seconds(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::recording(connect).await;
+#[testkit::test]
+async fn start_with_a_lost_answer_fails_after_50_seconds(WithRecorder(world): WithRecorder) {
     let rooms = world.rooms().await;
     let (booking, _) = world.open_room(&rooms).await;
     let faults = world.server().faults();
     faults.set_next("StartRoomCompositeEgress", 1, Fault::BadGateway);
     let lost = record(&rooms, &booking).await.unwrap();
     assert_eq!((lost.status, lost.egress_id), (RecordingStatus::Starting, None));
-    world.pass_time(Duration::seconds(49));
+    world.advance(Duration::seconds(49));
     rooms.recordings.watch_recordings().await.unwrap();
     assert_eq!(
         world.recording_row(lost.id).await.unwrap().status,
         RecordingStatus::Starting,
         "LiveKit may still be starting it"
     );
-    world.pass_time(Duration::seconds(3));
+    world.advance(Duration::seconds(3));
     rooms.recordings.watch_recordings().await.unwrap();
     assert_eq!(world.recording_row(lost.id).await.unwrap().status, RecordingStatus::Failed);
     world.assert_another_can_start(&rooms, &booking).await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn unknown_egress_is_stopped_only_in_our_rooms(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::recording(connect).await;
+#[testkit::test]
+async fn unknown_egress_is_stopped_only_in_our_rooms(WithRecorder(world): WithRecorder) {
     let rooms = world.rooms().await;
     let (booking, _) = world.open_room(&rooms).await;
     record(&rooms, &booking).await.unwrap();
     world.execute("delete from recordings").await; // as in a database that was restored from before the start
     rooms.recordings.watch_recordings().await.unwrap();
-    assert_eq!(world.running(), []);
+    assert_eq!(world.running(), [], "recordings that run on LiveKit");
     let admin = world.admin();
     admin.create_room("foreign-room", CreateRoomOptions::default()).await.unwrap();
     world.start_foreign_recording("foreign-room").await;
     rooms.recordings.watch_recordings().await.unwrap();
-    assert_eq!(world.running().len(), 1);
+    assert_eq!(world.running().len(), 1, "recordings that run on LiveKit");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn recording_is_kept_when_livekit_fails_or_lies(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn recording_is_kept_when_livekit_fails_or_lies(connect: PgConnectOptions) {
     let (world, rooms, _, recording) = recorded(connect).await;
-    world.pass_time(Duration::seconds(100));
+    world.advance(Duration::seconds(100));
     for fault in [Fault::BadGateway, Fault::EmptyList, crate::harness::refused()] {
         world.server().faults().set("ListEgress", fault.clone());
         let _ = rooms.recordings.watch_recordings().await;
@@ -216,9 +211,8 @@ async fn recording_is_kept_when_livekit_fails_or_lies(_: PgPoolOptions, connect:
     }
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn recording_ends_with_its_room_and_generation(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::recording(connect).await;
+#[testkit::test]
+async fn recording_ends_with_its_room_and_generation(WithRecorder(world): WithRecorder) {
     let rooms = world.rooms().await;
     let (ended, first) = world.recorded(&rooms).await;
     world.complete(&ended).await;
@@ -232,7 +226,7 @@ async fn recording_ends_with_its_room_and_generation(_: PgPoolOptions, connect: 
     let name = world.record(&renewed).await.room_name;
     world.admin().delete_room(&name).await.unwrap();
     rooms.ensure(crate::harness::owner(&renewed), true).await.unwrap();
-    assert_eq!(world.record(&renewed).await.generation, 2);
+    assert_eq!(world.record(&renewed).await.generation, 2, "generation");
     rooms.recordings.watch_recordings().await.unwrap();
     assert_ne!(world.status_of(&second).await, RecordingStatus::Active);
     world.work();
@@ -241,8 +235,8 @@ async fn recording_ends_with_its_room_and_generation(_: PgPoolOptions, connect: 
     world.assert_another_can_start(&rooms, &renewed).await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn another_recording_starts_after_a_livekit_restart(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn another_recording_starts_after_a_livekit_restart(connect: PgConnectOptions) {
     let (world, rooms, booking, recording) = recorded(connect).await;
     world.server().restart();
     world.work(); // the recorder has lost its room and ends
@@ -252,12 +246,12 @@ async fn another_recording_starts_after_a_livekit_restart(_: PgPoolOptions, conn
     world.assert_another_can_start(&rooms, &booking).await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn recording_fails_when_lists_and_room_lack_the_recorder(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn recording_fails_when_lists_and_room_lack_the_recorder(connect: PgConnectOptions) {
     let (world, rooms, booking, recording) = recorded(connect).await;
     let faults = world.server().faults();
     let check = async |empty: bool, seconds| {
-        world.pass_time(Duration::seconds(seconds));
+        world.advance(Duration::seconds(seconds));
         if empty {
             faults.set("ListEgress", Fault::EmptyList);
         }
@@ -277,25 +271,25 @@ async fn recording_fails_when_lists_and_room_lack_the_recorder(_: PgPoolOptions,
 }
 
 /// LiveKit may take 25 s to answer about its recorders.
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn passes_and_drains_do_not_wait_for_recorders(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn passes_and_drains_do_not_wait_for_recorders(connect: PgConnectOptions) {
     let (world, rooms, _, recording) = recorded(connect).await;
     let asked = world.server().calls("ListEgress");
     room_lifecycle::rooms::store::marks::insert_mark(&world.pool, recording.room_id).await.unwrap();
-    assert_eq!(rooms.drain().await.unwrap(), 1);
+    assert_eq!(rooms.drain().await.unwrap(), 1, "marks that were drained");
     rooms.pass().await.unwrap();
     assert_eq!(world.server().calls("ListEgress"), asked);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn egress_event_triggers_a_check(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn egress_event_triggers_a_check(connect: PgConnectOptions) {
     let webhook =
         |_| serde_json::json!({"id": "EV_1", "event": "egress_ended", "egressInfo": {"roomName": "unknown"}});
     assert_closed_after_webhook(connect, webhook).await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn room_event_triggers_a_check_of_its_recording(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn room_event_triggers_a_check_of_its_recording(connect: PgConnectOptions) {
     let webhook =
         |room| serde_json::json!({"id": "EV_1", "event": "participant_left", "room": {"name": room}});
     assert_closed_after_webhook(connect, webhook).await;

@@ -9,19 +9,17 @@ use proto::room::v1::{
     recording_service_server::RecordingService,
 };
 use room_lifecycle::recordings::{RecordingScope, StartRequest};
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use tonic::Request;
 
 use crate::harness::{
-    State, World,
+    State, WithRecorder, World,
     hosts::{admin, person},
     reason,
     recordings::{host, record, scope, start_request, stop},
 };
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn recording_completes_and_its_parties_are_notified(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::recording(connect).await;
+#[testkit::test]
+async fn recording_completes_and_its_parties_are_notified(WithRecorder(world): WithRecorder) {
     let rooms = world.rooms().await;
     let (booking, recording) = world.recorded(&rooms).await;
     world.server().advance_clock(std::time::Duration::from_secs(5));
@@ -48,9 +46,8 @@ async fn recording_completes_and_its_parties_are_notified(_: PgPoolOptions, conn
     world.assert_another_can_start(&rooms, &booking).await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn two_concurrent_starts_make_one_row_and_one_recorder(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::recording(connect).await;
+#[testkit::test]
+async fn two_concurrent_starts_make_one_row_and_one_recorder(WithRecorder(world): WithRecorder) {
     let (one, other) = (world.rooms().await, world.rooms().await);
     let (booking, _) = world.open_room(&one).await;
     let (first, second) = tokio::join!(record(&one, &booking), record(&other, &booking));
@@ -60,9 +57,8 @@ async fn two_concurrent_starts_make_one_row_and_one_recorder(_: PgPoolOptions, c
     assert_eq!((world.count_recordings().await, world.server().recordings().len()), (1, 1));
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn idempotency_key_creates_one_recording(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::recording(connect).await;
+#[testkit::test]
+async fn idempotency_key_creates_one_recording(WithRecorder(world): WithRecorder) {
     let rooms = world.rooms().await;
     let (booking, _) = world.open_room(&rooms).await;
     let keyed = |scope| StartRequest::new(scope, RecordingKind::File, Some("a key".to_owned()));
@@ -86,9 +82,8 @@ async fn idempotency_key_creates_one_recording(_: PgPoolOptions, connect: PgConn
     assert_eq!(reason(elsewhere), Reason::IdempotencyKeyReused);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn start_without_a_recorder_leaves_nothing_open(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::recording(connect).await;
+#[testkit::test]
+async fn start_without_a_recorder_leaves_nothing_open(WithRecorder(world): WithRecorder) {
     let rooms = world.rooms().await;
     let (booking, _) = world.open_room(&rooms).await;
     world.server().set_worker(Worker::Absent);
@@ -101,9 +96,8 @@ async fn start_without_a_recorder_leaves_nothing_open(_: PgPoolOptions, connect:
     assert_eq!(again.status, RecordingStatus::Starting, "the same key starts a new attempt");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn recording_is_refused_without_an_output(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn recording_is_refused_without_an_output(world: World) {
     let rooms = world.rooms().await;
     let (booking, _) = world.open_room(&rooms).await;
     assert_eq!(reason(record(&rooms, &booking).await), Reason::RecordingUnavailable);
@@ -111,9 +105,8 @@ async fn recording_is_refused_without_an_output(_: PgPoolOptions, connect: PgCon
     world.recordings_pass(&rooms).await.unwrap();
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn only_an_active_room_is_recorded(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::recording(connect).await;
+#[testkit::test]
+async fn only_an_active_room_is_recorded(WithRecorder(world): WithRecorder) {
     let rooms = world.rooms().await;
     let booking = world.booking(State::OpenNow).await;
     assert_eq!(reason(record(&rooms, &booking).await), Reason::RoomNotActive, "no room yet");
@@ -125,14 +118,13 @@ async fn only_an_active_room_is_recorded(_: PgPoolOptions, connect: PgConnectOpt
     let (lost, room) = world.open_room(&rooms).await;
     world.admin().delete_room(&room.room_name).await.unwrap();
     assert_eq!(reason(record(&rooms, &lost).await), Reason::RoomNotActive, "LiveKit has lost it");
-    assert_eq!(world.running(), []);
+    assert_eq!(world.running(), [], "recordings that run on LiveKit");
     rooms.drain().await.unwrap();
     record(&rooms, &lost).await.unwrap();
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn hosts_record_parties_read_and_strangers_do_neither(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::recording(connect).await;
+#[testkit::test]
+async fn hosts_record_parties_read_and_strangers_do_neither(WithRecorder(world): WithRecorder) {
     let rooms = world.rooms().await;
     let (booking, recording) = world.recorded(&rooms).await;
     let guest = person(&booking.guest);
@@ -158,9 +150,8 @@ async fn hosts_record_parties_read_and_strangers_do_neither(_: PgPoolOptions, co
     assert!(list(person("stranger")).await.is_err());
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn recording_is_found_only_in_its_own_booking(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::recording(connect).await;
+#[testkit::test]
+async fn recording_is_found_only_in_its_own_booking(WithRecorder(world): WithRecorder) {
     let rooms = world.rooms().await;
     let (_, recording) = world.recorded(&rooms).await;
     let (other, _) = world.open_room(&rooms).await;
@@ -171,9 +162,8 @@ async fn recording_is_found_only_in_its_own_booking(_: PgPoolOptions, connect: P
     assert_eq!(world.status_of(&recording).await, RecordingStatus::Active);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn host_records_the_open_session_of_a_live_room(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::recording(connect).await;
+#[testkit::test]
+async fn host_records_the_open_session_of_a_live_room(WithRecorder(world): WithRecorder) {
     let rooms = world.rooms().await;
     let (host, session) = world.host_with(LiveStatus::Live).await;
     rooms.ensure(Owner::LiveSession(LiveSessionId(session)), false).await.unwrap();
@@ -199,9 +189,8 @@ async fn host_records_the_open_session_of_a_live_room(_: PgPoolOptions, connect:
     assert_eq!(reason(rooms.recordings.record(&idle.caller, &request).await), Reason::RoomNotActive);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn start_is_answered_when_livekit_is_slow(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::recording(connect).await;
+#[testkit::test]
+async fn start_is_answered_when_livekit_is_slow(WithRecorder(world): WithRecorder) {
     let rooms = world.rooms().await;
     let (booking, _) = world.open_room(&rooms).await;
     world.server().faults().set("StartRoomCompositeEgress", Fault::Hang);
@@ -223,9 +212,8 @@ async fn start_is_answered_when_livekit_is_slow(_: PgPoolOptions, connect: PgCon
     .await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn stop_and_delete_are_answered_when_livekit_is_slow(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::recording(connect).await;
+#[testkit::test]
+async fn stop_and_delete_are_answered_when_livekit_is_slow(WithRecorder(world): WithRecorder) {
     let rooms = world.rooms().await;
     let (booking, recording) = world.recorded(&rooms).await;
     world.server().faults().set("StopEgress", Fault::Hang);

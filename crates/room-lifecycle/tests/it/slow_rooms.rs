@@ -8,7 +8,6 @@ use domain::{LiveRoomId, RoomId, RoomStatus, SeatRole, Source};
 use livekit_dev::{About, Code, Fault};
 use livekit_protocol::TrackSource;
 use room_lifecycle::rooms::store::{Record, marks};
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use testkit::eventually;
 use time::Duration;
 
@@ -87,9 +86,8 @@ impl World {
     }
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn rooms_that_hang_delay_no_other_marked_room(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn rooms_that_hang_delay_no_other_marked_room(world: World) {
     let rooms = world.rooms_with_short_timeout().await;
     let (booking, record) = world.open_room(&rooms).await;
     let slow = world.uncreated().await;
@@ -124,9 +122,8 @@ async fn rooms_that_hang_delay_no_other_marked_room(_: PgPoolOptions, connect: P
     world.assert_one_room_per_open_owner().await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn slow_check_is_finished_and_its_mark_deleted(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn slow_check_is_finished_and_its_mark_deleted(world: World) {
     let rooms = world.rooms_with_short_timeout().await;
     let (booking, record) = world.open_room(&rooms).await;
     world.join(&record.room_name, &booking.guest);
@@ -134,8 +131,8 @@ async fn slow_check_is_finished_and_its_mark_deleted(_: PgPoolOptions, connect: 
         sqlx::query!("delete from room_marks").execute(&world.pool).await.unwrap();
         marks::insert_mark(&world.pool, record.id).await.unwrap();
         world.server().faults().set_about("ListParticipants", room(&record.room_name), Fault::Hang);
-        assert_eq!(rooms.drain().await.unwrap(), 0);
-        assert_eq!(world.marks(record.id.0).await, 1);
+        assert_eq!(rooms.drain().await.unwrap(), 0, "marks that were drained");
+        assert_eq!(world.marks(record.id.0).await, 1, "marks of the room");
         world.server().faults().clear();
         // No other drain runs.
         for _ in 0..50 {
@@ -150,24 +147,22 @@ async fn slow_check_is_finished_and_its_mark_deleted(_: PgPoolOptions, connect: 
     .await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn rooms_that_hang_delay_no_other_watched_room(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn rooms_that_hang_delay_no_other_watched_room(world: World) {
     let rooms = world.rooms_with_short_timeout().await;
     world.hang_removals(&rooms).await;
     let (booking, record) = world.kicked_and_back(&rooms).await;
     eventually("the watch ends while 50 removals hang", async || {
         rooms.watch().await.unwrap();
         let hanging = world.server().faults().hanging();
-        world.pass_time(Duration::seconds(10)); // passes the back-off of the removals that timed out
+        world.advance(Duration::seconds(10)); // passes the back-off of the removals that timed out
         if hanging >= SLOW && !world.is_connected(&record, &booking.guest) { Ok(()) } else { Err(hanging) }
     })
     .await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn call_about_one_participant_delays_no_other(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn call_about_one_participant_delays_no_other(world: World) {
     let rooms = world.rooms_with_short_timeout().await;
     let (booking, record) = world.kicked_and_back(&rooms).await;
     let stale = participant(&record.room_name, &booking.guest);
@@ -190,23 +185,22 @@ async fn call_about_one_participant_delays_no_other(_: PgPoolOptions, connect: P
 
     // The room itself is not busy: a departure is found while the same call hangs.
     world.server().leave(&record.room_name, &booking.host).unwrap();
-    world.pass_time(Duration::seconds(6));
+    world.advance(Duration::seconds(6));
     let left = async || {
-        world.pass_time(Duration::seconds(6));
+        world.advance(Duration::seconds(6));
         world.status(&booking, &booking.host).await == "left"
     };
     world.drain_while_hanging(&rooms, 1, "the host has left", left).await;
     assert!(world.marks(record.id.0).await > 0, "the removal is still marked");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn kick_is_answered_while_livekit_hangs(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn kick_is_answered_while_livekit_hangs(world: World) {
     let rooms = world.rooms_with_short_timeout().await;
     let (booking, record) = world.open_room(&rooms).await;
     world.join(&record.room_name, &booking.guest);
     world.server().faults().set("RemoveParticipant", Fault::Hang);
-    assert!(rooms.kick(owner(&booking), &booking.guest).await.unwrap());
+    assert!(rooms.kick(owner(&booking), &booking.guest).await.unwrap(), "the kicked user was in the room");
     for _ in 0..20 {
         world.record(&booking).await; // gives LiveKit time to notice a cancelled call
     }
@@ -218,9 +212,8 @@ async fn kick_is_answered_while_livekit_hangs(_: PgPoolOptions, connect: PgConne
     .await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn mute_is_answered_while_livekit_hangs(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn mute_is_answered_while_livekit_hangs(world: World) {
     let rooms = world.rooms_with(|config| config.timeouts.answer = Wait::from_millis(50)).await;
     let open = world.live(&rooms, 10).await;
     let host = person(&open.room.host);
@@ -234,9 +227,8 @@ async fn mute_is_answered_while_livekit_hangs(_: PgPoolOptions, connect: PgConne
     assert_eq!(world.server().faults().hanging(), 1, "the answer did not wait for the call");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn permission_call_that_hangs_delays_no_other(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn permission_call_that_hangs_delays_no_other(world: World) {
     let rooms = world.rooms_with_short_timeout().await;
     let open = world.live(&rooms, 10).await;
     let record = world.live_record(&open).await;
@@ -265,9 +257,8 @@ async fn promote(rooms: &Replica, open: &Open, who: &str) {
     rooms.live.set_seat_role(&host, LiveRoomId(open.room.id), who, SeatRole::Speaker).await.unwrap().unwrap();
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn hanging_strays_do_not_delay_a_pass(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn hanging_strays_do_not_delay_a_pass(world: World) {
     let rooms = world.rooms_with_short_timeout().await;
     world.server().faults().set("DeleteRoom", Fault::Refuse { code: Code::Internal });
     for _ in 0..SLOW {

@@ -2,18 +2,16 @@
 
 use domain::{LiveStatus, RoomStatus};
 use livekit_dev::{Code, Fault};
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use time::Duration;
 
 use crate::harness::{
-    Service, World,
-    meetings::redis_world,
+    Service, WithRedis, World,
     seats::{Open, join},
 };
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn participants_of_a_crash_leave_within_a_minute(_: PgPoolOptions, connect: PgConnectOptions) {
-    let (world, rooms) = redis_world(connect).await;
+#[testkit::test]
+async fn participants_of_a_crash_leave_within_a_minute(WithRedis(world): WithRedis) {
+    let rooms = world.rooms().await;
     let meeting = world.watched_meeting(&rooms).await;
     world.watch_seconds(&rooms, 30).await;
     assert_eq!(world.statuses(&meeting).await, ["joined", "joined"], "the participants answer probes");
@@ -23,14 +21,14 @@ async fn participants_of_a_crash_leave_within_a_minute(_: PgPoolOptions, connect
     let listed = world.server().participants(&meeting.record.room_name);
     assert_eq!(listed.len(), 2, "LiveKit lists them forever");
     world.check_meeting(&rooms, &meeting).await;
-    world.pass_time(Duration::seconds(6));
+    world.advance(Duration::seconds(6));
     world.check_meeting(&rooms, &meeting).await;
     assert_eq!(world.statuses(&meeting).await, ["left", "left"], "LiveKit still lists them");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn stale_participant_has_joined_when_back(_: PgPoolOptions, connect: PgConnectOptions) {
-    let (world, rooms) = redis_world(connect).await;
+#[testkit::test]
+async fn stale_participant_has_joined_when_back(WithRedis(world): WithRedis) {
+    let rooms = world.rooms().await;
     let meeting = world.watched_meeting(&rooms).await;
     world.server().restart();
     world.watch_seconds(&rooms, 30).await;
@@ -41,9 +39,9 @@ async fn stale_participant_has_joined_when_back(_: PgPoolOptions, connect: PgCon
     assert_eq!(world.statuses(&meeting).await, ["left", "joined"]);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn stale_participant_leaves_without_disturbing_others(_: PgPoolOptions, connect: PgConnectOptions) {
-    let (world, rooms) = redis_world(connect).await;
+#[testkit::test]
+async fn stale_participant_leaves_without_disturbing_others(WithRedis(world): WithRedis) {
+    let rooms = world.rooms().await;
     let meeting = world.watched_meeting(&rooms).await;
     world.server().restart();
     let host = meeting.booking.host.clone();
@@ -52,27 +50,27 @@ async fn stale_participant_leaves_without_disturbing_others(_: PgPoolOptions, co
     world.watch_seconds(&rooms, 150).await;
     rooms.pass().await.unwrap();
     assert_eq!(world.statuses(&meeting).await, ["joined", "left"]);
-    assert_eq!(world.record(&meeting.booking).await.generation, 1);
+    assert_eq!(world.record(&meeting.booking).await.generation, 1, "generation");
     let connected = world.server().connected(&meeting.record.room_name);
     assert_eq!(connected.iter().map(|one| one.sid.as_str()).collect::<Vec<_>>(), [sid]);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn seats_and_viewers_follow_stale_participants(_: PgPoolOptions, connect: PgConnectOptions) {
-    let (world, rooms) = redis_world(connect).await;
+#[testkit::test]
+async fn seats_and_viewers_follow_stale_participants(WithRedis(world): WithRedis) {
+    let rooms = world.rooms().await;
     let open = world.live(&rooms, 5).await;
     let host = open.room.host.clone();
     enter(&world, &rooms, &open, &host).await;
     enter(&world, &rooms, &open, "ann").await;
-    assert_eq!(world.numbers(&open).await, (1, 1, true));
+    assert_eq!(world.numbers(&open).await, (1, 1, true), "viewers, peak, host present");
     world.server().restart();
     world.watch_seconds(&rooms, 30).await;
-    assert_eq!(world.numbers(&open).await, (0, 1, false));
+    assert_eq!(world.numbers(&open).await, (0, 1, false), "viewers, peak, host present");
     let seat = world.seat_row(&open, "ann").await;
     assert!(seat.disconnected && seat.held && !seat.left, "the seat is held, as after any disconnect");
-    world.pass_time(Duration::minutes(2));
+    world.advance(Duration::minutes(2));
     rooms.live.release_held().await.unwrap();
-    assert_eq!(world.seated(&open).await, 0);
+    assert_eq!(world.seated(&open).await, 0, "taken seats, without the host's");
 }
 
 async fn enter(world: &World, rooms: &Service, open: &Open, who: &str) {
@@ -81,26 +79,26 @@ async fn enter(world: &World, rooms: &Service, open: &Open, who: &str) {
     world.check_live(rooms, open).await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn live_session_of_stale_participants_ends_when_empty(_: PgPoolOptions, connect: PgConnectOptions) {
-    let (world, rooms) = redis_world(connect).await;
+#[testkit::test]
+async fn live_session_of_stale_participants_ends_when_empty(WithRedis(world): WithRedis) {
+    let rooms = world.rooms().await;
     let open = world.live(&rooms, 5).await;
     let host = open.room.host.clone();
     enter(&world, &rooms, &open, &host).await;
     world.server().restart();
     world.watch_seconds(&rooms, 100).await;
-    world.pass_time(Duration::minutes(5));
+    world.advance(Duration::minutes(5));
     world.pass_and_check(&rooms, &open).await;
-    assert!(world.closes(&open).await);
-    world.pass_time(Duration::seconds(21));
+    assert!(world.closes(&open).await, "the end of the live session is announced");
+    world.advance(Duration::seconds(21));
     world.pass_and_check(&rooms, &open).await;
     assert_eq!(world.session_status(&open).await, LiveStatus::Ended);
-    assert_eq!(world.live_record(&open).await.status, RoomStatus::Ended);
+    assert_eq!(world.live_record(&open).await.status, RoomStatus::Ended, "status of the record");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn failed_probe_proves_nothing(_: PgPoolOptions, connect: PgConnectOptions) {
-    let (world, rooms) = redis_world(connect).await;
+#[testkit::test]
+async fn failed_probe_proves_nothing(WithRedis(world): WithRedis) {
+    let rooms = world.rooms().await;
     let meeting = world.watched_meeting(&rooms).await;
     let faults = world.server().faults();
     let refuse = |code| Fault::Refuse { code };
@@ -113,12 +111,9 @@ async fn failed_probe_proves_nothing(_: PgPoolOptions, connect: PgConnectOptions
 }
 
 /// A real server gave these answers for connected participants, and once more after Redis worked again.
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn no_participant_is_stale_while_redis_hangs_or_right_after(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
-    let (world, rooms) = redis_world(connect).await;
+#[testkit::test]
+async fn no_participant_is_stale_while_redis_hangs_or_right_after(WithRedis(world): WithRedis) {
+    let rooms = world.rooms().await;
     let meeting = world.watched_meeting(&rooms).await;
     let faults = world.server().faults();
     faults.set("UpdateSubscriptions", Fault::NoResponse);
@@ -131,9 +126,9 @@ async fn no_participant_is_stale_while_redis_hangs_or_right_after(
     assert_eq!(world.statuses(&meeting).await, ["joined", "joined"]);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn participants_stay_joined_until_livekit_creates_rooms(_: PgPoolOptions, connect: PgConnectOptions) {
-    let (world, rooms) = redis_world(connect).await;
+#[testkit::test]
+async fn participants_stay_joined_until_livekit_creates_rooms(WithRedis(world): WithRedis) {
+    let rooms = world.rooms().await;
     let meeting = world.watched_meeting(&rooms).await;
     world.server().restart();
     let faults = world.server().faults();
@@ -151,9 +146,9 @@ async fn participants_stay_joined_until_livekit_creates_rooms(_: PgPoolOptions, 
     assert_eq!(world.statuses(&meeting).await, ["left", "left"]);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn event_between_two_probes_is_a_sign_of_life(_: PgPoolOptions, connect: PgConnectOptions) {
-    let (world, rooms) = redis_world(connect).await;
+#[testkit::test]
+async fn event_between_two_probes_is_a_sign_of_life(WithRedis(world): WithRedis) {
+    let rooms = world.rooms().await;
     let meeting = world.watched_meeting(&rooms).await;
     world.server().restart();
     world.watch_seconds(&rooms, 5).await;
@@ -165,9 +160,9 @@ async fn event_between_two_probes_is_a_sign_of_life(_: PgPoolOptions, connect: P
 }
 
 /// The webhook skips a locked row. Then its event alone is the sign of life.
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn event_is_a_sign_of_life_when_the_participant_is_locked(_: PgPoolOptions, connect: PgConnectOptions) {
-    let (world, rooms) = redis_world(connect).await;
+#[testkit::test]
+async fn event_is_a_sign_of_life_when_the_participant_is_locked(WithRedis(world): WithRedis) {
+    let rooms = world.rooms().await;
     let meeting = world.watched_meeting(&rooms).await;
     world.server().restart();
     world.watch_seconds(&rooms, 5).await;
@@ -182,9 +177,9 @@ async fn event_is_a_sign_of_life_when_the_participant_is_locked(_: PgPoolOptions
     assert_eq!(world.statuses(&meeting).await, ["left", "joined"]);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn stale_participant_has_joined_after_an_answer(_: PgPoolOptions, connect: PgConnectOptions) {
-    let (world, rooms) = redis_world(connect).await;
+#[testkit::test]
+async fn stale_participant_has_joined_after_an_answer(WithRedis(world): WithRedis) {
+    let rooms = world.rooms().await;
     let meeting = world.watched_meeting(&rooms).await;
     world
         .execute(
@@ -201,9 +196,9 @@ async fn stale_participant_has_joined_after_an_answer(_: PgPoolOptions, connect:
 }
 
 /// The guest is marked stale but is connected. Without the event the next probe would be 10 s later.
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn stale_participant_is_probed_at_once_after_an_event(_: PgPoolOptions, connect: PgConnectOptions) {
-    let (world, rooms) = redis_world(connect).await;
+#[testkit::test]
+async fn stale_participant_is_probed_at_once_after_an_event(WithRedis(world): WithRedis) {
+    let rooms = world.rooms().await;
     let meeting = world.watched_meeting(&rooms).await;
     world
         .execute(

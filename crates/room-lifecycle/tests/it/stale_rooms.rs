@@ -1,13 +1,12 @@
 //! A room with only stale participants gets its next generation, and no other room does.
 
 use livekit_dev::Fault;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
-use crate::harness::{meetings::redis_world, owner};
+use crate::harness::{WithRedis, owner};
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn stale_room_is_replaced_after_a_minute(_: PgPoolOptions, connect: PgConnectOptions) {
-    let (world, rooms) = redis_world(connect).await;
+#[testkit::test]
+async fn stale_room_is_replaced_after_a_minute(WithRedis(world): WithRedis) {
+    let rooms = world.rooms().await;
     let meeting = world.watched_meeting(&rooms).await;
     world.watch_seconds(&rooms, 70).await;
     world.server().restart();
@@ -17,26 +16,29 @@ async fn stale_room_is_replaced_after_a_minute(_: PgPoolOptions, connect: PgConn
     assert_eq!(world.names(), std::slice::from_ref(&meeting.record.room_name), "clients may still come back");
     world.watch_seconds(&rooms, 20).await;
     let next = world.record(&meeting.booking).await;
-    assert_eq!(next.generation, 2);
+    assert_eq!(next.generation, 2, "generation");
     assert!(world.names().contains(&next.room_name));
     assert!(world.server().participants(&next.room_name).is_empty());
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn stale_room_is_replaced_despite_a_kicked_participant(_: PgPoolOptions, connect: PgConnectOptions) {
-    let (world, rooms) = redis_world(connect).await;
+#[testkit::test]
+async fn stale_room_is_replaced_despite_a_kicked_participant(WithRedis(world): WithRedis) {
+    let rooms = world.rooms().await;
     let meeting = world.watched_meeting(&rooms).await;
     world.watch_seconds(&rooms, 70).await;
     world.server().restart();
-    assert!(rooms.kick(owner(&meeting.booking), &meeting.booking.guest).await.unwrap());
+    assert!(
+        rooms.kick(owner(&meeting.booking), &meeting.booking.guest).await.unwrap(),
+        "the kicked user was in the room"
+    );
     world.watch_seconds(&rooms, 79).await;
     assert_eq!(world.statuses(&meeting).await, ["left", "kicked"]);
-    assert_eq!(world.record(&meeting.booking).await.generation, 2);
+    assert_eq!(world.record(&meeting.booking).await.generation, 2, "generation");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn stale_room_is_kept_when_a_participant_joins(_: PgPoolOptions, connect: PgConnectOptions) {
-    let (world, rooms) = redis_world(connect).await;
+#[testkit::test]
+async fn stale_room_is_kept_when_a_participant_joins(WithRedis(world): WithRedis) {
+    let rooms = world.rooms().await;
     let meeting = world.watched_meeting(&rooms).await;
     world.watch_seconds(&rooms, 70).await;
     world.server().restart();
@@ -49,13 +51,13 @@ async fn stale_room_is_kept_when_a_participant_joins(_: PgPoolOptions, connect: 
         world.watch_seconds(&rooms, 1).await;
         world.server().faults().clear();
     }
-    assert_eq!(world.record(&meeting.booking).await.generation, 1);
+    assert_eq!(world.record(&meeting.booking).await.generation, 1, "generation");
     assert!(world.connected(&meeting.record.room_name).contains(&"newcomer".to_owned()));
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn stale_room_is_kept_for_a_minute_after_an_outage(_: PgPoolOptions, connect: PgConnectOptions) {
-    let (world, rooms) = redis_world(connect).await;
+#[testkit::test]
+async fn stale_room_is_kept_for_a_minute_after_an_outage(WithRedis(world): WithRedis) {
+    let rooms = world.rooms().await;
     let meeting = world.watched_meeting(&rooms).await;
     world.server().restart();
     world.watch_seconds(&rooms, 50).await;
@@ -65,16 +67,16 @@ async fn stale_room_is_kept_for_a_minute_after_an_outage(_: PgPoolOptions, conne
     world.watch_seconds(&rooms, 20).await;
     world.server().faults().clear();
     world.watch_seconds(&rooms, 59).await;
-    assert_eq!(world.record(&meeting.booking).await.generation, 1);
+    assert_eq!(world.record(&meeting.booking).await.generation, 1, "generation");
     world.watch_seconds(&rooms, 20).await;
-    assert_eq!(world.record(&meeting.booking).await.generation, 2);
+    assert_eq!(world.record(&meeting.booking).await.generation, 2, "generation");
     assert_eq!(world.statuses(&other).await, ["joined", "joined"]);
 }
 
 /// LiveKit's list can lack a participant who is connected (livekit.md §3).
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn room_is_kept_while_an_unlisted_participant_answers(_: PgPoolOptions, connect: PgConnectOptions) {
-    let (world, rooms) = redis_world(connect).await;
+#[testkit::test]
+async fn room_is_kept_while_an_unlisted_participant_answers(WithRedis(world): WithRedis) {
+    let rooms = world.rooms().await;
     let meeting = world.watched_meeting(&rooms).await;
     let host = meeting.booking.host.clone();
     world.server().restart();
@@ -83,6 +85,6 @@ async fn room_is_kept_while_an_unlisted_participant_answers(_: PgPoolOptions, co
     world.server().faults().set("ListParticipants", Fault::OmitParticipant(host.clone()));
     world.send_webhook(&rooms, &meeting.record, "participant_joined", &host, &sid).await;
     world.watch_seconds(&rooms, 150).await;
-    assert_eq!(world.record(&meeting.booking).await.generation, 1);
+    assert_eq!(world.record(&meeting.booking).await.generation, 1, "generation");
     assert_eq!(world.server().connected(&meeting.record.room_name)[0].sid, sid);
 }

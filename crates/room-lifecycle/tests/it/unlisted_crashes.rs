@@ -2,26 +2,23 @@
 //! with it.
 
 use domain::{LiveSessionId, RoomStatus};
-use livekit_dev::Store;
 use room_lifecycle::rooms::store::{self, participants};
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use time::Duration;
 
 use crate::{
     crashes::{cut, cuts},
-    harness::{Service, World, owner},
+    harness::{Service, WithRedis, World, owner},
     live_seats::join_and_connect,
 };
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn replacement_is_finished_after_a_crash(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::with_store(connect, Store::RedisLike).await;
+#[testkit::test]
+async fn replacement_is_finished_after_a_crash(WithRedis(world): WithRedis) {
     let steady = world.rooms().await;
     for polls in cuts().step_by(5) {
         let (booking, record) = world.meeting(&steady).await;
         world.server().flush();
         world.check(&steady, &record).await;
-        world.pass_time(Duration::seconds(6));
+        world.advance(Duration::seconds(6));
         let dies = world.rooms().await;
         let whole = cut(polls, dies.reconcile(&[record.id])).await.is_some();
         drop(dies);
@@ -30,7 +27,7 @@ async fn replacement_is_finished_after_a_crash(_: PgPoolOptions, connect: PgConn
         assert!(world.connected(&record.room_name).is_empty(), "cut at {polls}");
         assert_eq!(world.status(&booking, &booking.guest).await, "left");
         world.assert_one_room_per_open_owner().await;
-        assert!(world.to_close().await.is_empty());
+        assert_eq!(world.to_close().await.join(" "), "", "rooms that wait to be closed");
         if whole {
             assert!(polls > 1, "the first cut came before the end");
             break;
@@ -45,14 +42,13 @@ async fn finish(world: &World, rooms: &Service) {
     testkit::eventually("the cut work has ended", || world.quiet()).await;
     for _ in 0..2 {
         world.make_due().await;
-        world.pass_time(Duration::seconds(16));
+        world.advance(Duration::seconds(16));
         rooms.pass().await.unwrap();
     }
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn two_replicas_replace_an_unlisted_room_once(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::with_store(connect, Store::RedisLike).await;
+#[testkit::test]
+async fn two_replicas_replace_an_unlisted_room_once(WithRedis(world): WithRedis) {
     let (one, two) = (world.rooms().await, world.rooms().await);
     for _ in 0..5 {
         let (booking, record) = world.meeting(&one).await;
@@ -62,12 +58,12 @@ async fn two_replicas_replace_an_unlisted_room_once(_: PgPoolOptions, connect: P
             let (first, second) = tokio::join!(one.reconcile(&ids), two.reconcile(&ids));
             first.unwrap();
             second.unwrap();
-            world.pass_time(Duration::seconds(5));
+            world.advance(Duration::seconds(5));
         }
         let next = world.record(&booking).await;
         assert_eq!((next.generation, next.status), (2, RoomStatus::Active));
-        assert!(world.connected(&record.room_name).is_empty());
-        assert_eq!(one.ensure(owner(&booking), true).await.unwrap().generation, 2);
+        world.assert_connected(&record.room_name, 0);
+        assert_eq!(one.ensure(owner(&booking), true).await.unwrap().generation, 2, "generation");
         finish(&world, &two).await;
         world.assert_one_room_per_open_owner().await;
         world.complete(&booking).await;
@@ -75,9 +71,8 @@ async fn two_replicas_replace_an_unlisted_room_once(_: PgPoolOptions, connect: P
     }
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn two_replicas_replace_a_lost_room_once(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn two_replicas_replace_a_lost_room_once(world: World) {
     let (one, two) = (world.rooms().await, world.rooms().await);
     for _ in 0..5 {
         let (booking, record) = world.meeting(&one).await;
@@ -87,7 +82,7 @@ async fn two_replicas_replace_a_lost_room_once(_: PgPoolOptions, connect: PgConn
         first.unwrap();
         second.unwrap();
         // The second replica may find the room that the first one created, and adopt it.
-        assert_eq!(world.record(&booking).await.status, RoomStatus::Active);
+        assert_eq!(world.record(&booking).await.status, RoomStatus::Active, "status of the record");
         finish(&world, &two).await;
         world.assert_one_room_per_open_owner().await;
         world.complete(&booking).await;
@@ -95,34 +90,32 @@ async fn two_replicas_replace_a_lost_room_once(_: PgPoolOptions, connect: PgConn
     }
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn participants_of_a_lost_room_have_left(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn participants_of_a_lost_room_have_left(world: World) {
     let rooms = world.rooms().await;
     let (booking, _) = world.meeting(&rooms).await;
     let open = world.live(&rooms, 5).await;
     join_and_connect(&world, &rooms, &open, "ann").await;
-    assert_eq!(world.numbers(&open).await.0, 1);
+    assert_eq!(world.numbers(&open).await.0, 1, "viewers");
     world.server().restart();
     let next = rooms.ensure(owner(&booking), true).await.unwrap();
-    assert_eq!(next.generation, 2);
+    assert_eq!(next.generation, 2, "generation");
     for who in [&booking.host, &booking.guest] {
         assert_eq!(world.status(&booking, who).await, "left");
     }
     rooms.ensure(domain::Owner::LiveSession(LiveSessionId(open.session)), true).await.unwrap();
-    assert_eq!(world.live_record(&open).await.generation, 2);
+    assert_eq!(world.live_record(&open).await.generation, 2, "generation");
     assert!(world.seat_row(&open, "ann").await.disconnected, "the seat is held");
     assert_eq!(world.numbers(&open).await.0, 0, "disconnected viewers do not count");
 
     world.enter(&open, "ann").await;
     world.check_live(&rooms, &open).await;
     assert!(!world.seat_row(&open, "ann").await.disconnected);
-    assert_eq!(world.numbers(&open).await.0, 1);
+    assert_eq!(world.numbers(&open).await.0, 1, "viewers");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn old_check_of_a_lost_room_rejoins_no_participant(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn old_check_of_a_lost_room_rejoins_no_participant(world: World) {
     let rooms = world.rooms().await;
     let (booking, record) = world.meeting(&rooms).await;
     let (identities, sids) = ([booking.guest.clone()], ["PA_late".to_owned()]);
@@ -140,9 +133,8 @@ async fn old_check_of_a_lost_room_rejoins_no_participant(_: PgPoolOptions, conne
     assert_eq!(world.status(&booking, &booking.guest).await, "left");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn participant_of_a_recreated_room_has_left(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn participant_of_a_recreated_room_has_left(world: World) {
     let rooms = world.rooms().await;
     let (booking, record) = world.meeting(&rooms).await;
     world.recreate_on_livekit(&record.room_name).await;

@@ -7,7 +7,6 @@ use room_lifecycle::{config::WebhookKey, rooms::store::Record};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use time::Duration;
 
 use crate::harness::{World, reason};
@@ -29,7 +28,7 @@ impl World {
     }
 
     fn signed_but(&self, body: &[u8], amend: impl FnOnce(&mut Value)) -> String {
-        let settings = &self.livekit.settings;
+        let settings = &self.livekit().settings;
         sign(&settings.api_key, settings.api_secret.expose_secret(), body, amend)
     }
 
@@ -52,9 +51,8 @@ pub fn event(id: &str, kind: &str, room: &Record, identity: &str, sid: &str) -> 
     event.to_string().into_bytes()
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn webhooks_of_probe_rooms_are_not_stored(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn webhooks_of_probe_rooms_are_not_stored(world: World) {
     let rooms = world.rooms().await;
     let deployment = sqlx::query_scalar!("select id from deployment").fetch_one(&world.pool).await.unwrap();
     let other = "00000000-0000-4000-8000-000000000000";
@@ -70,9 +68,8 @@ async fn webhooks_of_probe_rooms_are_not_stored(_: PgPoolOptions, connect: PgCon
     assert_eq!(world.stored().await, 1, "only that of another deployment");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn valid_webhook_is_stored_and_marks_its_room_once(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn valid_webhook_is_stored_and_marks_its_room_once(world: World) {
     let rooms = world.rooms().await;
     let (_, record) = world.open_room(&rooms).await;
     let mut listener = sqlx::postgres::PgListener::connect_with(&world.pool).await.unwrap();
@@ -100,13 +97,12 @@ fn without_algorithm(token: &str) -> String {
     format!("{none}.{claims}.")
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn webhook_is_refused_when_its_signature_is_wrong(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn webhook_is_refused_when_its_signature_is_wrong(world: World) {
     let rooms = world.rooms().await;
     let (_, record) = world.open_room(&rooms).await;
     let body = event("EV_1", "room_started", &record, "", "");
-    let key = &world.livekit.settings.api_key;
+    let key = &world.livekit().settings.api_key;
     let now = Clock::default().now().unix_timestamp();
     let set = |name: &'static str, value: Value| world.signed_but(&body, move |claims| claims[name] = value);
     let without = |name: &'static str| {
@@ -158,9 +154,8 @@ async fn webhook_is_refused_when_its_signature_is_wrong(_: PgPoolOptions, connec
     }
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn two_keys_are_accepted_while_one_is_replaced(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn two_keys_are_accepted_while_one_is_replaced(world: World) {
     let (new, old) = (testkit::secret(), testkit::secret());
     let keys = [("new", &new), ("old", &old), ("new", &old)];
     let rooms = world
@@ -178,12 +173,11 @@ async fn two_keys_are_accepted_while_one_is_replaced(_: PgPoolOptions, connect: 
             Reason::Unauthenticated
         );
     }
-    assert_eq!(world.stored().await, 3);
+    assert_eq!(world.stored().await, 3, "stored events");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn body_of_a_newer_server_is_accepted(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn body_of_a_newer_server_is_accepted(world: World) {
     let rooms = world.rooms().await;
     let (_, record) = world.open_room(&rooms).await;
     let body = json!({
@@ -197,9 +191,8 @@ async fn body_of_a_newer_server_is_accepted(_: PgPoolOptions, connect: PgConnect
     assert_eq!((world.stored().await, world.marks(record.id.0).await), (1, 1));
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn nul_characters_are_removed_before_storing(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn nul_characters_are_removed_before_storing(world: World) {
     let rooms = world.rooms().await;
     let (_, record) = world.open_room(&rooms).await;
     let body = json!({
@@ -217,32 +210,30 @@ async fn nul_characters_are_removed_before_storing(_: PgPoolOptions, connect: Pg
     assert_eq!(payload["participant"]["identity"], "ann");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn odd_bodies_are_stored_or_refused(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn odd_bodies_are_stored_or_refused(world: World) {
     let rooms = world.rooms().await;
     for body in [&b"not json"[..], b"", b"{\"id\":", b"\xff\xfe"] {
         assert_eq!(reason(rooms.webhooks.receive(&world.signed(body), body).await), Reason::InvalidRequest);
     }
     let large = vec![b' '; 256 * 1024 + 1];
     assert_eq!(reason(rooms.webhooks.receive(&world.signed(&large), &large).await), Reason::TooLarge);
-    assert_eq!(world.stored().await, 0);
+    assert_eq!(world.stored().await, 0, "stored events");
     for (n, body) in [&b"[]"[..], b"7", b"null", b"{}", br#"{"id": 7, "room": "x"}"#].into_iter().enumerate()
     {
         // Without an id, the body itself identifies the event.
         for _ in 0..2 {
             rooms.webhooks.receive(&world.signed(body), body).await.unwrap();
         }
-        assert_eq!(world.stored().await, i64::try_from(n).unwrap() + 1);
+        assert_eq!(world.stored().await, i64::try_from(n).unwrap() + 1, "stored events");
     }
     let mut limit = br#"{"id": "EV_limit"}"#.to_vec();
     limit.resize(256 * 1024, b' ');
     rooms.webhooks.receive(&world.signed(&limit), &limit).await.unwrap();
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn webhook_of_a_foreign_room_is_stored_without_a_mark(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn webhook_of_a_foreign_room_is_stored_without_a_mark(world: World) {
     let rooms = world.rooms().await;
     let body = br#"{"id": "EV_1", "event": "room_started", "room": {"name": "foreign-room"}}"#;
     rooms.webhooks.receive(&world.signed(body), body).await.unwrap();
@@ -250,9 +241,8 @@ async fn webhook_of_a_foreign_room_is_stored_without_a_mark(_: PgPoolOptions, co
     assert_eq!((world.stored().await, marks.fetch_one(&world.pool).await.unwrap()), (1, 0));
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn webhook_is_unavailable_when_the_database_is_down(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn webhook_is_unavailable_when_the_database_is_down(world: World) {
     let (rooms, wire) = world.rooms_on_a_wire().await;
     let body = br#"{"id": "EV_1", "event": "room_started"}"#;
     drop(wire);
@@ -262,9 +252,8 @@ async fn webhook_is_unavailable_when_the_database_is_down(_: PgPoolOptions, conn
     }
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn webhooks_are_refused_when_the_clock_is_an_hour_off(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn webhooks_are_refused_when_the_clock_is_an_hour_off(world: World) {
     for hours in [-1, 1] {
         let rooms = world.rooms_with(|config| config.clock = Clock::off_by(Duration::hours(hours))).await;
         let (booking, record) = world.open_room(&rooms).await;
@@ -279,9 +268,8 @@ async fn webhooks_are_refused_when_the_clock_is_an_hour_off(_: PgPoolOptions, co
     }
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn numbers_of_a_webhook_are_stored_when_out_of_range(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn numbers_of_a_webhook_are_stored_when_out_of_range(world: World) {
     let rooms = world.rooms().await;
     let (_, record) = world.open_room(&rooms).await;
     let numbers = [json!(i64::MIN), json!(i64::MAX), json!(u64::MAX), json!(1e300), json!(-1.5), json!(null)];
@@ -304,9 +292,8 @@ async fn numbers_of_a_webhook_are_stored_when_out_of_range(_: PgPoolOptions, con
     rooms.drain().await.unwrap();
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn times_of_a_signature_are_refused_when_out_of_range(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn times_of_a_signature_are_refused_when_out_of_range(world: World) {
     let rooms = world.rooms().await;
     for claim in ["exp", "nbf", "iat"] {
         for number in [i64::MIN, i64::MAX] {

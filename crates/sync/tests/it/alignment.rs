@@ -1,7 +1,6 @@
 //! I4: each row is equal to the view, whichever writer changed what.
 
 use domain::{LiveStatus, LobbyStatus, SeatRole};
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use testkit::seed::live::{live_room, live_session, seat};
 use uuid::Uuid;
 
@@ -20,9 +19,8 @@ async fn row_state(world: &World, id: Uuid) -> Option<String> {
     .unwrap()
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn row_matches_each_state_of_a_live_room(options: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(options, connect).await;
+#[testkit::test]
+async fn row_matches_each_state_of_a_live_room(world: World) {
     let none = live_room(&world.pool, "none").await;
     let mut rows = Vec::new();
     for (status, expected) in [
@@ -47,9 +45,8 @@ async fn row_matches_each_state_of_a_live_room(options: PgPoolOptions, connect: 
     assert_eq!((world.unaligned().await, world.marks().await), (0, 0));
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn row_shows_the_open_session_or_the_latest(options: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(options, connect).await;
+#[testkit::test]
+async fn row_shows_the_open_session_or_the_latest(world: World) {
     let room = live_room(&world.pool, "ada").await;
     let open = live_session(&world.pool, &room, LiveStatus::Scheduled).await;
     let ended = live_session(&world.pool, &room, LiveStatus::Ended).await;
@@ -77,9 +74,8 @@ async fn row_shows_the_open_session_or_the_latest(options: PgPoolOptions, connec
     );
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn manual_changes_are_followed_or_repaired(options: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(options, connect).await;
+#[testkit::test]
+async fn manual_changes_are_followed_or_repaired(world: World) {
     let room = live_room(&world.pool, "ada").await;
     let session = live_session(&world.pool, &room, LiveStatus::Live).await;
     present(&world.pool, session, "in", SeatRole::Guest).await;
@@ -97,7 +93,7 @@ async fn manual_changes_are_followed_or_repaired(options: PgPoolOptions, connect
         "delete from live_room_attendance",
         "update live_room_sessions set status = 'ended', ended_at = app_now()",
     ] {
-        world.sql(change).await;
+        world.execute(change).await;
         assert!(world.unaligned().await == 1, "{change}");
         assert_eq!(sync::drain(&world.pool).await.unwrap().written, 1, "{change}");
         assert_eq!((world.unaligned().await, world.marks().await), (0, 0), "{change}");
@@ -105,9 +101,8 @@ async fn manual_changes_are_followed_or_repaired(options: PgPoolOptions, connect
     assert_eq!(row_state(&world, room.id).await.unwrap(), "ended 0 started ended");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn columns_of_legacy_clients_are_kept(options: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(options, connect).await;
+#[testkit::test]
+async fn columns_of_legacy_clients_are_kept(world: World) {
     let room = live_room(&world.pool, "ada").await;
     // A legacy row that existed before Greenroom.
     sqlx::query!(
@@ -118,7 +113,7 @@ async fn columns_of_legacy_clients_are_kept(options: PgPoolOptions, connect: PgC
     .await
     .unwrap();
     world
-        .sql(
+        .execute(
             r#"update community_live_streams
                set enable_chat = false, enable_polls = true, enable_replay = true, total_messages = 7,
                    co_hosts = '{bob}', metadata = '{"theirs": 1}', stream_type = 'video'"#,
@@ -135,19 +130,18 @@ async fn columns_of_legacy_clients_are_kept(options: PgPoolOptions, connect: PgC
     .await
     .unwrap();
     assert_eq!(kept, "live t f t t 7 bob 1 video");
-    world.sql("update community_live_streams set total_messages = 8").await;
+    world.execute("update community_live_streams set total_messages = 8").await;
     assert_eq!(world.marks().await, 0, "a column of legacy clients inserts no mark");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn rows_without_a_live_room_are_not_changed(options: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(options, connect).await;
+#[testkit::test]
+async fn rows_without_a_live_room_are_not_changed(world: World) {
     let room = live_room(&world.pool, "ada").await;
     live_session(&world.pool, &room, LiveStatus::Live).await;
     sync::drain(&world.pool).await.unwrap();
-    world.sql("insert into community_live_streams (id, title, status) values (gen_random_uuid(), 'Alien', 'live')").await;
-    world.sql("delete from live_rooms").await;
-    assert_eq!(sync::drain(&world.pool).await.unwrap().written, 0);
+    world.execute("insert into community_live_streams (id, title, status) values (gen_random_uuid(), 'Alien', 'live')").await;
+    world.execute("delete from live_rooms").await;
+    assert_eq!(sync::drain(&world.pool).await.unwrap().written, 0, "rows that were written");
     let compared = sync::compare(&world.pool).await.unwrap();
     assert_eq!(
         (compared.rooms, compared.marked, compared.strays),
@@ -161,13 +155,14 @@ async fn rows_without_a_live_room_are_not_changed(options: PgPoolOptions, connec
     assert_eq!(rows, ["live", "live"]);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn repeated_marks_write_no_rows(options: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(options, connect).await;
+#[testkit::test]
+async fn repeated_marks_write_no_rows(world: World) {
     live_rooms(&world.pool, 1_200).await;
     assert_eq!(sync::drain(&world.pool).await.unwrap().written, 1_200, "several batches");
     world
-        .sql("insert into live_stream_dirty (live_room_id) select id from live_rooms, generate_series(1, 2)")
+        .execute(
+            "insert into live_stream_dirty (live_room_id) select id from live_rooms, generate_series(1, 2)",
+        )
         .await;
     let replayed = sync::drain(&world.pool).await.unwrap();
     assert_eq!((replayed.marks, replayed.written), (2_400, 0));

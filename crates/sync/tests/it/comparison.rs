@@ -2,7 +2,6 @@
 
 use domain::LiveStatus;
 use proto::sync::v1::GetStatusRequest;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use testkit::{
     eventually,
     seed::live::{live_room, live_session},
@@ -10,9 +9,8 @@ use testkit::{
 
 use crate::harness::*;
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn drift_is_found_and_only_marked(options: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(options, connect).await;
+#[testkit::test]
+async fn drift_is_found_and_only_marked(world: World) {
     let (one, other) = (live_room(&world.pool, "ada").await, live_room(&world.pool, "bob").await);
     live_session(&world.pool, &one, LiveStatus::Live).await;
     live_session(&world.pool, &other, LiveStatus::Ended).await;
@@ -21,35 +19,30 @@ async fn drift_is_found_and_only_marked(options: PgPoolOptions, connect: PgConne
     sync::drain(&world.pool).await.unwrap();
 
     drift(&world.pool, one.id).await;
-    world.sql("begin; set local greenroom.sync = 'on'; delete from community_live_streams where status = 'ended'; commit").await;
+    world.execute("begin; set local greenroom.sync = 'on'; delete from community_live_streams where status = 'ended'; commit").await;
     let before = world.version(one.id).await;
-    assert_eq!(world.marks().await, 0);
-    assert_eq!(sync::compare(&world.pool).await.unwrap().marked, 2);
+    assert_eq!(world.marks().await, 0, "marks that are left");
+    assert_eq!(sync::compare(&world.pool).await.unwrap().marked, 2, "rows that the comparison marked");
     assert_eq!((world.marks().await, world.unaligned().await), (2, 2));
     assert_eq!(world.version(one.id).await, before, "the comparison wrote a row");
-    assert_eq!(sync::drain(&world.pool).await.unwrap().written, 2);
-    assert_eq!(sync::compare(&world.pool).await.unwrap().marked, 0);
+    assert_eq!(sync::drain(&world.pool).await.unwrap().written, 2, "rows that were written");
+    assert_eq!(sync::compare(&world.pool).await.unwrap().marked, 0, "rows that the comparison marked");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn comparison_covers_many_rows_in_pages(options: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(options, connect).await;
+#[testkit::test]
+async fn comparison_covers_many_rows_in_pages(world: World) {
     live_rooms(&world.pool, 12_000).await;
-    world.sql("insert into community_live_streams (id, status) select gen_random_uuid(), 'live' from generate_series(1, 6000)").await;
-    world.sql("truncate live_stream_dirty").await;
+    world.execute("insert into community_live_streams (id, status) select gen_random_uuid(), 'live' from generate_series(1, 6000)").await;
+    world.execute("truncate live_stream_dirty").await;
     let compared = sync::compare(&world.pool).await.unwrap();
     assert_eq!((compared.rooms, compared.marked, compared.strays), (12_000, 12_000, 6_000));
     assert_eq!(sync::compare(&world.pool).await.unwrap().marked, 0, "a row was marked twice");
-    assert_eq!(sync::drain(&world.pool).await.unwrap().written, 12_000);
-    assert_eq!(world.unaligned().await, 0);
+    assert_eq!(sync::drain(&world.pool).await.unwrap().written, 12_000, "rows that were written");
+    assert_eq!(world.unaligned().await, 0, "rows that differ from the view");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn service_compares_in_the_background_and_reports_drift(
-    options: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
-    let world = World::new(options, connect).await;
+#[testkit::test]
+async fn service_compares_in_the_background_and_reports_drift(world: World) {
     let room = live_room(&world.pool, "ada").await;
     live_session(&world.pool, &room, LiveStatus::Live).await;
     let service = world.service().await;

@@ -10,10 +10,7 @@ use std::{
 };
 
 use domain::{LiveStatus, SeatRole};
-use sqlx::{
-    PgPool,
-    postgres::{PgConnectOptions, PgPoolOptions},
-};
+use sqlx::PgPool;
 use testkit::{
     eventually,
     seed::live::{live_room, live_session},
@@ -21,35 +18,30 @@ use testkit::{
 
 use crate::harness::*;
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn change_is_not_lost_when_made_while_marks_are_drained(
-    options: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
-    let world = World::new(options, connect).await;
+#[testkit::test]
+async fn change_is_not_lost_when_made_while_marks_are_drained(world: World) {
     let room = live_room(&world.pool, "ada").await;
     live_session(&world.pool, &room, LiveStatus::Live).await;
     let mut holder = chassis::db::begin(&world.pool).await.unwrap();
     sqlx::query!("select pg_advisory_xact_lock($1)", VERSIONS).fetch_one(&mut *holder).await.unwrap();
     let pool = world.pool.clone();
     let draining = tokio::spawn(async move { sync::drain(&pool).await.unwrap() });
-    world.waiting(1).await; // the marks are taken, and the row is not written yet
-    world.sql("update live_rooms set description = 'meanwhile'").await;
+    world.until_waiting(1).await; // the marks are taken, and the row is not written yet
+    world.execute("update live_rooms set description = 'meanwhile'").await;
     holder.commit().await.unwrap();
     assert_eq!(draining.await.unwrap().written, 1);
     assert_eq!(world.unaligned().await, 0, "the row is read after the lock, not before");
     assert_eq!(world.marks().await, 1, "the new mark is still pending");
-    assert_eq!(sync::drain(&world.pool).await.unwrap().written, 0);
+    assert_eq!(sync::drain(&world.pool).await.unwrap().written, 0, "rows that were written");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn replicas_share_the_marks(options: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(options, connect).await;
+#[testkit::test]
+async fn replicas_share_the_marks(world: World) {
     live_rooms(&world.pool, 2_000).await;
     let mut holder = chassis::db::begin(&world.pool).await.unwrap();
     sqlx::query!("select pg_advisory_xact_lock($1)", VERSIONS).fetch_one(&mut *holder).await.unwrap();
     let both_began = async {
-        world.waiting(2).await; // both have marks
+        world.until_waiting(2).await; // both have marks
         holder.commit().await.unwrap();
     };
     let (one, other, ()) = tokio::join!(sync::drain(&world.pool), sync::drain(&world.pool), both_began);
@@ -60,10 +52,9 @@ async fn replicas_share_the_marks(options: PgPoolOptions, connect: PgConnectOpti
     assert_eq!((world.unaligned().await, world.marks().await), (0, 0));
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn row_that_cannot_be_written_blocks_no_other(options: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(options, connect).await;
-    world.sql("alter table community_live_streams add constraint poison check (title <> 'Room 7')").await;
+#[testkit::test]
+async fn row_that_cannot_be_written_blocks_no_other(world: World) {
+    world.execute("alter table community_live_streams add constraint poison check (title <> 'Room 7')").await;
     live_rooms(&world.pool, 40).await;
     let drained = sync::drain(&world.pool).await.unwrap();
     assert_eq!((drained.written, drained.set_aside), (39, 1));
@@ -77,14 +68,14 @@ async fn row_that_cannot_be_written_blocks_no_other(options: PgPoolOptions, conn
     assert!(mark.attempts == 1 && mark.later && mark.error.contains("poison"), "{mark:?}");
 
     let later = "update live_stream_dirty set next_attempt_at = app_now() + interval '1 hour'";
-    world.sql(later).await; // so that it is not due on a slow machine either
-    world.sql("update live_rooms set description = 'new'").await; // marks all rows, also the bad one
+    world.execute(later).await; // so that it is not due on a slow machine either
+    world.execute("update live_rooms set description = 'new'").await; // marks all rows, also the bad one
     let drained = sync::drain(&world.pool).await.unwrap();
     assert_eq!((drained.written, drained.set_aside), (39, 0), "the bad row is retried only when it is due");
     world
-        .sql("update live_stream_dirty set next_attempt_at = app_now() where next_attempt_at is not null")
+        .execute("update live_stream_dirty set next_attempt_at = app_now() where next_attempt_at is not null")
         .await;
-    assert_eq!(sync::drain(&world.pool).await.unwrap().set_aside, 1);
+    assert_eq!(sync::drain(&world.pool).await.unwrap().set_aside, 1, "rows that were set aside");
     let left = sqlx::query!("select attempts from live_stream_dirty").fetch_all(&world.pool).await.unwrap();
     assert_eq!(
         left.iter().map(|mark| mark.attempts).collect::<Vec<_>>(),
@@ -92,15 +83,14 @@ async fn row_that_cannot_be_written_blocks_no_other(options: PgPoolOptions, conn
         "one mark is left, and further marks do not pile up"
     );
 
-    world.sql("alter table community_live_streams drop constraint poison").await;
-    world.sql("update live_stream_dirty set next_attempt_at = app_now()").await;
-    assert_eq!(sync::drain(&world.pool).await.unwrap().written, 1);
+    world.execute("alter table community_live_streams drop constraint poison").await;
+    world.execute("update live_stream_dirty set next_attempt_at = app_now()").await;
+    assert_eq!(sync::drain(&world.pool).await.unwrap().written, 1, "rows that were written");
     assert_eq!((world.unaligned().await, world.marks().await), (0, 0));
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn row_locked_by_a_legacy_client_delays_no_other(options: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(options, connect).await;
+#[testkit::test]
+async fn row_locked_by_a_legacy_client_delays_no_other(world: World) {
     live_rooms(&world.pool, 3).await;
     sync::drain(&world.pool).await.unwrap();
     let mut legacy = chassis::db::begin(&world.pool).await.unwrap();
@@ -108,7 +98,7 @@ async fn row_locked_by_a_legacy_client_delays_no_other(options: PgPoolOptions, c
         .execute(&mut *legacy)
         .await
         .unwrap();
-    world.sql("update live_rooms set description = 'new'").await;
+    world.execute("update live_rooms set description = 'new'").await;
     let drained = sync::drain(&world.pool).await.unwrap();
     assert_eq!((drained.written, drained.set_aside), (2, 1));
     legacy.commit().await.unwrap();
@@ -116,9 +106,8 @@ async fn row_locked_by_a_legacy_client_delays_no_other(options: PgPoolOptions, c
     world.aligned().await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn many_rows_locked_by_a_legacy_client_are_skipped(options: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(options, connect).await;
+#[testkit::test]
+async fn many_rows_locked_by_a_legacy_client_are_skipped(world: World) {
     live_rooms(&world.pool, 700).await;
     sync::drain(&world.pool).await.unwrap();
     let mut legacy = chassis::db::begin(&world.pool).await.unwrap();
@@ -126,7 +115,7 @@ async fn many_rows_locked_by_a_legacy_client_are_skipped(options: PgPoolOptions,
         .execute(&mut *legacy)
         .await
         .unwrap();
-    world.sql("update live_rooms set description = 'new'").await;
+    world.execute("update live_rooms set description = 'new'").await;
     let started = std::time::Instant::now();
     let drained = sync::drain(&world.pool).await.unwrap();
     assert_eq!((drained.marks, drained.written, drained.set_aside), (700, 111, 589));
@@ -139,7 +128,7 @@ async fn many_rows_locked_by_a_legacy_client_are_skipped(options: PgPoolOptions,
     .await
     .unwrap();
     assert!(left.n == 589 && left.later, "{left:?}");
-    world.sql("update live_stream_dirty set next_attempt_at = app_now()").await;
+    world.execute("update live_stream_dirty set next_attempt_at = app_now()").await;
     assert_eq!(
         sync::drain(&world.pool).await.unwrap().set_aside,
         100,
@@ -147,15 +136,14 @@ async fn many_rows_locked_by_a_legacy_client_are_skipped(options: PgPoolOptions,
     );
     legacy.commit().await.unwrap();
     for _ in 0..6 {
-        world.sql("update live_stream_dirty set next_attempt_at = app_now()").await;
+        world.execute("update live_stream_dirty set next_attempt_at = app_now()").await;
         sync::drain(&world.pool).await.unwrap();
     }
     assert_eq!((world.unaligned().await, world.marks().await), (0, 0));
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn marks_without_a_notify_are_found_by_polling(options: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(options, connect).await;
+#[testkit::test]
+async fn marks_without_a_notify_are_found_by_polling(world: World) {
     let _service = world.service().await;
     let room = live_room(&world.pool, "ada").await;
     let session = live_session(&world.pool, &room, LiveStatus::Live).await;
@@ -202,12 +190,8 @@ async fn cycle(pool: &PgPool, host: &str) -> sqlx::Result<()> {
     Ok(())
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn listing_is_aligned_in_5_s_after_kills_during_1000_cycles(
-    options: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
-    let world = World::new(options, connect).await;
+#[testkit::test]
+async fn listing_is_aligned_in_5_s_after_kills_during_1000_cycles(world: World) {
     for host in 0..20 {
         live_room(&world.pool, &host.to_string()).await;
     }
@@ -235,6 +219,6 @@ async fn listing_is_aligned_in_5_s_after_kills_during_1000_cycles(
     let _service = world.service().await;
     let aligned = tokio::time::timeout(Duration::from_secs(5), world.aligned());
     aligned.await.unwrap();
-    world.sql("insert into live_stream_dirty (live_room_id) select id from live_rooms").await;
+    world.execute("insert into live_stream_dirty (live_room_id) select id from live_rooms").await;
     assert_eq!(sync::drain(&world.pool).await.unwrap().written, 0, "repeated marks wrote rows");
 }

@@ -5,15 +5,13 @@ use std::time::Duration;
 use chassis::status::Reason;
 use domain::LiveStatus;
 use proto::{sync::v1::stream_event::Event, types::v1::StreamStatus};
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use testkit::seed::live::{live_room, live_session};
 use tonic::Code;
 
 use crate::harness::*;
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn feed_sends_the_current_row_after_a_change(options: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(options, connect).await;
+#[testkit::test]
+async fn feed_sends_the_current_row_after_a_change(world: World) {
     let service = world.service().await;
     let (mut events, position) = service.follow(None).await;
     assert_eq!(position, 0);
@@ -23,14 +21,13 @@ async fn feed_sends_the_current_row_after_a_change(options: PgPoolOptions, conne
     assert_eq!((sent.id.as_str(), sent.status()), (room.id.to_string().as_str(), StreamStatus::Live));
     assert!(sent.version > position);
     // Written by another replica.
-    world.sql("update live_room_sessions set session_title = 'Renamed'").await;
+    world.execute("update live_room_sessions set session_title = 'Renamed'").await;
     sync::drain(&world.pool).await.unwrap();
     assert_eq!(next_row(&mut events).await.title, "Renamed");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn versions_become_visible_in_their_order(options: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(options, connect).await;
+#[testkit::test]
+async fn versions_become_visible_in_their_order(world: World) {
     live_rooms(&world.pool, 2).await;
     sync::drain(&world.pool).await.unwrap();
     let service = world.service().await;
@@ -52,8 +49,8 @@ async fn versions_become_visible_in_their_order(options: PgPoolOptions, connect:
     .await
     .unwrap();
     // Writer B has another room to write.
-    world.sql("update live_rooms set description = 'new' where title = 'Room 2'").await;
-    world.waiting(1).await;
+    world.execute("update live_rooms set description = 'new' where title = 'Room 2'").await;
+    world.until_waiting(1).await;
     let early = tokio::time::timeout(Duration::from_millis(600), next_row(&mut events)).await;
     assert!(early.is_err(), "B waits for A: {early:?}");
     a.commit().await.unwrap();
@@ -62,15 +59,14 @@ async fn versions_become_visible_in_their_order(options: PgPoolOptions, connect:
     assert!(position < first.version && first.version < second.version);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn follower_gets_missed_changes_when_it_reconnects(options: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(options, connect).await;
+#[testkit::test]
+async fn follower_gets_missed_changes_when_it_reconnects(world: World) {
     live_rooms(&world.pool, 300).await;
     sync::drain(&world.pool).await.unwrap();
     let service = world.service().await;
     let (events, position) = service.follow(None).await;
     drop(events);
-    world.sql("update live_rooms set description = 'missed' where title <> 'Room 9'").await;
+    world.execute("update live_rooms set description = 'missed' where title <> 'Room 9'").await;
     sync::drain(&world.pool).await.unwrap();
     world.aligned().await;
     let mut events = service.watch(None, Some(position)).await;
@@ -86,13 +82,12 @@ async fn follower_gets_missed_changes_when_it_reconnects(options: PgPoolOptions,
         missed += 1;
     }
     assert_eq!(missed, 299, "each row once, as it is now");
-    world.sql("update live_rooms set description = 'new' where title = 'Room 9'").await;
+    world.execute("update live_rooms set description = 'new' where title = 'Room 9'").await;
     assert_eq!(next_row(&mut events).await.title, "Room 9");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn follower_is_reset_when_it_missed_too_much(options: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(options, connect).await;
+#[testkit::test]
+async fn follower_is_reset_when_it_missed_too_much(world: World) {
     live_rooms(&world.pool, 1_001).await;
     sync::drain(&world.pool).await.unwrap();
     let service = world.service().await;
@@ -110,7 +105,7 @@ async fn follower_is_reset_when_it_missed_too_much(options: PgPoolOptions, conne
             .unwrap();
         assert_eq!(next_row(&mut events).await.description, foreign.to_string(), "changes follow the reset");
         world
-            .sql(
+            .execute(
                 "begin; set local greenroom.sync = 'on';
                    update community_live_streams set version = 1 where title = 'Room 9'; commit",
             )
@@ -118,9 +113,8 @@ async fn follower_is_reset_when_it_missed_too_much(options: PgPoolOptions, conne
     }
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn slow_follower_is_dropped_and_delays_no_other(options: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(options, connect).await;
+#[testkit::test]
+async fn slow_follower_is_dropped_and_delays_no_other(world: World) {
     let service = world.service().await;
     let (mut slow, _) = service.follow(None).await;
     let (mut fast, _) = service.follow(None).await;
@@ -136,13 +130,12 @@ async fn slow_follower_is_dropped_and_delays_no_other(options: PgPoolOptions, co
     };
     assert_eq!(status.code(), Code::Unavailable);
     assert!(status.message().contains("come again"), "{status}");
-    world.sql("update live_rooms set description = 'new' where title = 'Room 9'").await;
+    world.execute("update live_rooms set description = 'new' where title = 'Room 9'").await;
     assert_eq!(next_row(&mut fast).await.title, "Room 9");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn system_caller_gets_all_rows_with_their_groups(options: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(options, connect).await;
+#[testkit::test]
+async fn system_caller_gets_all_rows_with_their_groups(world: World) {
     let service = world.service().await;
     let (mut ours, _) = service.follow(Some(chassis::grpc::system_caller())).await;
     crate::listing::rooms_of_groups(&world).await;
@@ -160,11 +153,14 @@ async fn system_caller_gets_all_rows_with_their_groups(options: PgPoolOptions, c
     );
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn followers_get_unavailable_when_the_service_stops(options: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(options, connect).await;
+#[testkit::test]
+async fn followers_get_unavailable_when_the_service_stops(world: World) {
     let service = world.service().await;
     let (mut events, _) = service.follow(None).await;
-    assert_eq!(service.runtime.lifecycle.stop(Duration::from_secs(5)).await, 0);
+    assert_eq!(
+        service.runtime.lifecycle.stop(Duration::from_secs(5)).await,
+        0,
+        "background tasks that panicked"
+    );
     assert_eq!(refused(events.message().await).0, Reason::ServiceUnavailable);
 }

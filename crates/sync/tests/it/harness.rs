@@ -1,5 +1,7 @@
 //! Live rooms, their listing, and a running service.
 
+use std::ops::Deref;
+
 use chassis::{
     grpc::GuardLayer,
     status::{Reason, Refusal},
@@ -17,7 +19,7 @@ use sqlx::{
     PgPool,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
-use testkit::{TestRuntime, eventually, seed::live::seat};
+use testkit::{Database, FromDatabase, TestRuntime, eventually, seed::live::seat};
 use tonic::{Status, Streaming};
 use tower::Layer;
 use uuid::Uuid;
@@ -33,25 +35,32 @@ pub fn config(connect: &PgConnectOptions) -> sync::Config {
     }
 }
 
-/// A database, without a service.
+/// The base world, without a service.
 pub struct World {
-    pub pool: PgPool,
-    pub connect: PgConnectOptions,
+    base: testkit::World,
+}
+
+impl Deref for World {
+    type Target = testkit::World;
+
+    fn deref(&self) -> &testkit::World {
+        &self.base
+    }
+}
+
+impl FromDatabase for World {
+    async fn from_database(database: &Database) -> Self {
+        Self::new(database.options.clone(), database.connect.clone())
+    }
 }
 
 impl World {
-    pub async fn new(options: PgPoolOptions, connect: PgConnectOptions) -> Self {
-        let pool = options.max_connections(10).connect_with(connect.clone()).await.unwrap();
-        Self { pool, connect }
+    pub fn new(options: PgPoolOptions, connect: PgConnectOptions) -> Self {
+        Self { base: testkit::World::new(options.max_connections(10), connect) }
     }
 
     pub async fn service(&self) -> Service {
         Service::at(&self.connect).await
-    }
-
-    /// Runs SQL as an operator would.
-    pub async fn sql(&self, statements: &'static str) {
-        sqlx::raw_sql(statements).execute(&self.pool).await.unwrap();
     }
 
     pub async fn marks(&self) -> i64 {
@@ -86,18 +95,8 @@ impl World {
     }
 
     /// Waits until `wanted` statements wait for a lock in this database.
-    pub async fn waiting(&self, wanted: i64) {
-        eventually("statements wait for a lock", async || {
-            let waiting = sqlx::query_scalar!(
-                r#"select count(*) as "n!" from pg_stat_activity
-                   where datname = current_database() and wait_event_type = 'Lock'"#
-            )
-            .fetch_one(&self.pool)
-            .await
-            .unwrap();
-            if waiting == wanted { Ok(()) } else { Err(waiting) }
-        })
-        .await;
+    pub async fn until_waiting(&self, wanted: i64) {
+        eventually("statements wait for a lock", async || self.waiting(wanted).await).await;
     }
 }
 

@@ -3,7 +3,6 @@
 use chassis::status::Reason;
 use domain::{LiveStatus, StreamStatus};
 use proto::sync::v1::ListStreamsRequest;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use testkit::seed::live::{live_room, live_session};
 
 use crate::harness::*;
@@ -12,14 +11,10 @@ fn request() -> ListStreamsRequest {
     ListStreamsRequest::default()
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn pages_start_with_the_latest_and_have_every_row_once(
-    options: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
-    let world = World::new(options, connect).await;
+#[testkit::test]
+async fn pages_start_with_the_latest_and_have_every_row_once(world: World) {
     live_rooms(&world.pool, 25).await; // all at the same time: the id decides
-    world.sql("insert into community_live_streams (id, title, status, scheduled_for) values (gen_random_uuid(), 'Alien', 'live', now())").await;
+    world.execute("insert into community_live_streams (id, title, status, scheduled_for) values (gen_random_uuid(), 'Alien', 'live', now())").await;
     sync::drain(&world.pool).await.unwrap();
     let service = world.service().await;
     let (mut listed, mut cursor, mut pages) = (Vec::new(), None, 0);
@@ -39,9 +34,8 @@ async fn pages_start_with_the_latest_and_have_every_row_once(
     assert!(listed.is_sorted_by(|a, b| a > b), "{listed:?}");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn status_and_text_filter_the_listing(options: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(options, connect).await;
+#[testkit::test]
+async fn status_and_text_filter_the_listing(world: World) {
     for (host, status) in [("a", LiveStatus::Scheduled), ("b", LiveStatus::Lobby), ("c", LiveStatus::Ended)] {
         let room = live_room(&world.pool, host).await;
         let session = live_session(&world.pool, &room, status).await;
@@ -55,7 +49,7 @@ async fn status_and_text_filter_the_listing(options: PgPoolOptions, connect: PgC
         .await
         .unwrap();
     }
-    world.sql("update live_rooms set description = 'Grüße aus Köln' where host_user_id = 'c'").await;
+    world.execute("update live_rooms set description = 'Grüße aus Köln' where host_user_id = 'c'").await;
     sync::drain(&world.pool).await.unwrap();
     let service = world.service().await;
     let hosts = async |status: &str, query: &str| {
@@ -93,9 +87,8 @@ async fn status_and_text_filter_the_listing(options: PgPoolOptions, connect: PgC
     }
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn invalid_fields_are_refused_by_name(options: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(options, connect).await;
+#[testkit::test]
+async fn invalid_fields_are_refused_by_name(world: World) {
     let service = world.service().await;
     for (wrong, field) in [
         (ListStreamsRequest { status: Some(99), ..request() }, "status"),
@@ -136,9 +129,8 @@ pub async fn rooms_of_groups(world: &World) {
     }
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn streams_of_groups_are_invisible_to_strangers(options: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(options, connect).await;
+#[testkit::test]
+async fn streams_of_groups_are_invisible_to_strangers(world: World) {
     rooms_of_groups(&world).await;
     sync::drain(&world.pool).await.unwrap();
     let service = world.service().await;
@@ -180,15 +172,16 @@ async fn scanned(tx: &mut sqlx::PgTransaction<'_>) -> i64 {
     .unwrap()
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn page_of_a_stranger_reads_no_rows_of_groups(options: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(options, connect).await;
+#[testkit::test]
+async fn page_of_a_stranger_reads_no_rows_of_groups(world: World) {
     live_rooms(&world.pool, 20_000).await;
     world
-        .sql("update live_room_sessions set access_level = 'group' where created_by not like 'host-1999%'")
+        .execute(
+            "update live_room_sessions set access_level = 'group' where created_by not like 'host-1999%'",
+        )
         .await;
     sync::drain(&world.pool).await.unwrap();
-    world.sql("analyze").await;
+    world.execute("analyze").await;
     for (caller, status, rows) in [
         (None, "", 11),
         (None, "live", 11),
@@ -209,20 +202,18 @@ async fn page_of_a_stranger_reads_no_rows_of_groups(options: PgPoolOptions, conn
     }
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn rows_with_infinite_times_or_large_texts_are_readable(
-    options: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
-    let world = World::new(options, connect).await;
+#[testkit::test]
+async fn rows_with_infinite_times_or_large_texts_are_readable(world: World) {
     live_rooms(&world.pool, 60).await;
     world
-        .sql("update live_rooms set description = repeat('ß', 5000), topic_keys = array[repeat('x', 9000)]")
+        .execute(
+            "update live_rooms set description = repeat('ß', 5000), topic_keys = array[repeat('x', 9000)]",
+        )
         .await;
-    world.sql("update live_room_sessions set started_at = 'infinity' where created_by = 'host-7'").await;
+    world.execute("update live_room_sessions set started_at = 'infinity' where created_by = 'host-7'").await;
     sync::drain(&world.pool).await.unwrap();
     world
-        .sql("update community_live_streams set metadata = jsonb_build_object('a', repeat('x', 100000))")
+        .execute("update community_live_streams set metadata = jsonb_build_object('a', repeat('x', 100000))")
         .await;
     let service = world.service().await;
     let (mut cursor, mut rows, mut pages) = (None, 0, 0);

@@ -3,10 +3,7 @@
 use chassis::page::Cursor;
 use domain::StreamStatus;
 use proto::types::v1::Caller;
-use sqlx::{
-    PgPool,
-    postgres::{PgConnectOptions, PgPoolOptions},
-};
+use sqlx::PgPool;
 use sync::{
     store::{Filter, Search, list_streams},
     viewer::Viewer,
@@ -33,19 +30,20 @@ async fn all(
 }
 
 /// More matches than are sorted, and fewer: both plans find the rows that the viewer may read, in the same order.
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn search_finds_the_same_rows_however_many_match(options: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(options, connect).await;
+#[testkit::test]
+async fn search_finds_the_same_rows_however_many_match(world: World) {
     live_rooms(&world.pool, 1_200).await;
     world
-        .sql("update live_rooms set metadata = '{\"groups\": [\"staff\"]}' where host_user_id like 'host-%7'")
+        .execute(
+            "update live_rooms set metadata = '{\"groups\": [\"staff\"]}' where host_user_id like 'host-%7'",
+        )
         .await;
-    world.sql("update live_room_sessions set access_level = 'group' where created_by like 'host-%7' or created_by like 'host-%8'").await;
-    world.sql("update live_room_sessions set starts_at = now() - interval '1 hour' where created_by like 'host-%5'").await;
+    world.execute("update live_room_sessions set access_level = 'group' where created_by like 'host-%7' or created_by like 'host-%8'").await;
+    world.execute("update live_room_sessions set starts_at = now() - interval '1 hour' where created_by like 'host-%5'").await;
     sync::drain(&world.pool).await.unwrap();
     for few in [false, true] {
         if few {
-            world.sql("update live_rooms set title = 'Another', description = '' where host_user_id like 'host-1%'").await;
+            world.execute("update live_rooms set title = 'Another', description = '' where host_user_id like 'host-1%'").await;
             sync::drain(&world.pool).await.unwrap();
         }
         let matching = all(&world.pool, &admin(), Search::of("room "), None).await.len();
@@ -84,13 +82,12 @@ async fn read(tx: &mut sqlx::PgTransaction<'_>) -> i64 {
     .unwrap()
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn search_reads_few_rows_of_many(options: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(options, connect).await;
+#[testkit::test]
+async fn search_reads_few_rows_of_many(world: World) {
     live_rooms(&world.pool, 20_000).await;
-    world.sql("update live_rooms set title = 'Zebra crossing' where host_user_id = 'host-77'").await;
+    world.execute("update live_rooms set title = 'Zebra crossing' where host_user_id = 'host-77'").await;
     sync::drain(&world.pool).await.unwrap();
-    world.sql("analyze").await;
+    world.execute("analyze").await;
     let viewer = Viewer::of(Some(person("eve"))).unwrap();
     for (query, rows, most) in [
         ("crossing", 1, 10),
@@ -119,9 +116,8 @@ async fn search_reads_few_rows_of_many(options: PgPoolOptions, connect: PgConnec
 }
 
 /// The search text changes with its row, whichever writer changed the row.
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn search_text_follows_every_writer(options: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(options, connect).await;
+#[testkit::test]
+async fn search_text_follows_every_writer(world: World) {
     live_rooms(&world.pool, 1).await;
     sync::drain(&world.pool).await.unwrap();
     let text = async || {
@@ -131,7 +127,9 @@ async fn search_text_follows_every_writer(options: PgPoolOptions, connect: PgCon
             .unwrap()
     };
     assert_eq!(text().await, "room 1\n\n");
-    world.sql("update community_live_streams set title = 'By ClockHandle', tags = '{One,NULL,Two}'").await;
+    world
+        .execute("update community_live_streams set title = 'By ClockHandle', tags = '{One,NULL,Two}'")
+        .await;
     assert_eq!(text().await, "by hand\n\none two");
     sync::drain(&world.pool).await.unwrap();
     assert_eq!(text().await, "room 1\n\n", "sync restored the title");

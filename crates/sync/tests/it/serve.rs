@@ -3,10 +3,7 @@
 use std::time::Duration;
 
 use chassis::service::StartError;
-use sqlx::{
-    PgPool,
-    postgres::{PgConnectOptions, PgPoolOptions},
-};
+use sqlx::{PgPool, postgres::PgConnectOptions};
 use testkit::eventually;
 use tokio::net::TcpListener;
 use tonic::transport::Endpoint;
@@ -19,8 +16,8 @@ use testkit::seed::live::{live_room, live_session};
 
 use crate::harness::{World, config, drift};
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn service_starts_reports_serving_and_stops(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn service_starts_reports_serving_and_stops(connect: PgConnectOptions) {
     let runtime = testkit::runtime();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -41,8 +38,8 @@ async fn service_starts_reports_serving_and_stops(_: PgPoolOptions, connect: PgC
     served.await.unwrap().unwrap();
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn service_is_unavailable_while_the_database_is_down(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn service_is_unavailable_while_the_database_is_down(connect: PgConnectOptions) {
     let runtime = testkit::runtime();
     let _routes = sync::start(&config(&connect), &runtime).await.unwrap();
     let status = async |wanted: &str| {
@@ -59,8 +56,8 @@ async fn service_is_unavailable_while_the_database_is_down(_: PgPoolOptions, con
     status("ok").await;
 }
 
-#[sqlx::test(migrations = false)]
-async fn start_refuses_a_database_that_is_behind(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test(empty)]
+async fn start_refuses_a_database_that_is_behind(connect: PgConnectOptions) {
     let refused = sync::start(&config(&connect), &testkit::runtime()).await;
     assert!(matches!(refused, Err(StartError::Behind(_))));
 }
@@ -83,17 +80,16 @@ async fn set_open(connect: &PgConnectOptions, open: bool) {
     .await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn database_role_has_exactly_the_needed_permissions(options: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(options, connect.clone()).await;
+#[testkit::test]
+async fn database_role_has_exactly_the_needed_permissions(world: World, connect: PgConnectOptions) {
     let own = chassis::db::pool(&config(&connect).database).unwrap();
     assert!(chassis::db::check_role(&own, sync::ROLE).await.unwrap());
     let room = live_room(&world.pool, "ada").await;
     live_session(&world.pool, &room, LiveStatus::Live).await;
-    assert_eq!(sync::drain(&own).await.unwrap().written, 1);
+    assert_eq!(sync::drain(&own).await.unwrap().written, 1, "rows that were written");
     drift(&world.pool, room.id).await;
-    assert_eq!(sync::compare(&own).await.unwrap().marked, 1);
-    assert_eq!(sync::drain(&own).await.unwrap().written, 1);
+    assert_eq!(sync::compare(&own).await.unwrap().marked, 1, "rows that the comparison marked");
+    assert_eq!(sync::drain(&own).await.unwrap().written, 1, "rows that were written");
 
     for foreign in [
         "update live_rooms set title = 'mine'",

@@ -6,7 +6,10 @@ use sqlx::{
     PgPool,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
-use testkit::seed::{self, Booking, State};
+use testkit::{
+    Database, FromDatabase,
+    seed::{self, Booking, State},
+};
 use tonic::Status;
 
 use crate::{
@@ -20,6 +23,15 @@ async fn open_booking(options: PgPoolOptions, connect: &PgConnectOptions) -> (Pg
     let booking = seed::booking(&pool, State::OpenNow).await;
     seed::pending_room(&pool, &booking).await;
     (pool, booking)
+}
+
+struct OpenBooking(PgPool, Booking);
+
+impl FromDatabase for OpenBooking {
+    async fn from_database(database: &Database) -> Self {
+        let (pool, booking) = open_booking(database.options.clone(), &database.connect).await;
+        Self(pool, booking)
+    }
 }
 
 /// Does what a successful `EnsureRoom` does: the room is active at `generation`, observed just now.
@@ -39,9 +51,11 @@ async fn activate(pool: &PgPool, booking: &Booking, generation: i32) -> Result<i
     Ok(generation)
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn pending_room_is_ensured_before_signing(options: PgPoolOptions, connect: PgConnectOptions) {
-    let (pool, booking) = open_booking(options, &connect).await;
+#[testkit::test]
+async fn pending_room_is_ensured_before_signing(
+    OpenBooking(pool, booking): OpenBooking,
+    connect: PgConnectOptions,
+) {
     let (rooms, session) = (pool.clone(), booking.clone());
     let fake = FakeRoom::new(move || {
         let (pool, booking) = (rooms.clone(), session.clone());
@@ -57,9 +71,11 @@ async fn pending_room_is_ensured_before_signing(options: PgPoolOptions, connect:
     assert!(asked[0].caller.as_ref().unwrap().system && !asked[0].now);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn stale_or_closing_room_is_ensured_before_signing(options: PgPoolOptions, connect: PgConnectOptions) {
-    let (pool, booking) = open_booking(options, &connect).await;
+#[testkit::test]
+async fn stale_or_closing_room_is_ensured_before_signing(
+    OpenBooking(pool, booking): OpenBooking,
+    connect: PgConnectOptions,
+) {
     let (rooms, session) = (pool.clone(), booking.clone());
     let fake = FakeRoom::new(move || {
         let (pool, booking) = (rooms.clone(), session.clone());
@@ -77,12 +93,11 @@ async fn stale_or_closing_room_is_ensured_before_signing(options: PgPoolOptions,
     }
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+#[testkit::test]
 async fn room_is_checked_when_livekit_refused_the_last_token(
-    options: PgPoolOptions,
+    OpenBooking(pool, booking): OpenBooking,
     connect: PgConnectOptions,
 ) {
-    let (pool, booking) = open_booking(options, &connect).await;
     let (rooms, session) = (pool.clone(), booking.clone());
     let fake = FakeRoom::new(move || {
         let (pool, booking) = (rooms.clone(), session.clone());
@@ -95,9 +110,11 @@ async fn room_is_checked_when_livekit_refused_the_last_token(
     assert!(fake.asked()[0].now);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn guest_kicked_during_ensure_gets_no_token(options: PgPoolOptions, connect: PgConnectOptions) {
-    let (pool, booking) = open_booking(options, &connect).await;
+#[testkit::test]
+async fn guest_kicked_during_ensure_gets_no_token(
+    OpenBooking(pool, booking): OpenBooking,
+    connect: PgConnectOptions,
+) {
     let (rooms, session) = (pool.clone(), booking.clone());
     let fake = FakeRoom::new(move || {
         let (pool, booking) = (rooms.clone(), session.clone());
@@ -111,12 +128,11 @@ async fn guest_kicked_during_ensure_gets_no_token(options: PgPoolOptions, connec
     assert_eq!(refusal.reason, Reason::Kicked);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+#[testkit::test]
 async fn issue_is_refused_as_ended_when_meeting_ends_during_ensure(
-    options: PgPoolOptions,
+    OpenBooking(pool, booking): OpenBooking,
     connect: PgConnectOptions,
 ) {
-    let (pool, booking) = open_booking(options, &connect).await;
     let (rooms, session) = (pool.clone(), booking.clone());
     let fake = FakeRoom::new(move || {
         let (pool, booking) = (rooms.clone(), session.clone());
@@ -132,12 +148,11 @@ async fn issue_is_refused_as_ended_when_meeting_ends_during_ensure(
 }
 
 /// `EnsureRoom` answers generation 1. Before the row is read again, the room gets generation 2: a second call follows.
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+#[testkit::test]
 async fn room_is_ensured_again_when_its_generation_changed_meanwhile(
-    options: PgPoolOptions,
+    OpenBooking(pool, booking): OpenBooking,
     connect: PgConnectOptions,
 ) {
-    let (pool, booking) = open_booking(options, &connect).await;
     let (rooms, session) = (pool.clone(), booking.clone());
     let fake = FakeRoom::new(move || {
         let (pool, booking) = (rooms.clone(), session.clone());
@@ -154,37 +169,37 @@ async fn room_is_ensured_again_when_its_generation_changed_meanwhile(
     let world = world(&connect, &fake).await;
     let issued = world.issue(&booking.host, &booking).await.unwrap();
     assert!(issued.room_name.ends_with("-g2"));
-    assert_eq!(fake.asked().len(), 2);
+    assert_eq!(fake.asked().len(), 2, "calls of EnsureRoom");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+#[testkit::test]
 async fn room_that_never_becomes_active_is_livekit_unavailable(
-    options: PgPoolOptions,
+    OpenBooking(_, booking): OpenBooking,
     connect: PgConnectOptions,
 ) {
-    let (_, booking) = open_booking(options, &connect).await;
     let fake = FakeRoom::new(|| async { Ok(1) }); // answers, but the record stays pending
     let world = world(&connect, &fake).await;
     let refusal = world.issue(&booking.host, &booking).await.unwrap_err();
     assert_eq!(refusal.reason, Reason::LivekitUnavailable);
     assert!(refusal.facts.contains_key("retry_after"));
-    assert_eq!(fake.asked().len(), 2);
+    assert_eq!(fake.asked().len(), 2, "calls of EnsureRoom");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn refusal_of_room_lifecycle_is_passed_on(options: PgPoolOptions, connect: PgConnectOptions) {
-    let (_, booking) = open_booking(options, &connect).await;
+#[testkit::test]
+async fn refusal_of_room_lifecycle_is_passed_on(
+    OpenBooking(_, booking): OpenBooking,
+    connect: PgConnectOptions,
+) {
     let down = Refusal::unavailable(Reason::LivekitUnavailable, 7);
     let world = world(&connect, &FakeRoom::refusing(&down)).await;
     assert_eq!(world.issue(&booking.host, &booking).await.unwrap_err(), down);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+#[testkit::test]
 async fn only_fresh_rooms_are_signed_without_room_lifecycle(
-    options: PgPoolOptions,
+    OpenBooking(pool, booking): OpenBooking,
     connect: PgConnectOptions,
 ) {
-    let (pool, booking) = open_booking(options, &connect).await;
     let fake = FakeRoom::new(|| async { Err(Status::unavailable("connection refused")) });
     let world = world(&connect, &fake).await;
     let refusal = world.issue(&booking.host, &booking).await.unwrap_err();
@@ -194,12 +209,11 @@ async fn only_fresh_rooms_are_signed_without_room_lifecycle(
 }
 
 /// Joins in a busy meeting do not wait for LiveKit: the room is checked before its record is stale.
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+#[testkit::test]
 async fn aging_fresh_record_is_refreshed_ahead_once_for_all_joins(
-    options: PgPoolOptions,
+    OpenBooking(pool, booking): OpenBooking,
     connect: PgConnectOptions,
 ) {
-    let (pool, booking) = open_booking(options, &connect).await;
     let fake = FakeRoom::new(std::future::pending); // LiveKit hangs
     let world = world(&connect, &fake).await;
     activate(&pool, &booking, 1).await.unwrap();
@@ -217,6 +231,6 @@ async fn aging_fresh_record_is_refreshed_ahead_once_for_all_joins(
         (!asked.is_empty()).then_some(asked)
     })
     .await;
-    assert_eq!(asked.len(), 1);
+    assert_eq!(asked.len(), 1, "calls of EnsureRoom");
     assert!(asked[0].ahead && !asked[0].now);
 }

@@ -5,10 +5,7 @@ use domain::SessionId;
 use livekit_api::access_token::{AccessToken, VideoGrants};
 use proto::types::v1::{Caller, Role};
 use secrecy::ExposeSecret;
-use sqlx::{
-    PgPool,
-    postgres::{PgConnectOptions, PgPoolOptions},
-};
+use sqlx::{PgPool, postgres::PgConnectOptions};
 use testkit::{
     eventually,
     seed::{self, State},
@@ -19,11 +16,13 @@ use token::{
     store,
 };
 
-use crate::world::{FakeRoom, World, open, person, server_time, world};
+use crate::world::{FakeRoom, SlowClock, World, person, server_time, world};
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn party_gets_a_token_and_the_facts_of_the_meeting(options: PgPoolOptions, connect: PgConnectOptions) {
-    let pool = open(options, &connect).await;
+#[testkit::test]
+async fn party_gets_a_token_and_the_facts_of_the_meeting(
+    SlowClock(pool): SlowClock,
+    connect: PgConnectOptions,
+) {
     let fake = FakeRoom::silent();
     let world = world(&connect, &fake).await;
     let booking = seed::booking(&pool, State::OpenNow).await;
@@ -36,7 +35,7 @@ async fn party_gets_a_token_and_the_facts_of_the_meeting(options: PgPoolOptions,
         (booking.host.as_str(), "Hanna Host")
     );
     assert_eq!((host.room_name.as_str(), host.title.as_str()), (room.name.as_str(), "A lesson"));
-    assert_eq!(host.ws_url, world.livekit.settings.ws_url);
+    assert_eq!(host.ws_url, world.livekit().settings.ws_url);
     let other = host.other_participant.unwrap();
     assert_eq!((other.id.as_str(), other.name.as_str()), (booking.guest.as_str(), "Gustav Guest"));
     assert_eq!(other.avatar_url(), format!("https://example.org/{}.png", booking.guest));
@@ -48,9 +47,8 @@ async fn party_gets_a_token_and_the_facts_of_the_meeting(options: PgPoolOptions,
     assert!(fake.asked().is_empty(), "a fresh record is not ensured");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn token_opens_only_its_room_on_livekit(options: PgPoolOptions, connect: PgConnectOptions) {
-    let pool = open(options, &connect).await;
+#[testkit::test]
+async fn token_opens_only_its_room_on_livekit(SlowClock(pool): SlowClock, connect: PgConnectOptions) {
     let booking = seed::booking(&pool, State::OpenNow).await;
     let room = seed::active_room(&pool, &booking).await;
     let world = world(&connect, &FakeRoom::silent()).await;
@@ -59,15 +57,14 @@ async fn token_opens_only_its_room_on_livekit(options: PgPoolOptions, connect: P
     assert_eq!(validate(&world, &issued.token).await, 404, "LiveKit has no such room yet");
     create_on_livekit(&world, &room.name).await;
     assert_eq!(validate(&world, &issued.token).await, 200);
-    let joined = world.livekit.server.join(&issued.token).unwrap();
+    let joined = world.livekit().server.join(&issued.token).unwrap();
     assert_eq!((joined.identity, joined.name.as_str()), (booking.guest.clone(), "Gustav Guest"));
     assert_eq!(joined.attributes["role"], "guest");
-    assert_eq!(world.livekit.server.participants(&room.name).len(), 1);
+    assert_eq!(world.livekit().server.participants(&room.name).len(), 1);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn refusals_have_their_reasons(options: PgPoolOptions, connect: PgConnectOptions) {
-    let pool = open(options, &connect).await;
+#[testkit::test]
+async fn refusals_have_their_reasons(SlowClock(pool): SlowClock, connect: PgConnectOptions) {
     let fake = FakeRoom::silent();
     let world = world(&connect, &fake).await;
     let reasons = [
@@ -93,9 +90,8 @@ async fn refusals_have_their_reasons(options: PgPoolOptions, connect: PgConnectO
     assert!(fake.asked().is_empty(), "refused callers do not cause EnsureRoom");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn decision_agrees_with_the_view_on_open_bookings(options: PgPoolOptions, connect: PgConnectOptions) {
-    let pool = open(options, &connect).await;
+#[testkit::test]
+async fn decision_agrees_with_the_view_on_open_bookings(SlowClock(pool): SlowClock) {
     let states =
         [State::OpenNow, State::OpensTomorrow, State::WindowOver, State::Completed, State::Cancelled];
     for state in states {
@@ -109,9 +105,8 @@ async fn decision_agrees_with_the_view_on_open_bookings(options: PgPoolOptions, 
     }
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn admin_is_refused_when_not_a_party(options: PgPoolOptions, connect: PgConnectOptions) {
-    let pool = open(options, &connect).await;
+#[testkit::test]
+async fn admin_is_refused_when_not_a_party(SlowClock(pool): SlowClock, connect: PgConnectOptions) {
     let booking = seed::booking(&pool, State::OpenNow).await;
     let world = world(&connect, &FakeRoom::silent()).await;
     let admin = Caller { is_admin: true, ..person("root") };
@@ -119,9 +114,8 @@ async fn admin_is_refused_when_not_a_party(options: PgPoolOptions, connect: PgCo
     assert_eq!(refusal.reason, Reason::NotParticipant);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn too_early_refusal_has_the_opening_time(options: PgPoolOptions, connect: PgConnectOptions) {
-    let pool = open(options, &connect).await;
+#[testkit::test]
+async fn too_early_refusal_has_the_opening_time(SlowClock(pool): SlowClock, connect: PgConnectOptions) {
     let booking = seed::booking(&pool, State::OpensTomorrow).await;
     let world = world(&connect, &FakeRoom::silent()).await;
     let refusal = world.issue(&booking.guest, &booking).await.unwrap_err();
@@ -131,9 +125,8 @@ async fn too_early_refusal_has_the_opening_time(options: PgPoolOptions, connect:
     assert_eq!(opens_at, window.fetch_one(&pool).await.unwrap());
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn kicked_guest_is_refused_and_the_host_is_not(options: PgPoolOptions, connect: PgConnectOptions) {
-    let pool = open(options, &connect).await;
+#[testkit::test]
+async fn kicked_guest_is_refused_and_the_host_is_not(SlowClock(pool): SlowClock, connect: PgConnectOptions) {
     let booking = seed::booking(&pool, State::OpenNow).await;
     seed::active_room(&pool, &booking).await;
     let world = world(&connect, &FakeRoom::silent()).await;
@@ -143,9 +136,8 @@ async fn kicked_guest_is_refused_and_the_host_is_not(options: PgPoolOptions, con
     world.issue(&booking.host, &booking).await.unwrap();
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn token_expires_at_the_latest_with_the_window(options: PgPoolOptions, connect: PgConnectOptions) {
-    let pool = open(options, &connect).await;
+#[testkit::test]
+async fn token_expires_at_the_latest_with_the_window(SlowClock(pool): SlowClock, connect: PgConnectOptions) {
     let booking = seed::booking(&pool, State::OpenNow).await;
     seed::active_room(&pool, &booking).await;
     let world = world(&connect, &FakeRoom::silent()).await;
@@ -167,12 +159,11 @@ async fn token_expires_at_the_latest_with_the_window(options: PgPoolOptions, con
 }
 
 /// A drill moves `app_now()`. LiveKit does not know of it and verifies the token by the real time.
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+#[testkit::test]
 async fn moved_clock_changes_decisions_but_not_token_dates(
-    options: PgPoolOptions,
+    SlowClock(before): SlowClock,
     connect: PgConnectOptions,
 ) {
-    let before = open(options, &connect).await;
     let tomorrow = seed::booking(&before, State::OpensTomorrow).await;
     testkit::advance_database_clock(&before, Duration::DAY).await;
     let pool = PgPool::connect_with(connect.clone()).await.unwrap();
@@ -182,9 +173,11 @@ async fn moved_clock_changes_decisions_but_not_token_dates(
     world.verified(&issued.token);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn guest_has_the_booked_name_when_never_signed_in(options: PgPoolOptions, connect: PgConnectOptions) {
-    let pool = open(options, &connect).await;
+#[testkit::test]
+async fn guest_has_the_booked_name_when_never_signed_in(
+    SlowClock(pool): SlowClock,
+    connect: PgConnectOptions,
+) {
     let booking = seed::booking(&pool, State::OpenNow).await;
     seed::active_room(&pool, &booking).await;
     sqlx::query!("delete from app_users where id = $1", booking.guest).execute(&pool).await.unwrap();
@@ -199,12 +192,11 @@ async fn guest_has_the_booked_name_when_never_signed_in(options: PgPoolOptions, 
     assert_eq!(guest.participant_name, "Gus");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+#[testkit::test]
 async fn new_name_is_stored_for_a_party_and_not_for_a_stranger(
-    options: PgPoolOptions,
+    SlowClock(pool): SlowClock,
     connect: PgConnectOptions,
 ) {
-    let pool = open(options, &connect).await;
     let booking = seed::booking(&pool, State::OpenNow).await;
     seed::active_room(&pool, &booking).await;
     let world = world(&connect, &FakeRoom::silent()).await;
@@ -226,9 +218,8 @@ async fn new_name_is_stored_for_a_party_and_not_for_a_stranger(
     assert_eq!(strangers.fetch_one(&pool).await.unwrap(), 0);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn email_verification_is_stored(options: PgPoolOptions, connect: PgConnectOptions) {
-    let pool = open(options, &connect).await;
+#[testkit::test]
+async fn email_verification_is_stored(SlowClock(pool): SlowClock, connect: PgConnectOptions) {
     let booking = seed::booking(&pool, State::OpenNow).await;
     seed::active_room(&pool, &booking).await;
     let world = world(&connect, &FakeRoom::silent()).await;
@@ -265,12 +256,12 @@ fn http() -> reqwest::Client {
 }
 
 pub async fn validate(world: &World, token: &str) -> u16 {
-    let url = format!("{}/rtc/validate?access_token={token}", world.livekit.settings.url);
+    let url = format!("{}/rtc/validate?access_token={token}", world.livekit().settings.url);
     http().get(url).send().await.unwrap().status().as_u16()
 }
 
 pub async fn create_on_livekit(world: &World, name: &str) {
-    let livekit = &world.livekit.settings;
+    let livekit = &world.livekit().settings;
     let grants = VideoGrants { room_create: true, ..VideoGrants::default() };
     let token = AccessToken::with_api_key(&livekit.api_key, livekit.api_secret.expose_secret());
     let token = token.with_grants(grants).to_jwt().unwrap();

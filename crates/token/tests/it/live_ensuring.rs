@@ -16,7 +16,7 @@ use testkit::seed::live::{self, LiveRoom};
 use tonic::Status;
 use uuid::Uuid;
 
-use crate::world::{FakeRoom, open, run, world};
+use crate::world::{FakeRoom, SlowClock, open, run, world};
 
 /// Inserts Hanna's live session with the intent of a room, and a seat for Gus.
 async fn going_live(pool: &PgPool) -> (LiveRoom, Uuid) {
@@ -55,9 +55,8 @@ fn activating(pool: &PgPool, session: Uuid, generation: i32, meanwhile: &'static
     })
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn pending_live_room_is_ensured_before_signing(options: PgPoolOptions, connect: PgConnectOptions) {
-    let pool = open(options, &connect).await;
+#[testkit::test]
+async fn pending_live_room_is_ensured_before_signing(SlowClock(pool): SlowClock, connect: PgConnectOptions) {
     let (room, session) = going_live(&pool).await;
     let fake = activating(&pool, session, 2, "");
     let world = world(&connect, &fake).await;
@@ -70,12 +69,11 @@ async fn pending_live_room_is_ensured_before_signing(options: PgPoolOptions, con
     assert!(asked[0].caller.as_ref().unwrap().system && !asked[0].now && !asked[0].ahead);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+#[testkit::test]
 async fn stale_closing_or_doubted_live_room_is_ensured_first(
-    options: PgPoolOptions,
+    SlowClock(pool): SlowClock,
     connect: PgConnectOptions,
 ) {
-    let pool = open(options, &connect).await;
     let (room, session) = going_live(&pool).await;
     let fake = activating(&pool, session, 1, "");
     let world = world(&connect, &fake).await;
@@ -91,9 +89,8 @@ async fn stale_closing_or_doubted_live_room_is_ensured_first(
     assert!(fake.asked().len() == 3 && fake.asked()[2].now, "LiveKit has just refused a token");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn guest_banned_during_ensure_gets_no_token(options: PgPoolOptions, connect: PgConnectOptions) {
-    let pool = open(options, &connect).await;
+#[testkit::test]
+async fn guest_banned_during_ensure_gets_no_token(SlowClock(pool): SlowClock, connect: PgConnectOptions) {
     let (room, session) = going_live(&pool).await;
     let ban = "insert into live_room_bans (live_room_id, user_id, banned_by) select id, 'gus', 'hanna' from live_rooms";
     let fake = activating(&pool, session, 1, ban);
@@ -102,12 +99,11 @@ async fn guest_banned_during_ensure_gets_no_token(options: PgPoolOptions, connec
 }
 
 /// `EnsureRoom` answers generation 1. Before the row is read again, the room gets generation 2: a second call follows.
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+#[testkit::test]
 async fn live_room_is_ensured_again_when_its_generation_changed(
-    options: PgPoolOptions,
+    SlowClock(pool): SlowClock,
     connect: PgConnectOptions,
 ) {
-    let pool = open(options, &connect).await;
     let (room, session) = going_live(&pool).await;
     let rooms = pool.clone();
     let fake = FakeRoom::new(move || {
@@ -121,7 +117,7 @@ async fn live_room_is_ensured_again_when_its_generation_changed(
     });
     let world = world(&connect, &fake).await;
     assert!(world.enter("gus", &room).await.unwrap().room_name.ends_with("-g2"));
-    assert_eq!(fake.asked().len(), 2);
+    assert_eq!(fake.asked().len(), 2, "calls of EnsureRoom");
 }
 
 /// An `EnsureRoom` during which the session ends and the next one begins. It answers `first`, then succeeds.
@@ -144,12 +140,11 @@ fn overtaken(pool: &PgPool, room: &LiveRoom, first: Result<i32, Reason>) -> Fake
 }
 
 /// The next session has another room, whatever its generation. Callers with a seat in it get their token.
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+#[testkit::test]
 async fn next_session_is_ensured_when_it_began_during_ensure(
-    options: PgPoolOptions,
+    SlowClock(pool): SlowClock,
     connect: PgConnectOptions,
 ) {
-    let pool = open(options, &connect).await;
     let (room, first) = going_live(&pool).await;
     let mut ensured = vec![first];
     for answer in [Ok(1), Err(Reason::RoomNotActive), Err(Reason::SessionNotFound)] {
@@ -166,7 +161,7 @@ async fn next_session_is_ensured_when_it_began_during_ensure(
     }
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+#[testkit::test]
 async fn issue_is_refused_when_the_live_session_ends_during_ensure(
     options: PgPoolOptions,
     connect: PgConnectOptions,
@@ -194,12 +189,11 @@ async fn issue_is_refused_when_the_live_session_ends_during_ensure(
 }
 
 /// While LiveKit is down, the answer asks the host to retry. The session stays open.
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+#[testkit::test]
 async fn issue_is_livekit_unavailable_when_livekit_is_down(
-    options: PgPoolOptions,
+    SlowClock(pool): SlowClock,
     connect: PgConnectOptions,
 ) {
-    let pool = open(options, &connect).await;
     let (room, _) = going_live(&pool).await;
     let down = Refusal::unavailable(Reason::LivekitUnavailable, 7);
     let fake = FakeRoom::refusing(&down);
@@ -210,12 +204,11 @@ async fn issue_is_livekit_unavailable_when_livekit_is_down(
     assert!(refusal.facts.contains_key("retry_after") && unsettled.asked().len() == 2);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+#[testkit::test]
 async fn aging_live_record_is_refreshed_ahead_once_for_all_joins(
-    options: PgPoolOptions,
+    SlowClock(pool): SlowClock,
     connect: PgConnectOptions,
 ) {
-    let pool = open(options, &connect).await;
     let (room, session) = going_live(&pool).await;
     activate(&pool, session, 1).await.unwrap();
     run(&pool, "update livekit_rooms set confirmed_at = app_now() - interval '3 s'").await;
@@ -229,7 +222,7 @@ async fn aging_live_record_is_refreshed_ahead_once_for_all_joins(
         (!asked.is_empty()).then_some(asked)
     })
     .await;
-    assert_eq!(asked.len(), 1);
+    assert_eq!(asked.len(), 1, "calls of EnsureRoom");
     assert!(asked[0].ahead && !asked[0].now);
     assert_eq!(asked[0].owner, Some(Asked::LiveSessionId(session.to_string())));
 }

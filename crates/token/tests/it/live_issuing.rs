@@ -3,10 +3,7 @@
 use chassis::status::Reason;
 use domain::{LiveStatus, LobbyStatus, SeatRole};
 use proto::types::v1::{Caller, SeatRole as Seat};
-use sqlx::{
-    PgPool,
-    postgres::{PgConnectOptions, PgPoolOptions},
-};
+use sqlx::{PgPool, postgres::PgConnectOptions};
 use testkit::{
     eventually,
     seed::{
@@ -18,7 +15,7 @@ use uuid::Uuid;
 
 use crate::{
     issuing::{create_on_livekit, validate},
-    world::{FakeRoom, open, person, run, server_time, world},
+    world::{FakeRoom, SlowClock, person, run, server_time, world},
 };
 
 /// Inserts Hanna's live session with its room, and seats for Hanna, Sam (speaker) and Gus (guest).
@@ -31,12 +28,11 @@ pub async fn on_air(pool: &PgPool) -> (LiveRoom, Uuid, Room) {
     (room, session, live::active_room(pool, session).await)
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+#[testkit::test]
 async fn host_and_speaker_publish_and_guest_subscribes_and_chats(
-    options: PgPoolOptions,
+    SlowClock(pool): SlowClock,
     connect: PgConnectOptions,
 ) {
-    let pool = open(options, &connect).await;
     let fake = FakeRoom::silent();
     let world = world(&connect, &fake).await;
     let (room, _, livekit_room) = on_air(&pool).await;
@@ -50,7 +46,7 @@ async fn host_and_speaker_publish_and_guest_subscribes_and_chats(
             (user, role)
         );
         assert_eq!((issued.room_name.as_str(), issued.can_record), (livekit_room.name.as_str(), can_record));
-        assert_eq!(issued.ws_url, world.livekit.settings.ws_url);
+        assert_eq!(issued.ws_url, world.livekit().settings.ws_url);
         let claims = world.verified(&issued.token);
         assert_eq!((claims.sub.as_str(), claims.attributes["role"].as_str()), (user, role));
         let video = claims.video;
@@ -71,20 +67,18 @@ fn owned(texts: &[&str]) -> Vec<String> {
     texts.iter().map(ToString::to_string).collect()
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn token_opens_the_room_of_the_live_session(options: PgPoolOptions, connect: PgConnectOptions) {
-    let pool = open(options, &connect).await;
+#[testkit::test]
+async fn token_opens_the_room_of_the_live_session(SlowClock(pool): SlowClock, connect: PgConnectOptions) {
     let (room, _, livekit_room) = on_air(&pool).await;
     let world = world(&connect, &FakeRoom::silent()).await;
     let issued = world.enter("gus", &room).await.unwrap();
     create_on_livekit(&world, &livekit_room.name).await;
     assert_eq!(validate(&world, &issued.token).await, 200);
-    assert_eq!(world.livekit.server.join(&issued.token).unwrap().identity, "gus");
+    assert_eq!(world.livekit().server.join(&issued.token).unwrap().identity, "gus");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn live_refusals_have_their_reasons(options: PgPoolOptions, connect: PgConnectOptions) {
-    let pool = open(options, &connect).await;
+#[testkit::test]
+async fn live_refusals_have_their_reasons(SlowClock(pool): SlowClock, connect: PgConnectOptions) {
     let (room, session, _) = on_air(&pool).await;
     live::seat(&pool, session, "wanda", SeatRole::Guest, LobbyStatus::Waiting).await;
     live::seat(&pool, session, "rita", SeatRole::Guest, LobbyStatus::Rejected).await;
@@ -125,9 +119,8 @@ async fn live_refusals_have_their_reasons(options: PgPoolOptions, connect: PgCon
     assert!(fake.asked().is_empty(), "refused callers do not cause EnsureRoom");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn only_a_lobby_or_a_live_session_has_a_room(options: PgPoolOptions, connect: PgConnectOptions) {
-    let pool = open(options, &connect).await;
+#[testkit::test]
+async fn only_a_lobby_or_a_live_session_has_a_room(SlowClock(pool): SlowClock, connect: PgConnectOptions) {
     let world = world(&connect, &FakeRoom::silent()).await;
     let idle = live::live_room(&pool, "ida").await;
     assert_eq!(world.enter("ida", &idle).await.unwrap_err().reason, Reason::RoomNotActive);
@@ -141,9 +134,8 @@ async fn only_a_lobby_or_a_live_session_has_a_room(options: PgPoolOptions, conne
     }
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn lobby_is_open_to_the_host_and_admitted_users(options: PgPoolOptions, connect: PgConnectOptions) {
-    let pool = open(options, &connect).await;
+#[testkit::test]
+async fn lobby_is_open_to_the_host_and_admitted_users(SlowClock(pool): SlowClock, connect: PgConnectOptions) {
     let (room, _, _) = on_air(&pool).await;
     run(
         &pool,
@@ -160,9 +152,11 @@ async fn lobby_is_open_to_the_host_and_admitted_users(options: PgPoolOptions, co
 }
 
 /// The live room names the host; the role of a seat does not count.
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn host_is_named_by_the_live_room_not_by_the_seat(options: PgPoolOptions, connect: PgConnectOptions) {
-    let pool = open(options, &connect).await;
+#[testkit::test]
+async fn host_is_named_by_the_live_room_not_by_the_seat(
+    SlowClock(pool): SlowClock,
+    connect: PgConnectOptions,
+) {
     let (room, _, _) = on_air(&pool).await;
     run(
         &pool,
@@ -177,9 +171,8 @@ async fn host_is_named_by_the_live_room_not_by_the_seat(options: PgPoolOptions, 
     assert_eq!(world.verified(&gus.token).video.can_publish, Some(false));
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn group_room_is_not_found_for_strangers(options: PgPoolOptions, connect: PgConnectOptions) {
-    let pool = open(options, &connect).await;
+#[testkit::test]
+async fn group_room_is_not_found_for_strangers(SlowClock(pool): SlowClock, connect: PgConnectOptions) {
     let (room, _, _) = on_air(&pool).await;
     run(
         &pool,
@@ -210,9 +203,8 @@ async fn group_room_is_not_found_for_strangers(options: PgPoolOptions, connect: 
     assert_eq!(world.enter("hanna", &room).await.unwrap_err().reason, Reason::RoomNotActive);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn admin_is_refused_without_a_seat(options: PgPoolOptions, connect: PgConnectOptions) {
-    let pool = open(options, &connect).await;
+#[testkit::test]
+async fn admin_is_refused_without_a_seat(SlowClock(pool): SlowClock, connect: PgConnectOptions) {
     let (room, _, _) = on_air(&pool).await;
     let world = world(&connect, &FakeRoom::silent()).await;
     let admin = Caller { is_admin: true, ..person("root") };
@@ -220,9 +212,11 @@ async fn admin_is_refused_without_a_seat(options: PgPoolOptions, connect: PgConn
     assert_eq!(refusal.reason, Reason::NotParticipant);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn live_token_lifetime_depends_on_the_planned_end(options: PgPoolOptions, connect: PgConnectOptions) {
-    let pool = open(options, &connect).await;
+#[testkit::test]
+async fn live_token_lifetime_depends_on_the_planned_end(
+    SlowClock(pool): SlowClock,
+    connect: PgConnectOptions,
+) {
     let (room, _, _) = on_air(&pool).await;
     let world = world(&connect, &FakeRoom::silent()).await;
     let begun = "update live_room_sessions set starts_at = app_now() - interval '2 h'";
@@ -243,12 +237,11 @@ async fn live_token_lifetime_depends_on_the_planned_end(options: PgPoolOptions, 
     }
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+#[testkit::test]
 async fn name_is_stored_for_a_seated_user_and_not_for_a_stranger(
-    options: PgPoolOptions,
+    SlowClock(pool): SlowClock,
     connect: PgConnectOptions,
 ) {
-    let pool = open(options, &connect).await;
     let (room, _, _) = on_air(&pool).await;
     let world = world(&connect, &FakeRoom::silent()).await;
     let called = |user: &str| Caller { name: "Gustav G.".into(), ..person(user) };

@@ -1,11 +1,11 @@
 //! Every token is a new decision: users who were removed, left or lost their seat get no second token.
 
 use chassis::status::Reason;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{PgPool, postgres::PgConnectOptions};
 
 use crate::{
     live_issuing::on_air,
-    world::{FakeRoom, open, run, world},
+    world::{FakeRoom, SlowClock, run, world},
 };
 
 const KICK: &str = "insert into livekit_participants (room_id, user_id, role, status, kicked_at)
@@ -17,17 +17,11 @@ const LEAVE: &str = "update live_room_attendance set left_at = app_now() where u
 const WAIT: &str = "update live_room_attendance set lobby_status = 'waiting' where user_id = 'gus'";
 const END: &str = "update live_room_sessions set status = 'ended', ended_at = app_now()";
 
-async fn refused_after(
-    options: PgPoolOptions,
-    connect: PgConnectOptions,
-    change: &'static str,
-    reason: Reason,
-) {
-    let pool = open(options, &connect).await;
-    let (room, _, _) = on_air(&pool).await;
-    let world = world(&connect, &FakeRoom::silent()).await;
+async fn refused_after(pool: &PgPool, connect: &PgConnectOptions, change: &'static str, reason: Reason) {
+    let (room, _, _) = on_air(pool).await;
+    let world = world(connect, &FakeRoom::silent()).await;
     world.enter("gus", &room).await.unwrap();
-    run(&pool, change).await;
+    run(pool, change).await;
     assert_eq!(world.enter("gus", &room).await.unwrap_err().reason, reason);
     assert_eq!(world.enter_now("gus", &room).await.unwrap_err().reason, reason);
     if reason != Reason::RoomNotActive {
@@ -37,9 +31,9 @@ async fn refused_after(
 
 macro_rules! refused_after {
     ($($test:ident: $change:ident, $reason:ident;)+) => {$(
-        #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-        async fn $test(options: PgPoolOptions, connect: PgConnectOptions) {
-            refused_after(options, connect, $change, Reason::$reason).await;
+        #[testkit::test]
+        async fn $test(SlowClock(pool): SlowClock, connect: PgConnectOptions) {
+            refused_after(&pool, &connect, $change, Reason::$reason).await;
         }
     )+};
 }
@@ -53,12 +47,11 @@ refused_after! {
     guest_gets_no_second_token_after_the_session: END, RoomNotActive;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+#[testkit::test]
 async fn expired_ban_and_ban_from_another_room_do_not_refuse(
-    options: PgPoolOptions,
+    SlowClock(pool): SlowClock,
     connect: PgConnectOptions,
 ) {
-    let pool = open(options, &connect).await;
     let (room, _, _) = on_air(&pool).await;
     let world = world(&connect, &FakeRoom::silent()).await;
     testkit::seed::live::live_room(&pool, "ida").await;

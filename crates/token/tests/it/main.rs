@@ -2,15 +2,15 @@
 
 #![expect(clippy::unwrap_used, reason = "tests stop where they fail")]
 
-mod counting;
 mod ensuring;
-mod hot_path;
 mod issuing;
-mod joins;
 mod live_ensuring;
 mod live_issuing;
 mod live_refresh;
 mod logs;
+mod metrics_issued;
+mod metrics_joins;
 mod nests;
+mod one_statement;
 mod secrecy;
 mod world;

@@ -7,7 +7,7 @@ use proto::{
     token::v1::{ExplainRequest, ExplainResponse},
     types::v1::{Caller, TargetKind},
 };
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::postgres::PgConnectOptions;
 use testkit::seed::{
     self, State, live,
     nest::{self, key},
@@ -16,15 +16,14 @@ use time::Duration;
 
 use crate::{
     issuing::create_on_livekit,
-    world::{FakeRoom, World, open, person, run, server_time, world},
+    world::{FakeRoom, SlowClock, World, person, run, server_time, world},
 };
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+#[testkit::test]
 async fn nest_speakers_publish_and_listeners_and_guests_subscribe(
-    options: PgPoolOptions,
+    SlowClock(pool): SlowClock,
     connect: PgConnectOptions,
 ) {
-    let pool = open(options, &connect).await;
     let fake = FakeRoom::silent();
     let world = world(&connect, &fake).await;
     let nest = nest::nest(&pool, &key('a')).await;
@@ -49,14 +48,13 @@ async fn nest_speakers_publish_and_listeners_and_guests_subscribe(
         assert!(![video.room_create, video.room_list, video.room_admin, video.room_record].contains(&true));
         let expires_at = chassis::grpc::datetime(&issued.expires_at.unwrap()).unwrap();
         assert!(expires_at <= server_time(&pool).await + Duration::minutes(10));
-        assert_eq!(world.livekit.server.join(&issued.token).unwrap().identity, issued.identity);
+        assert_eq!(world.livekit().server.join(&issued.token).unwrap().identity, issued.identity);
     }
     assert!(fake.asked().is_empty(), "a fresh record is not ensured");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn two_guests_have_two_identities(options: PgPoolOptions, connect: PgConnectOptions) {
-    let pool = open(options, &connect).await;
+#[testkit::test]
+async fn two_guests_have_two_identities(SlowClock(pool): SlowClock, connect: PgConnectOptions) {
     let nest = nest::nest(&pool, &key('a')).await;
     nest::active_room(&pool, &nest).await;
     let world = world(&connect, &FakeRoom::silent()).await;
@@ -64,12 +62,11 @@ async fn two_guests_have_two_identities(options: PgPoolOptions, connect: PgConne
     assert_ne!(first, world.enter_nest(None, &nest).await.unwrap().identity);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+#[testkit::test]
 async fn nest_refuses_outsiders_and_is_not_found_after_its_end(
-    options: PgPoolOptions,
+    SlowClock(pool): SlowClock,
     connect: PgConnectOptions,
 ) {
-    let pool = open(options, &connect).await;
     let nest = nest::nest(&pool, &key('a')).await;
     nest::active_room(&pool, &nest).await;
     let world = world(&connect, &FakeRoom::silent()).await;
@@ -81,9 +78,8 @@ async fn nest_refuses_outsiders_and_is_not_found_after_its_end(
     assert_eq!(refused(Some(&nest.host)).await, Reason::RoomNotFound);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn stale_room_is_ensured_with_the_nest_as_owner(options: PgPoolOptions, connect: PgConnectOptions) {
-    let pool = open(options, &connect).await;
+#[testkit::test]
+async fn stale_room_is_ensured_with_the_nest_as_owner(SlowClock(pool): SlowClock, connect: PgConnectOptions) {
     let nest = nest::nest(&pool, &key('a')).await;
     nest::active_room(&pool, &nest).await;
     run(&pool, "update livekit_rooms set confirmed_at = app_now() - interval '6 seconds'").await;
@@ -98,7 +94,7 @@ async fn stale_room_is_ensured_with_the_nest_as_owner(options: PgPoolOptions, co
     let world = world(&connect, &fake).await;
     world.enter_nest(Some(&nest.host), &nest).await.unwrap();
     let asked = fake.asked();
-    assert_eq!(asked.len(), 1);
+    assert_eq!(asked.len(), 1, "calls of EnsureRoom");
     assert_eq!(asked[0].owner, Some(Owner::NestId(nest.id.to_string())));
 }
 
@@ -112,9 +108,11 @@ async fn explain(
     world.client.clone().explain(request).await.unwrap().into_inner()
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn explain_returns_the_decision_and_ensures_no_room(options: PgPoolOptions, connect: PgConnectOptions) {
-    let pool = open(options, &connect).await;
+#[testkit::test]
+async fn explain_returns_the_decision_and_ensures_no_room(
+    SlowClock(pool): SlowClock,
+    connect: PgConnectOptions,
+) {
     let fake = FakeRoom::silent();
     let world = world(&connect, &fake).await;
     let code = async |caller: Option<&str>, kind: TargetKind, id| {
@@ -145,8 +143,8 @@ async fn explain_returns_the_decision_and_ensures_no_room(options: PgPoolOptions
     assert!(fake.asked().is_empty());
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn explain_refuses_an_unknown_kind(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn explain_refuses_an_unknown_kind(connect: PgConnectOptions) {
     let world = world(&connect, &FakeRoom::silent()).await;
     let request = ExplainRequest { kind: 99, id: uuid::Uuid::nil().to_string(), caller: None };
     let refused = world.client.clone().explain(request).await.unwrap_err();

@@ -6,14 +6,14 @@ use std::{
 };
 
 use chassis::status::{Reason, Refusal};
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::postgres::PgConnectOptions;
 use testkit::seed::{self, State};
 use tracing_subscriber::fmt::format::FmtSpan;
 
 use crate::{
     live_issuing::on_air,
     logs,
-    world::{FakeRoom, open, run, world},
+    world::{FakeRoom, SlowClock, run, world},
 };
 
 #[derive(Clone, Default)]
@@ -29,9 +29,8 @@ impl Write for Log {
     }
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn no_token_is_ever_logged(options: PgPoolOptions, connect: PgConnectOptions) {
-    let pool = open(options, &connect).await;
+#[testkit::test]
+async fn no_token_is_ever_logged(SlowClock(pool): SlowClock, connect: PgConnectOptions) {
     let booking = seed::booking(&pool, State::OpenNow).await;
     seed::active_room(&pool, &booking).await;
     let (room, _, _) = on_air(&pool).await;

@@ -1,6 +1,7 @@
 //! A running token service, and a fake room-lifecycle that records its requests and answers as the test says.
 
 use std::{
+    ops::Deref,
     pin::Pin,
     sync::{Arc, Mutex},
     time::Duration,
@@ -23,7 +24,7 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 use testkit::{
-    LiveKit, TestRuntime,
+    Database, FromDatabase, TestRuntime,
     seed::{Booking, live::LiveRoom, nest::Nest},
 };
 use time::OffsetDateTime;
@@ -62,20 +63,29 @@ impl FakeRoom {
 }
 
 pub struct World {
-    pub livekit: LiveKit,
+    base: testkit::World,
     _runtime: TestRuntime,
     pub client: TokenServiceClient<Transport>,
 }
 
+impl Deref for World {
+    type Target = testkit::World;
+
+    fn deref(&self) -> &testkit::World {
+        &self.base
+    }
+}
+
 /// Serves token over a socket, with `room` as room-lifecycle.
 pub async fn world(connect: &PgConnectOptions, room: &FakeRoom) -> World {
-    let (livekit, internal, runtime) = (testkit::livekit().await, testkit::internal(), testkit::runtime());
+    let base = testkit::World::new(testkit::small_pool(), connect.clone());
+    let (internal, runtime) = (testkit::internal(), testkit::runtime());
     let routes = Routes::new(room_service_server::RoomServiceServer::new(room.clone()));
     let room = testkit::serve_routes(routes, &internal, &runtime.lifecycle).await;
     let config = token::Config {
         database: testkit::database(connect, token::config::ROLE),
         grpc: internal.clone(),
-        livekit: livekit.settings.clone(),
+        livekit: base.livekit().settings.clone(),
         listen: ([127, 0, 0, 1], 0).into(),
         room_url: Endpoint::from_shared(format!("http://{}", room.address)).unwrap(),
         ttl: Duration::from_hours(1),
@@ -83,7 +93,7 @@ pub async fn world(connect: &PgConnectOptions, room: &FakeRoom) -> World {
     };
     let routes = token::start(&config, room.transport, &runtime).await.unwrap();
     let served = testkit::serve_routes(routes, &internal, &runtime.lifecycle).await;
-    World { livekit, _runtime: runtime, client: TokenServiceClient::new(served.transport) }
+    World { base, _runtime: runtime, client: TokenServiceClient::new(served.transport) }
 }
 
 impl World {
@@ -139,10 +149,19 @@ impl World {
 
     /// Returns the claims that LiveKit's own verifier reads.
     pub fn verified(&self, token: &str) -> Claims {
-        let livekit = &self.livekit.settings;
+        let livekit = &self.livekit().settings;
         TokenVerifier::with_api_key(&livekit.api_key, livekit.api_secret.expose_secret())
             .verify(token)
             .unwrap()
+    }
+}
+
+/// A database whose clock runs slowly, so that a fresh record stays fresh on a slow machine.
+pub struct SlowClock(pub PgPool);
+
+impl FromDatabase for SlowClock {
+    async fn from_database(database: &Database) -> Self {
+        Self(open(database.options.clone(), &database.connect).await)
     }
 }
 

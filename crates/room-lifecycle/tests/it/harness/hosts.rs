@@ -114,19 +114,23 @@ impl World {
 
     /// Asserts I3, I5 and I6, as far as the database shows them.
     pub async fn assert_live_rooms_whole(&self) {
-        assert_eq!(self.stuck().await, 0);
+        assert_eq!(self.stuck().await, 0, "stuck rooms");
         let unsettled = sqlx::query_scalar!(r#"select id as "id!" from unsettled_live_rooms"#);
-        assert_eq!(unsettled.fetch_all(&self.pool).await.unwrap(), Vec::<Uuid>::new());
+        assert_eq!(unsettled.fetch_all(&self.pool).await.unwrap(), Vec::<Uuid>::new(), "unsettled (I3)");
         let twice = sqlx::query_scalar!(
             "select room_id from live_room_sessions where status in ('scheduled', 'lobby', 'live')
              group by room_id having count(*) > 1"
         );
-        assert_eq!(twice.fetch_all(&self.pool).await.unwrap(), Vec::<Uuid>::new());
+        assert_eq!(twice.fetch_all(&self.pool).await.unwrap(), Vec::<Uuid>::new(), "two open sessions (I5)");
         let roomless = sqlx::query_scalar!(
             "select s.id from live_room_sessions s
              where s.status in ('lobby', 'live')
                and not exists (select from livekit_rooms r where r.live_session_id = s.id)"
         );
-        assert_eq!(roomless.fetch_all(&self.pool).await.unwrap(), Vec::<Uuid>::new());
+        assert_eq!(
+            roomless.fetch_all(&self.pool).await.unwrap(),
+            Vec::<Uuid>::new(),
+            "sessions without a room"
+        );
     }
 }

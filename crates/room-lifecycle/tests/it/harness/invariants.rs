@@ -13,7 +13,7 @@ impl World {
         .await
         .unwrap();
         wanted.sort();
-        assert_eq!(self.names(), wanted);
+        assert_eq!(self.names(), wanted, "LiveKit has the rooms of open owners (I2)");
         let unsettled = sqlx::query_scalar!(
             r#"select count(*) as "n!" from livekit_rooms r join room_owners o on o.owner = r.owner
                where o.open <> (r.status = 'active')"#
@@ -28,7 +28,7 @@ impl World {
                     .fetch_one(&self.pool)
                     .await
                     .unwrap();
-            assert_eq!(sid.as_deref(), Some(room.sid.as_str()));
+            assert_eq!(sid.as_deref(), Some(room.sid.as_str()), "the SID of {}", room.name);
         }
     }
 }

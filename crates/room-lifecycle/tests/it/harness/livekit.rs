@@ -13,7 +13,7 @@ use super::World;
 
 impl World {
     pub fn server(&self) -> &LiveKitDev {
-        &self.livekit.server
+        &self.livekit().server
     }
 
     /// Resolves when LiveKit has received this many calls of the method.
@@ -35,6 +35,20 @@ impl World {
             self.server().connected(room).into_iter().map(|one| one.identity).collect();
         identities.sort();
         identities
+    }
+
+    /// Asserts how many rooms are on LiveKit.
+    #[track_caller]
+    pub fn assert_rooms(&self, expected: usize) {
+        let names = self.names();
+        assert_eq!(names.len(), expected, "rooms on LiveKit: {names:?}");
+    }
+
+    /// Asserts how many participants are connected to a room, even where LiveKit does not list them.
+    #[track_caller]
+    pub fn assert_connected(&self, room: &str, expected: usize) {
+        let connected = self.connected(room);
+        assert_eq!(connected.len(), expected, "connected to {room}: {connected:?}");
     }
 
     pub fn token(&self, room: &str, identity: &str) -> String {
@@ -61,7 +75,7 @@ impl World {
     }
 
     fn signed_for(&self, identity: &str, grants: VideoGrants) -> String {
-        let settings = &self.livekit.settings;
+        let settings = &self.livekit().settings;
         AccessToken::with_api_key(&settings.api_key, settings.api_secret.expose_secret())
             .with_identity(identity)
             .with_grants(grants)
@@ -75,7 +89,7 @@ impl World {
 
     /// LiveKit's API with an operator's rights.
     pub fn admin(&self) -> RoomClient {
-        let settings = &self.livekit.settings;
+        let settings = &self.livekit().settings;
         RoomClient::with_api_key(&settings.url, &settings.api_key, settings.api_secret.expose_secret())
     }
 

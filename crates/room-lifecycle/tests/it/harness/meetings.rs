@@ -1,23 +1,15 @@
 //! Meetings on a LiveKit with Redis, whose participants are probed every second.
 
-use livekit_dev::Store;
 use room_lifecycle::rooms::store::Record;
-use sqlx::postgres::PgConnectOptions;
 use time::Duration;
 
-use super::{Booking, Replica, Service, World};
+use super::{Booking, Service, World};
 use crate::webhooks::event;
 
 /// A booking whose host and guest are in the room.
 pub struct Meeting {
     pub booking: Booking,
     pub record: Record,
-}
-
-pub async fn redis_world(connect: PgConnectOptions) -> (World, Replica) {
-    let world = World::with_store(connect, Store::RedisLike).await;
-    let rooms = world.rooms().await;
-    (world, rooms)
 }
 
 impl World {
@@ -49,10 +41,10 @@ impl World {
 
     /// Runs the probe loop once a second for this time.
     pub async fn watch_seconds(&self, rooms: &Service, seconds: u32) {
-        for _ in 0..seconds {
-            self.pass_time(Duration::SECOND);
+        self.advance_stepwise(Duration::SECOND, seconds, async || {
             rooms.stale_participants.probe_participants().await.unwrap();
-        }
+        })
+        .await;
     }
 
     pub fn probes(&self) -> u64 {

@@ -146,7 +146,7 @@ pub async fn stop(rooms: &Service, booking: &Booking, recording: &Recording) -> 
 impl World {
     /// Starts a recording of a foreign room, as another application on the same LiveKit does.
     pub async fn start_foreign_recording(&self, room: &str) {
-        let settings = &self.livekit.settings;
+        let settings = &self.livekit().settings;
         let secret = secrecy::ExposeSecret::expose_secret(&settings.api_secret);
         let client = EgressClient::with_api_key(&settings.url, &settings.api_key, secret);
         let output = EgressOutput::File(EncodedFileOutput::default());

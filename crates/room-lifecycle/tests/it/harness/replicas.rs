@@ -21,7 +21,7 @@ use tokio::{
     task::{JoinHandle, JoinSet},
 };
 
-use super::{World, clock};
+use super::World;
 
 /// The features of one replica. As a core it has the methods of [`Rooms`].
 #[derive(Clone)]
@@ -98,7 +98,7 @@ impl Drop for Wire {
 
 impl World {
     pub fn config(&self) -> Config {
-        let livekit = self.livekit.settings.clone();
+        let livekit = self.livekit().settings.clone();
         Config {
             database: testkit::database(&self.connect, ROLE),
             grpc: testkit::internal(),
@@ -134,14 +134,15 @@ impl World {
         let mut config = self.config();
         amend(&mut config);
         let lifecycle = Lifecycle::new();
-        let pool = clock::pool(&self.connect, &self.offset_ms, Some(ROLE));
+        let pool = self.pool_options(ROLE).connect_lazy_with(self.connect.clone());
         Replica { service: Service::new(&config, pool, &lifecycle).await, lifecycle }
     }
 
     /// A replica whose connections the test recognizes by their application name.
     pub async fn rooms_named(&self, name: &str) -> Replica {
         let lifecycle = Lifecycle::new();
-        let pool = clock::pool(&self.connect.clone().application_name(name), &self.offset_ms, Some(ROLE));
+        let connect = self.connect.clone().application_name(name);
+        let pool = self.pool_options(ROLE).connect_lazy_with(connect);
         Replica { service: Service::new(&self.config(), pool, &lifecycle).await, lifecycle }
     }
 
@@ -161,8 +162,7 @@ impl World {
         let lifecycle = Lifecycle::new();
         let connect = self.connect.clone().host("127.0.0.1").port(port);
         let timeout = Duration::from_secs(2);
-        let pool =
-            clock::options(&self.offset_ms, Some(ROLE)).acquire_timeout(timeout).connect_lazy_with(connect);
+        let pool = self.pool_options(ROLE).acquire_timeout(timeout).connect_lazy_with(connect);
         let service = Service::new(&self.config(), pool, &lifecycle).await;
         (Replica { service, lifecycle }, Wire(wire))
     }

@@ -84,7 +84,7 @@ impl World {
     /// Checks twice, far enough apart that participants who left LiveKit count as gone.
     pub async fn confirm_gone(&self, rooms: &Service, open: &Open) {
         self.check_live(rooms, open).await;
-        self.pass_time(Duration::seconds(6));
+        self.advance(Duration::seconds(6));
         self.check_live(rooms, open).await;
     }
 

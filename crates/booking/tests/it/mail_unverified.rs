@@ -1,6 +1,5 @@
 //! Mails to addresses that are not verified: how many are sent, and to which address.
 
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use uuid::Uuid;
 
 use crate::outbox::*;
@@ -28,9 +27,8 @@ async fn sent_and_dropped(post: &Post, why: &str) -> (u64, usize) {
     (post.mail.taken(), post.states().await.iter().filter(|state| **state == why).count())
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn stranger_gets_five_mails_an_hour_from_all_inviters(pool: PgPoolOptions, connect: PgConnectOptions) {
-    let mut post = Post::by_mail(pool, connect).await;
+#[testkit::test]
+async fn stranger_gets_five_mails_an_hour_from_all_inviters(ByMail(mut post): ByMail) {
     let why = "too many mails to an unverified address";
     for creator in ["ada", "eve"] {
         let booking = invited(&post, creator, "sue", "Sue@guests.example").await;
@@ -61,9 +59,8 @@ async fn remembered(post: &Post, user: &str, email: &str, verified: Option<bool>
     (known.email, known.email_verified)
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn verification_belongs_to_one_address(pool: PgPoolOptions, connect: PgConnectOptions) {
-    let post = Post::by_mail(pool, connect).await;
+#[testkit::test]
+async fn verification_belongs_to_one_address(ByMail(post): ByMail) {
     for (email, verified, expected) in [
         ("a@example.org", None, None),
         ("a@example.org", Some(false), Some(false)),
@@ -88,9 +85,8 @@ async fn verification_belongs_to_one_address(pool: PgPoolOptions, connect: PgCon
     assert_eq!(remembered(&post, "sue", "", None).await.1, None);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn unverified_address_gets_five_mails_an_hour(pool: PgPoolOptions, connect: PgConnectOptions) {
-    let post = Post::by_mail(pool, connect).await;
+#[testkit::test]
+async fn unverified_address_gets_five_mails_an_hour(ByMail(post): ByMail) {
     let why = "too many mails to an unverified address";
     remembered(&post, "eve", "Victim@example.net", Some(false)).await;
     // The user is the host of a booking, the guest of another, and has a second account.
@@ -120,12 +116,8 @@ async fn unverified_address_gets_five_mails_an_hour(pool: PgPoolOptions, connect
     assert_eq!(sent_and_dropped(&post, why).await, (13, 4), "the address is verified now");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn unverified_addresses_share_the_limit_of_their_inviter(
-    pool: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
-    let post = Post::by_mail(pool, connect).await;
+#[testkit::test]
+async fn unverified_addresses_share_the_limit_of_their_inviter(ByMail(post): ByMail) {
     for number in 0..25 {
         let guest = format!("guest-{number}");
         remembered(&post, &guest, &format!("{guest}@victims.example"), Some(false)).await;
@@ -140,9 +132,8 @@ async fn unverified_addresses_share_the_limit_of_their_inviter(
     assert_eq!(sent_and_dropped(&post, why).await, (20, 5));
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn unverified_address_does_not_replace_the_invited_one(pool: PgPoolOptions, connect: PgConnectOptions) {
-    let post = Post::by_mail(pool, connect).await;
+#[testkit::test]
+async fn unverified_address_does_not_replace_the_invited_one(ByMail(post): ByMail) {
     remembered(&post, "sue", "victim@example.net", Some(false)).await;
     let booking = invited(&post, "ada", "sue", "sue@guests.example").await;
     post.happened("booking_created", booking, "sue").await;
@@ -154,12 +145,8 @@ async fn unverified_address_does_not_replace_the_invited_one(pool: PgPoolOptions
     assert_eq!(post.mail.mails()[0].to, ["sue@home.example"]);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn inviter_is_limited_to_twenty_mails_to_strangers_an_hour(
-    pool: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
-    let post = Post::by_mail(pool, connect).await;
+#[testkit::test]
+async fn inviter_is_limited_to_twenty_mails_to_strangers_an_hour(ByMail(post): ByMail) {
     for number in 0..25 {
         let guest = format!("guest-{number}");
         let booking = invited(&post, "eve", &guest, &format!("{guest}@guests.example")).await;

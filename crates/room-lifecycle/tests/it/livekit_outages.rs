@@ -7,7 +7,7 @@ use chassis::status::Reason;
 use domain::RoomStatus;
 use livekit_dev::{Code, Fault};
 use room_lifecycle::rooms::store::{events, marks};
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::postgres::PgConnectOptions;
 use time::Duration;
 
 use crate::harness::{State, World, owner, reason, refused};
@@ -31,49 +31,44 @@ async fn survives(connect: PgConnectOptions, fault: Fault) {
     assert_eq!(world.names(), [record.room_name]);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn refused_create_is_finished_by_the_next_pass(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn refused_create_is_finished_by_the_next_pass(connect: PgConnectOptions) {
     survives(connect, refused()).await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn create_is_finished_by_a_pass_after_a_bad_gateway(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn create_is_finished_by_a_pass_after_a_bad_gateway(connect: PgConnectOptions) {
     survives(connect, Fault::BadGateway).await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn create_makes_one_room_after_a_failure_with_effect(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn create_makes_one_room_after_a_failure_with_effect(connect: PgConnectOptions) {
     survives(connect, Fault::FailAfterEffect).await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn hanging_create_ends_within_its_budget(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn hanging_create_ends_within_its_budget(connect: PgConnectOptions) {
     survives(connect, Fault::Hang).await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn create_makes_one_room_after_a_timeout_with_effect(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn create_makes_one_room_after_a_timeout_with_effect(connect: PgConnectOptions) {
     survives(connect, Fault::HangAfterEffect).await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn intent_is_kept_for_the_next_caller_when_livekit_is_down(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn intent_is_kept_for_the_next_caller_when_livekit_is_down(world: World) {
     let up = world.rooms().await;
     let down = world.rooms_with(|config| config.livekit.url = "http://127.0.0.1:1".to_owned()).await;
     let booking = world.booking(State::OpenNow).await;
     assert_eq!(reason(down.ensure(owner(&booking), false).await), Reason::LivekitUnavailable);
-    assert_eq!(world.record(&booking).await.status, RoomStatus::Pending);
+    assert_eq!(world.record(&booking).await.status, RoomStatus::Pending, "status of the record");
     up.ensure(owner(&booking), false).await.unwrap();
     world.assert_one_room_per_open_owner().await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn failed_check_is_never_taken_for_absence(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn failed_check_is_never_taken_for_absence(world: World) {
     let rooms = world.rooms().await;
     let (booking, record) = world.open_room(&rooms).await;
     let faults = [
@@ -103,9 +98,8 @@ async fn failed_check_is_never_taken_for_absence(_: PgPoolOptions, connect: PgCo
     world.assert_one_room_per_open_owner().await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn waiting_callers_share_a_failure(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn waiting_callers_share_a_failure(world: World) {
     let rooms = world.rooms().await;
     let booking = world.booking(State::OpenNow).await;
     world.server().faults().set("CreateRoom", refused());
@@ -116,40 +110,37 @@ async fn waiting_callers_share_a_failure(_: PgPoolOptions, connect: PgConnectOpt
     assert!(calls == 1 || calls <= 1 + began.elapsed().as_secs(), "one call is shared for a second: {calls}");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn closed_owners_are_settled_when_livekit_cannot_list(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn closed_owners_are_settled_when_livekit_cannot_list(world: World) {
     let rooms = world.rooms().await;
     let (over, _) = world.open_room(&rooms).await;
     let (open, _) = world.open_room(&rooms).await;
     world.reschedule(&over, Duration::days(-1)).await;
     world.server().faults().set("ListRooms", refused());
     assert!(rooms.pass().await.is_err());
-    assert_eq!(world.record(&over).await.status, RoomStatus::Ended);
+    assert_eq!(world.record(&over).await.status, RoomStatus::Ended, "status of the record");
     assert_eq!(world.names(), [world.record(&open).await.room_name]);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn failed_check_is_retried_after_two_seconds(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn failed_check_is_retried_after_two_seconds(world: World) {
     let rooms = world.rooms().await;
     let (_, record) = world.open_room(&rooms).await;
     rooms.drain().await.unwrap();
     marks::insert_mark(&world.pool, record.id).await.unwrap();
     world.server().faults().set_next("ListRooms", 1, refused());
-    assert_eq!(rooms.drain().await.unwrap(), 0);
+    assert_eq!(rooms.drain().await.unwrap(), 0, "marks that were drained");
     assert_eq!(
         (rooms.drain().await.unwrap(), world.marks(record.id.0).await),
         (0, 1),
         "the retry is not due yet"
     );
-    world.pass_time(Duration::seconds(2));
+    world.advance(Duration::seconds(2));
     assert_eq!((rooms.drain().await.unwrap(), world.marks(record.id.0).await), (1, 0));
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn failed_create_backs_off_unless_the_clock_was_set_back(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn failed_create_backs_off_unless_the_clock_was_set_back(world: World) {
     let rooms = world.rooms().await;
     let booking = world.booking(State::OpenNow).await;
     world.server().faults().set("CreateRoom", refused());
@@ -163,7 +154,7 @@ async fn failed_create_backs_off_unless_the_clock_was_set_back(_: PgPoolOptions,
         rooms.pass().await.unwrap();
         let early = world.record(&booking).await.now < next;
         assert!(!early || world.server().calls("CreateRoom") == calls, "the attempt came before it was due");
-        world.pass_time(wait + Duration::seconds(1)); // a failed room's mark is due after 2 s
+        world.advance(wait + Duration::seconds(1)); // a failed room's mark is due after 2 s
     }
     world.server().faults().clear();
     rooms.pass().await.unwrap();
@@ -172,7 +163,7 @@ async fn failed_create_backs_off_unless_the_clock_was_set_back(_: PgPoolOptions,
     let late = world.booking(State::OpenNow).await;
     world.server().faults().set_next("CreateRoom", 1, refused());
     rooms.pass().await.unwrap();
-    world.pass_time(Duration::hours(-1));
+    world.advance(Duration::hours(-1));
     rooms.pass().await.unwrap();
-    assert_eq!(world.record(&late).await.status, RoomStatus::Active);
+    assert_eq!(world.record(&late).await.status, RoomStatus::Active, "status of the record");
 }

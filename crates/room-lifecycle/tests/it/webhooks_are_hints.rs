@@ -2,7 +2,6 @@
 
 use axum::{Router, body::Bytes, extract::State as Shared, http::HeaderMap, routing::post};
 use livekit_dev::{Order, WebhookFault};
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use time::Duration;
 use tokio::net::TcpListener;
 
@@ -85,7 +84,7 @@ async fn scenario(world: &World, delivery: Delivery) -> Vec<(String, String, Str
         replay(world, &rooms).await;
     }
     rooms.pass().await.unwrap();
-    world.pass_time(Duration::seconds(6));
+    world.advance(Duration::seconds(6));
     rooms.pass().await.unwrap();
     server.clear_mishaps();
     let mut states = Vec::new();
@@ -111,9 +110,8 @@ async fn replay(world: &World, rooms: &Service) {
     }
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn final_state_does_not_depend_on_webhook_delivery(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn final_state_does_not_depend_on_webhook_delivery(world: World) {
     let text = |host: &str, guest: &str, room: &str| (host.into(), guest.into(), room.into(), 1);
     let wanted = [text("left", "left", "ended"), text("left", "joined", "active")];
     for delivery in

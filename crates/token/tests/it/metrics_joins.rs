@@ -1,16 +1,14 @@
 //! Tokens are counted by whether a join followed.
 
 use domain::RoomId;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use testkit::seed::{self, State};
 use token::joins::{GRACE, JoinCounts, Joins};
 use tokio::time::Instant;
 
-use crate::{live_issuing::on_air, world::open};
+use crate::{live_issuing::on_air, world::SlowClock};
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn tokens_are_counted_by_whether_a_join_followed(options: PgPoolOptions, connect: PgConnectOptions) {
-    let pool = open(options, &connect).await;
+#[testkit::test]
+async fn tokens_are_counted_by_whether_a_join_followed(SlowClock(pool): SlowClock) {
     let (joins, now) = (Joins::default(), Instant::now());
     let issued_at = sqlx::query_scalar!(r#"select app_now() as "now!""#).fetch_one(&pool).await.unwrap();
     let arrivals = [
@@ -42,9 +40,8 @@ async fn tokens_are_counted_by_whether_a_join_followed(options: PgPoolOptions, c
     );
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn joins_of_live_rooms_count_like_those_of_bookings(options: PgPoolOptions, connect: PgConnectOptions) {
-    let pool = open(options, &connect).await;
+#[testkit::test]
+async fn joins_of_live_rooms_count_like_those_of_bookings(SlowClock(pool): SlowClock) {
     let (_, _, room) = on_air(&pool).await;
     let joins = Joins::default();
     let issued_at = sqlx::query_scalar!(r#"select app_now() as "now!""#).fetch_one(&pool).await.unwrap();

@@ -1,17 +1,16 @@
 //! Issued tokens and refusals are counted, by the kind of room.
 
 use metrics_exporter_prometheus::PrometheusBuilder;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::postgres::PgConnectOptions;
 use testkit::seed::{self, State, nest};
 
 use crate::{
     live_issuing::on_air,
-    world::{FakeRoom, open, world},
+    world::{FakeRoom, SlowClock, world},
 };
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn tokens_are_counted_by_owner_and_result(options: PgPoolOptions, connect: PgConnectOptions) {
-    let pool = open(options, &connect).await;
+#[testkit::test]
+async fn tokens_are_counted_by_owner_and_result(SlowClock(pool): SlowClock, connect: PgConnectOptions) {
     let booking = seed::booking(&pool, State::OpensTomorrow).await;
     let (room, _, _) = on_air(&pool).await;
     let nest = nest::nest(&pool, &nest::key('a')).await;

@@ -1,14 +1,15 @@
-//! LiveKit lists only some participants of a room, or lacks a room that clients rejoined. Connected participants stay.
+//! LiveKit lists only some participants of a room, or lacks a room that clients rejoined. Connected participants stay
+//! (I2).
 
 use domain::RoomStatus;
 use livekit_api::services::room::CreateRoomOptions;
 use livekit_dev::{Fault, Store};
 use room_lifecycle::rooms::store::{self, Record};
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::postgres::PgConnectOptions;
 use time::Duration;
 
 use crate::{
-    harness::{Booking, Replica, World, owner},
+    harness::{Booking, Replica, WithRedis, World, owner},
     webhooks::event,
 };
 
@@ -22,62 +23,61 @@ async fn half_listed(connect: PgConnectOptions) -> (World, Replica, Booking, Rec
     world.server().leave(&record.room_name, "observer").unwrap(); // LiveKit stores the room again
     world.join(&record.room_name, &booking.host); // the client reconnects
     assert_eq!(world.names(), std::slice::from_ref(&record.room_name));
-    assert_eq!(world.connected(&record.room_name).len(), 2);
+    world.assert_connected(&record.room_name, 2);
     (world, rooms, booking, record)
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn counted_participant_stays_joined(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn counted_participant_stays_joined(connect: PgConnectOptions) {
     let (world, rooms, booking, record) = half_listed(connect).await;
     for _ in 0..4 {
         world.check(&rooms, &record).await;
         assert_eq!(world.status(&booking, &booking.guest).await, "joined");
-        world.pass_time(Duration::seconds(2)); // the last check is 6 s after the first
+        world.advance(Duration::seconds(2)); // the last check is 6 s after the first
     }
-    assert_eq!(world.record(&booking).await.generation, 1);
-    assert_eq!(world.connected(&record.room_name).len(), 2);
+    assert_eq!(world.record(&booking).await.generation, 1, "generation");
+    world.assert_connected(&record.room_name, 2);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn half_listed_room_is_replaced_after_two_checks(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn half_listed_room_is_replaced_after_two_checks(connect: PgConnectOptions) {
     let (world, rooms, booking, record) = half_listed(connect).await;
     world.check(&rooms, &record).await;
-    world.pass_time(Duration::seconds(8));
+    world.advance(Duration::seconds(8));
     rooms.drain().await.unwrap(); // the first check has set a mark for this time
     let next = world.record(&booking).await;
     assert_eq!((next.generation, next.status), (2, RoomStatus::Active));
-    assert!(world.connected(&record.room_name).is_empty());
+    world.assert_connected(&record.room_name, 0);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn participant_who_leaves_a_half_listed_room_has_left(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn participant_who_leaves_a_half_listed_room_has_left(connect: PgConnectOptions) {
     let (world, rooms, booking, record) = half_listed(connect).await;
     world.check(&rooms, &record).await;
     world.server().leave(&record.room_name, &booking.guest).unwrap();
     for _ in 0..2 {
-        world.pass_time(Duration::seconds(5));
+        world.advance(Duration::seconds(5));
         world.check(&rooms, &record).await;
     }
     assert_eq!(world.status(&booking, &booking.guest).await, "left");
-    assert_eq!(world.record(&booking).await.generation, 1);
+    assert_eq!(world.record(&booking).await.generation, 1, "generation");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn counted_participant_stays_joined_where_deletion_is_off(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn counted_participant_stays_joined_where_deletion_is_off(connect: PgConnectOptions) {
     let (world, rooms, booking, record) = half_listed(connect).await;
     let elsewhere = world.rooms_with(|config| config.livekit.url += "/").await;
     drop(rooms);
     for _ in 0..4 {
         world.check(&elsewhere, &record).await;
-        world.pass_time(Duration::seconds(6));
+        world.advance(Duration::seconds(6));
     }
     assert_eq!(world.status(&booking, &booking.guest).await, "joined");
-    assert_eq!(world.connected(&record.room_name).len(), 2);
+    world.assert_connected(&record.room_name, 2);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn room_that_clients_came_back_to_is_adopted(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn room_that_clients_came_back_to_is_adopted(world: World) {
     let rooms = world.rooms().await;
     let (booking, record) = world.meeting(&rooms).await;
     world.server().restart();
@@ -92,24 +92,19 @@ async fn room_that_clients_came_back_to_is_adopted(_: PgPoolOptions, connect: Pg
     assert_eq!(world.server().calls("DeleteRoom"), 0);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn room_that_was_adopted_meanwhile_is_not_retired(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn room_that_was_adopted_meanwhile_is_not_retired(world: World) {
     let rooms = world.rooms().await;
     let (booking, record) = world.meeting(&rooms).await;
     world.recreate_on_livekit(&record.room_name).await;
     rooms.ensure(owner(&booking), true).await.unwrap();
     assert!(!store::set_next_generation(&world.pool, &record, "missing", true).await.unwrap());
-    assert_eq!(world.record(&booking).await.generation, 1);
-    assert!(world.to_close().await.is_empty());
+    assert_eq!(world.record(&booking).await.generation, 1, "generation");
+    assert_eq!(world.to_close().await.join(" "), "", "rooms that wait to be closed");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn unlisted_room_is_closed_when_no_check_found_its_occupant(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
-    let world = World::with_store(connect, Store::RedisLike).await;
+#[testkit::test]
+async fn unlisted_room_is_closed_when_no_check_found_its_occupant(WithRedis(world): WithRedis) {
     let rooms = world.rooms().await;
     let (booking, record) = world.open_room(&rooms).await;
     let sid = world.join(&record.room_name, &booking.host).sid;
@@ -118,9 +113,9 @@ async fn unlisted_room_is_closed_when_no_check_found_its_occupant(
     world.server().flush();
     for _ in 0..2 {
         world.check(&rooms, &record).await;
-        world.pass_time(Duration::seconds(5));
+        world.advance(Duration::seconds(5));
     }
-    assert_eq!(world.record(&booking).await.generation, 2);
+    assert_eq!(world.record(&booking).await.generation, 2, "generation");
     assert!(
         world.connected(&record.room_name).is_empty(),
         "no participant stays in a room that cannot be ended"

@@ -7,7 +7,7 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use testkit::eventually;
 use uuid::Uuid;
 
-use crate::{harness::*, outbox::*, sharing::rows_read};
+use crate::{harness::*, outbox::*, outbox_workers::rows_read};
 
 const WAITING: &str = "waiting the user's address is not known";
 const TOO_LATE: &str = "dropped the booking ended or was cancelled before the user's address was known";
@@ -36,9 +36,8 @@ async fn cancelled(post: &Post, booking: Uuid) {
         .unwrap();
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn mails_wait_until_the_user_signs_in(pool: PgPoolOptions, connect: PgConnectOptions) {
-    let mut post = Post::by_mail(pool, connect).await;
+#[testkit::test]
+async fn mails_wait_until_the_user_signs_in(ByMail(mut post): ByMail) {
     let booking = invited(&post, "sue", 14 * 24 * 60).await;
     post.happened("booking_created", booking, "sue").await;
     post.happened("booking_created", booking, "ada").await;
@@ -73,9 +72,8 @@ async fn mails_wait_until_the_user_signs_in(pool: PgPoolOptions, connect: PgConn
     assert!(mail.subject.ends_with(&start), "{} at {start}", mail.subject);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn mails_wait_until_the_booking_has_an_address(pool: PgPoolOptions, connect: PgConnectOptions) {
-    let post = Post::by_mail(pool, connect).await;
+#[testkit::test]
+async fn mails_wait_until_the_booking_has_an_address(ByMail(post): ByMail) {
     let (given, other) = (invited(&post, "sue", 5000).await, invited(&post, "sue", 9000).await);
     for booking in [given, other] {
         post.happened("booking_created", booking, "sue").await;
@@ -91,9 +89,8 @@ async fn mails_wait_until_the_booking_has_an_address(pool: PgPoolOptions, connec
     assert_eq!(post.mail.mails()[0].to, ["sue@guests.example"]);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn woken_mails_to_strangers_are_limited(pool: PgPoolOptions, connect: PgConnectOptions) {
-    let post = Post::by_mail(pool, connect).await;
+#[testkit::test]
+async fn woken_mails_to_strangers_are_limited(ByMail(post): ByMail) {
     let booking = invited(&post, "sue", 5000).await;
     for _ in 0..7 {
         post.happened("booking_rescheduled", booking, "sue").await;
@@ -110,7 +107,7 @@ async fn woken_mails_to_strangers_are_limited(pool: PgPoolOptions, connect: PgCo
     assert!(states.len() == 7 && states[5..].iter().all(is_limited), "{states:?}");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+#[testkit::test]
 async fn waiting_mails_are_sent_after_any_request_of_the_user(
     pool: PgPoolOptions,
     connect: PgConnectOptions,
@@ -150,9 +147,8 @@ async fn waiting_mails_are_sent_after_any_request_of_the_user(
     }
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn waiting_mails_block_nothing(pool: PgPoolOptions, connect: PgConnectOptions) {
-    let post = Post::by_mail(pool, connect).await;
+#[testkit::test]
+async fn waiting_mails_block_nothing(ByMail(post): ByMail) {
     let booking = invited(&post, "sue", 5000).await;
     post.happened("booking_created", booking, "sue").await;
     post.happened("booking_rescheduled", booking, "sue").await;
@@ -163,15 +159,14 @@ async fn waiting_mails_block_nothing(pool: PgPoolOptions, connect: PgConnectOpti
         .execute(&post.pool)
         .await
         .unwrap();
-    assert_eq!(post.pass().await, 1);
+    assert_eq!(post.pass().await, 1, "deliveries of this pass");
     signs_in(&post, "sue", "sue@example.org").await;
     post.pass().await;
     assert_eq!(post.subjects("sue"), ["Booked: Lesson", "Moved: Lesson"]);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn waiting_mails_are_dropped_with_their_booking(pool: PgPoolOptions, connect: PgConnectOptions) {
-    let mut post = Post::by_mail(pool, connect).await;
+#[testkit::test]
+async fn waiting_mails_are_dropped_with_their_booking(ByMail(mut post): ByMail) {
     let (kept, gone) = (invited(&post, "sue", 100).await, invited(&post, "sue", 5000).await);
     for booking in [kept, gone] {
         post.happened("booking_created", booking, "sue").await;
@@ -189,12 +184,11 @@ async fn waiting_mails_are_dropped_with_their_booking(pool: PgPoolOptions, conne
     assert_eq!(post.states().await[0], TOO_LATE);
     signs_in(&post, "sue", "sue@example.org").await;
     post.pass().await;
-    assert_eq!(post.mail.taken(), 0);
+    assert_eq!(post.mail.taken(), 0, "mails that the server took");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn wait_is_extended_when_the_booking_moves(pool: PgPoolOptions, connect: PgConnectOptions) {
-    let mut post = Post::by_mail(pool, connect).await;
+#[testkit::test]
+async fn wait_is_extended_when_the_booking_moves(ByMail(mut post): ByMail) {
     let booking = invited(&post, "sue", 3000).await;
     post.happened("booking_created", booking, "sue").await;
     post.pass().await;
@@ -213,9 +207,8 @@ async fn wait_is_extended_when_the_booking_moves(pool: PgPoolOptions, connect: P
     assert_eq!(post.subjects("sue"), ["Booked: Lesson"]);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn address_stored_while_a_wait_begins_is_not_missed(pool: PgPoolOptions, connect: PgConnectOptions) {
-    let post = Post::by_mail(pool, connect).await;
+#[testkit::test]
+async fn address_stored_while_a_wait_begins_is_not_missed(ByMail(post): ByMail) {
     let booking = invited(&post, "sue", 5000).await;
     post.happened("booking_created", booking, "sue").await;
     let mut signing_in = chassis::db::begin(&post.pool).await.unwrap();
@@ -239,7 +232,7 @@ async fn address_stored_while_a_wait_begins_is_not_missed(pool: PgPoolOptions, c
     assert_eq!(post.states().await, ["delivered"]);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+#[testkit::test]
 async fn waiting_mails_are_not_read_by_passes(pool: PgPoolOptions, connect: PgConnectOptions) {
     let post = Post::by_mail(pool.max_connections(1), connect).await;
     sqlx::query!(
@@ -267,7 +260,7 @@ async fn waiting_mails_are_not_read_by_passes(pool: PgPoolOptions, connect: PgCo
         post.pass().await; // often enough for a generic plan
     }
     signs_in(&post, "g77", "g77@example.org").await;
-    assert_eq!(post.pass().await, 1);
+    assert_eq!(post.pass().await, 1, "deliveries of this pass");
     let read = rows_read(&post).await - before;
     assert!(read < 500, "{read} rows were read");
 }
@@ -283,12 +276,8 @@ async fn reports(post: &Post) -> Vec<Value> {
     .unwrap()
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn host_is_notified_of_undeliverable_mails_to_the_guest(
-    pool: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
-    let mut post = Post::by_both(pool, connect).await;
+#[testkit::test]
+async fn host_is_notified_of_undeliverable_mails_to_the_guest(ByBoth(mut post): ByBoth) {
     let booking = post.booked(&["bob", "ada"]).await;
     post.mail
         .fault("bob@example.org", Some(Fault::Answer(At::Recipient, "550 5.1.1 bob@example.org is gone")));
@@ -318,9 +307,8 @@ async fn host_is_notified_of_undeliverable_mails_to_the_guest(
     );
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn undeliverable_mails_to_the_host_are_not_reported(pool: PgPoolOptions, connect: PgConnectOptions) {
-    let post = Post::by_mail(pool, connect).await;
+#[testkit::test]
+async fn undeliverable_mails_to_the_host_are_not_reported(ByMail(post): ByMail) {
     for person in ["bob", "ada"] {
         post.mail.fault(&format!("{person}@example.org"), Some(Fault::Refuse(550)));
     }

@@ -1,6 +1,6 @@
 //! The hot path is one round trip, counted in the messages that Postgres receives.
 
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::postgres::PgConnectOptions;
 use testkit::{
     Tap,
     seed::{self, State},
@@ -8,7 +8,7 @@ use testkit::{
 
 use crate::{
     live_issuing::on_air,
-    world::{FakeRoom, open, world},
+    world::{FakeRoom, SlowClock, world},
 };
 
 /// The statements of requests, without those of new connections and of the readiness probe. While the probe holds the
@@ -19,9 +19,8 @@ fn of_requests(tap: &Tap) -> Vec<String> {
     statements
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn token_for_a_fresh_room_takes_one_statement(options: PgPoolOptions, connect: PgConnectOptions) {
-    let pool = open(options, &connect).await;
+#[testkit::test]
+async fn token_for_a_fresh_room_takes_one_statement(SlowClock(pool): SlowClock, connect: PgConnectOptions) {
     let booking = seed::booking(&pool, State::OpenNow).await;
     seed::active_room(&pool, &booking).await;
     let (live_room, _, _) = on_air(&pool).await;

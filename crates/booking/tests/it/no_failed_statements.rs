@@ -11,7 +11,7 @@ use testkit::Tap;
 
 use crate::harness::*;
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+#[testkit::test]
 async fn taken_slot_is_refused_without_a_failed_statement(pool: PgPoolOptions, connect: PgConnectOptions) {
     let (tap, connect) = Tap::on(&connect).await;
     let world = World::new(pool, connect).await;
@@ -42,7 +42,7 @@ async fn taken_slot_is_refused_without_a_failed_statement(pool: PgPoolOptions, c
     assert_eq!(tap.errors(), Vec::<String>::new());
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+#[testkit::test]
 async fn move_onto_taken_slot_is_refused_without_error(pool: PgPoolOptions, connect: PgConnectOptions) {
     let (tap, connect) = Tap::on(&connect).await;
     let world = World::new(pool, connect).await;
@@ -67,7 +67,7 @@ async fn move_onto_taken_slot_is_refused_without_error(pool: PgPoolOptions, conn
     assert_eq!(tap.errors(), Vec::<String>::new());
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+#[testkit::test]
 async fn other_refusals_cause_no_failed_statements(pool: PgPoolOptions, connect: PgConnectOptions) {
     let (tap, connect) = Tap::on(&connect).await;
     let world = World::new(pool, connect).await;
@@ -93,7 +93,7 @@ async fn other_refusals_cause_no_failed_statements(pool: PgPoolOptions, connect:
 }
 
 /// The constraint is the guarantee: it also refuses the overlap with a writer that takes no locks.
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+#[testkit::test]
 async fn overlap_with_unlocked_writer_is_refused(pool: PgPoolOptions, connect: PgConnectOptions) {
     let (tap, connect) = Tap::on(&connect).await;
     let world = World::new(pool, connect).await;

@@ -5,10 +5,7 @@ use chassis::db::Settings;
 use reqwest::{Method, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
-use sqlx::{
-    AssertSqlSafe, ConnectOptions, PgPool,
-    postgres::{PgConnectOptions, PgPoolOptions},
-};
+use sqlx::{AssertSqlSafe, ConnectOptions, PgPool, postgres::PgConnectOptions};
 
 use crate::{
     program::greenroom,
@@ -83,8 +80,8 @@ async fn assert_powerless(connect: &PgConnectOptions) {
     pool.close().await;
 }
 
-#[sqlx::test(migrations = false)]
-async fn owner_without_superuser_migrates_and_serves(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test(empty)]
+async fn owner_without_superuser_migrates_and_serves(connect: PgConnectOptions) {
     let owner = owned(&connect).await;
     assert_powerless(&owner).await;
     migrate(&owner, &[("JOIN_OPENS_BEFORE", "20min")]).await;
@@ -117,8 +114,8 @@ async fn owner_without_superuser_migrates_and_serves(_: PgPoolOptions, connect: 
     replica.stop().await;
 }
 
-#[sqlx::test(migrations = false)]
-async fn services_serve_with_their_own_logins(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test(empty)]
+async fn services_serve_with_their_own_logins(connect: PgConnectOptions) {
     let owner = owned(&connect).await;
     migrate(&owner, &[]).await;
     let mut world = World::new(&connect).await;

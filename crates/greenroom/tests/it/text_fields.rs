@@ -4,7 +4,6 @@
 use gateway::{Rate, nostr::sign::Keys};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
 use crate::world::{Replica, World};
 
@@ -186,9 +185,8 @@ fn texts(document: &Value, schema: &Value, name: &str, found: &mut Vec<String>) 
     }
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn every_text_of_the_api_is_cleaned_or_refused(_: PgPoolOptions, connect: PgConnectOptions) {
-    let mut world = World::new(&connect).await;
+#[testkit::test]
+async fn every_text_of_the_api_is_cleaned_or_refused(mut world: World) {
     let unlimited = Rate::new(100_000, 100_000);
     (world.services.gateway.rates.user, world.services.gateway.rates.moderation) = (unlimited, unlimited);
     let replica = world.replica().await;

@@ -1,18 +1,16 @@
 //! Rows of `rooms_to_close`: after a crash between any two steps, another replica closes the room (I2).
 
-use livekit_dev::{Fault, Store};
+use livekit_dev::Fault;
 use room_lifecycle::rooms::store;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use time::Duration;
 
 use crate::{
     crashes::{cut, cuts},
-    harness::{World, refused},
+    harness::{WithRedis, World, refused},
 };
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn row_of_a_room_that_ended_outlives_its_replica(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::with_store(connect, Store::RedisLike).await;
+#[testkit::test]
+async fn row_of_a_room_that_ended_outlives_its_replica(WithRedis(world): WithRedis) {
     let (dies, lives) = (world.rooms().await, world.rooms().await);
     let (booking, record) = world.meeting(&lives).await;
     world.server().flush(); // LiveKit lists no room
@@ -22,15 +20,14 @@ async fn row_of_a_room_that_ended_outlives_its_replica(_: PgPoolOptions, connect
     assert!(ended.to_close);
     lives.close_due().await.unwrap();
     assert_eq!(world.connected(&record.room_name).len(), 2, "the row's own replica has 2 s");
-    world.pass_time(Duration::seconds(2));
+    world.advance(Duration::seconds(2));
     lives.close_due().await.unwrap();
-    assert!(world.connected(&record.room_name).is_empty());
-    assert!(world.to_close().await.is_empty());
+    world.assert_connected(&record.room_name, 0);
+    assert_eq!(world.to_close().await.join(" "), "", "rooms that wait to be closed");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn room_created_to_be_deleted_is_deleted_after_a_crash(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::with_store(connect, Store::RedisLike).await;
+#[testkit::test]
+async fn room_created_to_be_deleted_is_deleted_after_a_crash(WithRedis(world): WithRedis) {
     let (dies, lives) = (world.rooms().await, world.rooms().await);
     let (booking, record) = world.meeting(&lives).await;
     world.server().flush();
@@ -39,7 +36,7 @@ async fn room_created_to_be_deleted_is_deleted_after_a_crash(_: PgPoolOptions, c
     dies.drain().await.unwrap();
     // It retries, creates the room, and dies before the deletion.
     world.server().faults().set("DeleteRoom", Fault::Hang);
-    world.pass_time(Duration::seconds(2));
+    world.advance(Duration::seconds(2));
     let deletes = world.server().calls("DeleteRoom");
     tokio::select! {
         _ = dies.close_due() => unreachable!("DeleteRoom hangs"),
@@ -48,15 +45,14 @@ async fn room_created_to_be_deleted_is_deleted_after_a_crash(_: PgPoolOptions, c
     drop(dies);
     world.server().faults().clear();
     assert_eq!(world.to_close().await, [record.room_name.as_str()]);
-    world.pass_time(Duration::seconds(16));
+    world.advance(Duration::seconds(16));
     lives.close_due().await.unwrap();
     assert!(world.names().is_empty() && world.connected(&record.room_name).is_empty());
-    assert!(world.to_close().await.is_empty());
+    assert_eq!(world.to_close().await.join(" "), "", "rooms that wait to be closed");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn end_of_an_unlisted_room_is_finished_after_a_crash(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::with_store(connect, Store::RedisLike).await;
+#[testkit::test]
+async fn end_of_an_unlisted_room_is_finished_after_a_crash(WithRedis(world): WithRedis) {
     let steady = world.rooms().await;
     let mut ended = Vec::new();
     for polls in cuts().step_by(4) {
@@ -72,19 +68,18 @@ async fn end_of_an_unlisted_room_is_finished_after_a_crash(_: PgPoolOptions, con
     testkit::eventually("the cut work has ended", || world.quiet()).await;
     for _ in 0..3 {
         world.make_due().await;
-        world.pass_time(Duration::seconds(16));
+        world.advance(Duration::seconds(16));
         steady.pass().await.unwrap();
     }
     for room in ended {
         assert!(world.connected(&room).is_empty(), "{room}");
     }
-    assert!(world.names().is_empty());
-    assert!(world.to_close().await.is_empty());
+    world.assert_rooms(0);
+    assert_eq!(world.to_close().await.join(" "), "", "rooms that wait to be closed");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn two_replicas_close_a_room_together(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::with_store(connect, Store::RedisLike).await;
+#[testkit::test]
+async fn two_replicas_close_a_room_together(WithRedis(world): WithRedis) {
     let (one, two) = (world.rooms().await, world.rooms().await);
     let (booking, record) = world.meeting(&one).await;
     world.server().flush();
@@ -92,17 +87,16 @@ async fn two_replicas_close_a_room_together(_: PgPoolOptions, connect: PgConnect
     let (first, second) = tokio::join!(one.drain(), two.drain());
     first.unwrap();
     second.unwrap();
-    world.pass_time(Duration::seconds(16));
+    world.advance(Duration::seconds(16));
     let (first, second) = tokio::join!(one.close_due(), two.close_due());
     first.unwrap();
     second.unwrap();
     assert!(world.names().is_empty() && world.connected(&record.room_name).is_empty());
-    assert!(world.to_close().await.is_empty());
+    assert_eq!(world.to_close().await.join(" "), "", "rooms that wait to be closed");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn room_that_a_record_uses_again_is_not_closed(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn room_that_a_record_uses_again_is_not_closed(world: World) {
     let rooms = world.rooms().await;
     let (_, record) = world.meeting(&rooms).await;
     world
@@ -113,19 +107,18 @@ async fn room_that_a_record_uses_again_is_not_closed(_: PgPoolOptions, connect: 
         ))
         .await;
     rooms.pass().await.unwrap();
-    assert_eq!(world.connected(&record.room_name).len(), 2);
+    world.assert_connected(&record.room_name, 2);
     assert!(world.to_close().await.is_empty(), "the row is dropped");
     assert_eq!(world.server().calls("DeleteRoom"), 0);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn row_from_before_the_clock_was_set_back_is_due(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn row_from_before_the_clock_was_set_back_is_due(world: World) {
     let rooms = world.rooms().await;
     let (booking, record) = world.meeting(&rooms).await;
     world.complete(&booking).await;
     store::set_ended(&world.pool, record.id, true).await.unwrap();
-    world.pass_time(Duration::hours(-1));
+    world.advance(Duration::hours(-1));
     rooms.close_due().await.unwrap();
-    assert!(world.names().is_empty());
+    world.assert_rooms(0);
 }

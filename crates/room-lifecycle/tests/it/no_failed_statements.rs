@@ -7,7 +7,7 @@ use proto::room::v1::{
     CreateNestRequest, GetMyRoomRequest, GoLiveRequest, live_room_service_server::LiveRoomService,
 };
 use room_lifecycle::recordings::StartRequest;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::postgres::PgConnectOptions;
 use testkit::Tap;
 use tonic::Request;
 
@@ -26,8 +26,8 @@ fn assert_no_errors(tap: &Tap) {
     assert_eq!(tap.errors(), Vec::<String>::new());
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn repeated_live_requests_are_no_failed_statements(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn repeated_live_requests_are_no_failed_statements(connect: PgConnectOptions) {
     let (tap, connect) = Tap::on(&connect).await;
     let world = World::new(connect).await;
     let replicas = [world.rooms().await, world.rooms().await];
@@ -63,8 +63,8 @@ async fn repeated_live_requests_are_no_failed_statements(_: PgPoolOptions, conne
     assert_no_errors(&tap);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn repeated_recordings_are_no_failed_statements(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn repeated_recordings_are_no_failed_statements(connect: PgConnectOptions) {
     let (tap, connect) = Tap::on(&connect).await;
     let world = World::recording(connect).await;
     let replicas = [world.rooms().await, world.rooms().await];
@@ -85,8 +85,8 @@ async fn repeated_recordings_are_no_failed_statements(_: PgPoolOptions, connect:
     assert_no_errors(&tap);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn repeated_nest_requests_are_no_failed_statements(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn repeated_nest_requests_are_no_failed_statements(connect: PgConnectOptions) {
     let (tap, connect) = Tap::on(&connect).await;
     let world = World::new(connect).await;
     let replicas = [world.rooms().await, world.rooms().await];

@@ -2,10 +2,7 @@
 
 use std::process::{Output, Stdio};
 
-use sqlx::{
-    ConnectOptions,
-    postgres::{PgConnectOptions, PgPoolOptions},
-};
+use sqlx::{ConnectOptions, postgres::PgConnectOptions};
 
 use crate::program::command;
 
@@ -32,8 +29,8 @@ async fn doctor_keeps_its_exit_code_when_the_pipe_is_closed() {
     }
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn command_finishes_when_the_pipe_is_closed(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn command_finishes_when_the_pipe_is_closed(connect: PgConnectOptions) {
     let database = connect.to_url_lossy().to_string();
     let output = unread(&["migrate"], &[("DATABASE_URL", &database)]).await;
     let errors = String::from_utf8(output.stderr).unwrap();

@@ -13,10 +13,7 @@ use std::{
 use chassis::db::connect_options;
 use secrecy::SecretString;
 use serde_json::Value;
-use sqlx::{
-    AssertSqlSafe, ConnectOptions, Connection, PgConnection, Row,
-    postgres::{PgConnectOptions, PgPoolOptions},
-};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection, Row, postgres::PgConnectOptions};
 
 const WORKSPACE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 /// A fifth of the cost above which Postgres would compile a plan.
@@ -226,7 +223,7 @@ fn queries() -> Vec<Query> {
 /// Stores this many open bookings, live sessions and nests, with their rows in other tables.
 async fn fill(connect: &PgConnectOptions, stored: u32) -> PgConnection {
     let mut owner = PgConnection::connect_with(connect).await.unwrap();
-    let fill = include_str!("estimates/fill.sql").replace("$stored", &stored.to_string());
+    let fill = include_str!("statement_costs/fill.sql").replace("$stored", &stored.to_string());
     sqlx::raw_sql(AssertSqlSafe(fill)).execute(&mut owner).await.unwrap();
     owner
 }
@@ -237,8 +234,8 @@ async fn service(connect: &PgConnectOptions) -> PgConnection {
     PgConnection::connect_with(&connect_options(&url).unwrap()).await.unwrap()
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn statement_costs_stay_small_beside_100_000_of_each(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn statement_costs_stay_small_beside_100_000_of_each(connect: PgConnectOptions) {
     fill(&connect, STORED).await;
     let mut service = service(&connect).await;
     let (mut too_much, mut needed) = (Vec::new(), BTreeSet::new());
@@ -277,10 +274,10 @@ fn read_whole(plan: &Value, partial: &Partial, found: &mut BTreeSet<String>) {
     }
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn only_passes_read_all_that_is_open(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn only_passes_read_all_that_is_open(connect: PgConnectOptions) {
     let mut owner = fill(&connect, 2_000).await;
-    sqlx::raw_sql(include_str!("estimates/all_over.sql")).execute(&mut owner).await.unwrap();
+    sqlx::raw_sql(include_str!("statement_costs/all_over.sql")).execute(&mut owner).await.unwrap();
     let vacuum = format!("vacuum (full, analyze) {}", HISTORY.join(", "));
     sqlx::raw_sql(AssertSqlSafe(vacuum)).execute(&mut owner).await.unwrap();
     let partial = sqlx::query!(

@@ -5,10 +5,7 @@ use room_lifecycle::rooms::store::{
     self,
     marks::{self, Listing},
 };
-use sqlx::{
-    Connection, PgConnection, PgPool, Row,
-    postgres::{PgConnectOptions, PgPoolOptions},
-};
+use sqlx::{Connection, PgConnection, PgPool, Row, postgres::PgConnectOptions};
 use time::Duration;
 
 use crate::harness::{State, World};
@@ -58,9 +55,8 @@ const STATISTICS: [&str; 2] = [
     "analyze sessions, livekit_rooms",
 ];
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn missing_rooms_are_found_quickly_among_20_000(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn missing_rooms_are_found_quickly_among_20_000(world: World) {
     let names = many(&world).await;
     let mut connection = scarce_connection(&world).await;
     let at = store::events::find_now(&mut connection).await.unwrap();
@@ -88,7 +84,7 @@ async fn with_a_broken_step(connect: PgConnectOptions, breaking: &str, cleans: b
     .execute(&world.pool)
     .await
     .unwrap();
-    world.pass_time(Duration::seconds(61));
+    world.advance(Duration::seconds(61));
     world
         .execute(&format!(
             "create function broken() returns trigger language plpgsql as
@@ -101,28 +97,28 @@ async fn with_a_broken_step(connect: PgConnectOptions, breaking: &str, cleans: b
     assert_eq!(world.names().contains(&"stray".to_owned()), !cleans);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn pass_does_everything_else_when_intents_fail(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn pass_does_everything_else_when_intents_fail(connect: PgConnectOptions) {
     let breaking =
         "create trigger broken before insert on livekit_rooms for each row execute function broken()";
     with_a_broken_step(connect, breaking, true).await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn pass_does_everything_else_when_confirmations_fail(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn pass_does_everything_else_when_confirmations_fail(connect: PgConnectOptions) {
     let breaking = "create trigger broken before update on livekit_rooms for each row
                     when (old.confirmed_at < new.confirmed_at) execute function broken()";
     with_a_broken_step(connect, breaking, true).await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn pass_removes_no_stray_when_its_deployment_is_unknown(_: PgPoolOptions, connect: PgConnectOptions) {
+#[testkit::test]
+async fn pass_removes_no_stray_when_its_deployment_is_unknown(connect: PgConnectOptions) {
     with_a_broken_step(connect, "alter table deployment rename to elsewhere", false).await;
 }
 
 /// `room_owner()` must be inlined, and each branch of the view must read one table. Otherwise Postgres computes the
 /// whole view for each check of one room.
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+#[testkit::test]
 async fn owner_of_one_room_is_found_by_key(pool: PgPool) {
     let mut connection = pool.acquire().await.unwrap();
     let rows = sqlx::raw_sql(

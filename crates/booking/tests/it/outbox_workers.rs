@@ -22,9 +22,8 @@ async fn many(post: &Post, count: i32) {
     .unwrap();
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn two_workers_deliver_each_notification_once(pool: PgPoolOptions, connect: PgConnectOptions) {
-    let post = Post::by_webhook(pool, connect).await;
+#[testkit::test]
+async fn two_workers_deliver_each_notification_once(ByWebhook(post): ByWebhook) {
     many(&post, 300).await;
     let (one, other) = (post.outbox(), post.outbox());
     let (mut tried, mut before) = (0, None);
@@ -40,12 +39,8 @@ async fn two_workers_deliver_each_notification_once(pool: PgPoolOptions, connect
     assert!(post.states().await.iter().all(|state| state == "delivered"));
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn delivery_of_a_killed_worker_is_repeated_with_the_same_id(
-    pool: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
-    let post = Post::by_webhook(pool, connect).await;
+#[testkit::test]
+async fn delivery_of_a_killed_worker_is_repeated_with_the_same_id(ByWebhook(post): ByWebhook) {
     many(&post, 1).await;
     post.hook.replies(|_| Reply::Hang);
     let outbox = post.outbox();
@@ -59,15 +54,14 @@ async fn delivery_of_a_killed_worker_is_repeated_with_the_same_id(
         .execute(&post.pool)
         .await
         .unwrap();
-    assert_eq!(post.pass().await, 1);
+    assert_eq!(post.pass().await, 1, "deliveries of this pass");
     let hits = post.hook.hits();
     assert_eq!(hits[0].header("webhook-id"), hits[1].header("webhook-id"));
     assert_eq!(post.states().await, ["delivered"]);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn worker_writes_nothing_after_it_lost_its_lease(pool: PgPoolOptions, connect: PgConnectOptions) {
-    let post = Post::by_webhook(pool, connect).await;
+#[testkit::test]
+async fn worker_writes_nothing_after_it_lost_its_lease(ByWebhook(post): ByWebhook) {
     many(&post, 1).await;
     post.hook.replies(|_| Reply::Hang);
     let outbox = post.outbox();
@@ -98,7 +92,7 @@ pub async fn rows_read(post: &Post) -> i64 {
     .unwrap()
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+#[testkit::test]
 async fn pass_reads_no_delivered_rows_and_no_far_bookings(pool: PgPoolOptions, connect: PgConnectOptions) {
     let post = Post::by_webhook(pool.max_connections(1), connect).await;
     many(&post, 20_000).await;
@@ -123,5 +117,5 @@ async fn pass_reads_no_delivered_rows_and_no_far_bookings(pool: PgPoolOptions, c
     }
     let read = rows_read(&post).await - before;
     assert!(read < 500, "{read} rows were read");
-    assert_eq!(post.hook.hits().len(), 1);
+    assert_eq!(post.hook.hits().len(), 1, "calls of the webhook");
 }

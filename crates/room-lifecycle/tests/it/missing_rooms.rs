@@ -1,5 +1,5 @@
 //! LiveKit lacks many rooms at once: a second check comes before any room is created, and a wrong listing never
-//! replaces an occupied room.
+//! replaces an occupied room (I2).
 
 use domain::RoomId;
 use livekit_dev::Fault;
@@ -7,15 +7,13 @@ use room_lifecycle::rooms::store::{
     events,
     marks::{self, Listing},
 };
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use time::Duration;
 use uuid::Uuid;
 
 use crate::harness::{State, World, owner};
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn needed_rooms_are_recreated_after_a_second_check(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn needed_rooms_are_recreated_after_a_second_check(world: World) {
     let rooms = world.rooms().await;
     let mut open = Vec::new();
     for _ in 0..12 {
@@ -28,7 +26,7 @@ async fn needed_rooms_are_recreated_after_a_second_check(_: PgPoolOptions, conne
         .execute(&world.pool)
         .await
         .unwrap();
-    world.pass_time(Duration::minutes(11));
+    world.advance(Duration::minutes(11));
     rooms.pass().await.unwrap();
     world.server().restart();
     let created = world.server().calls("CreateRoom");
@@ -39,7 +37,7 @@ async fn needed_rooms_are_recreated_after_a_second_check(_: PgPoolOptions, conne
     // One call finds out that a room in use was lost, and one creates its next generation.
     assert_eq!(world.server().calls("CreateRoom"), created + 2 * 12, "the second check replaces the rooms");
     for booking in &open {
-        assert_eq!(world.record(booking).await.generation, 2);
+        assert_eq!(world.record(booking).await.generation, 2, "generation");
     }
     assert_eq!(world.record(&later).await.generation, 1, "a room that is not needed soon waits");
     rooms.pass().await.unwrap();
@@ -47,9 +45,8 @@ async fn needed_rooms_are_recreated_after_a_second_check(_: PgPoolOptions, conne
     world.assert_one_room_per_open_owner().await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn one_wrong_listing_replaces_no_room(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn one_wrong_listing_replaces_no_room(world: World) {
     let rooms = world.rooms().await;
     for _ in 0..12 {
         world.open_room(&rooms).await;
@@ -64,9 +61,8 @@ async fn one_wrong_listing_replaces_no_room(_: PgPoolOptions, connect: PgConnect
     world.assert_one_room_per_open_owner().await;
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn occupied_rooms_are_kept_while_lists_are_empty(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn occupied_rooms_are_kept_while_lists_are_empty(world: World) {
     let rooms = world.rooms().await;
     let mut meetings = Vec::new();
     for _ in 0..12 {
@@ -85,14 +81,17 @@ async fn occupied_rooms_are_kept_while_lists_are_empty(_: PgPoolOptions, connect
     for (booking, record) in meetings {
         let after = world.record(&booking).await;
         assert_eq!((after.generation, after.room_sid), (1, record.room_sid));
-        assert_eq!(world.server().participants(&record.room_name).len(), 1);
+        assert_eq!(
+            world.server().participants(&record.room_name).len(),
+            1,
+            "participants that LiveKit lists"
+        );
     }
     assert_eq!(world.server().calls("DeleteRoom"), 0);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn occupied_room_is_kept_when_missing_in_a_listing(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn occupied_room_is_kept_when_missing_in_a_listing(world: World) {
     let rooms = world.rooms().await;
     let (booking, record) = world.open_room(&rooms).await;
     world.join(&record.room_name, &booking.guest);
@@ -101,13 +100,12 @@ async fn occupied_room_is_kept_when_missing_in_a_listing(_: PgPoolOptions, conne
         rooms.pass().await.unwrap();
         world.make_due().await;
     }
-    assert_eq!(world.record(&booking).await.generation, 1);
-    assert_eq!(world.server().participants(&record.room_name).len(), 1);
+    assert_eq!(world.record(&booking).await.generation, 1, "generation");
+    assert_eq!(world.server().participants(&record.room_name).len(), 1, "participants that LiveKit lists");
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn rooms_are_recreated_soonest_first_at_50_a_second(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn rooms_are_recreated_soonest_first_at_50_a_second(world: World) {
     let rooms = world.rooms().await;
     let mut expected = Vec::new();
     for seconds in (0..60).rev().map(|n| 10 * n) {
@@ -134,9 +132,8 @@ async fn rooms_are_recreated_soonest_first_at_50_a_second(_: PgPoolOptions, conn
     assert_eq!(spread, wanted);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn marks_reach_nine_minutes_ahead(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
+#[testkit::test]
+async fn marks_reach_nine_minutes_ahead(world: World) {
     let lost: Vec<RoomId> = (0..1_500).map(|_| RoomId(Uuid::new_v4())).collect();
     marks::insert_marks(&world.pool, &lost, 2).await.unwrap();
     let marks = async || {
@@ -152,7 +149,7 @@ async fn marks_reach_nine_minutes_ahead(_: PgPoolOptions, connect: PgConnectOpti
     let due = marks::claim_marks(&world.pool, 10_000).await.unwrap().ids.len();
     assert!(due < 100, "spread marks are not all due at once: {due}");
 
-    world.pass_time(Duration::minutes(1));
+    world.advance(Duration::minutes(1));
     marks::insert_marks(&world.pool, &lost[120..], 2).await.unwrap(); // the first 120 rooms were created meanwhile
     let second = marks().await;
     assert_eq!((second.n, second.near), (1_200, true));
