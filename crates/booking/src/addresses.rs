@@ -1,5 +1,4 @@
-//! Stores the e-mail address of callers whose request changes nothing. So a mail that waits for a user's address is
-//! sent after any request of that user.
+//! The addresses of callers that this process has stored ([`crate::Bookings::store_address`]): each is stored once.
 
 use std::{
     collections::HashSet,
@@ -9,8 +8,6 @@ use std::{
 
 use parking_lot::Mutex;
 use proto::types::v1::Caller;
-
-use crate::{grpc::Bookings, store};
 
 /// The most addresses that this process remembers as stored. When there are more, the set is cleared.
 const MAX_ADDRESSES: usize = 10_000;
@@ -32,7 +29,7 @@ impl StoredAddresses {
     }
 
     /// Whether this is the caller's first request with this address.
-    fn is_new(&self, caller: &Caller) -> bool {
+    pub fn is_new(&self, caller: &Caller) -> bool {
         let key = self.key(caller);
         let mut keys = self.0.keys.lock();
         if keys.len() >= MAX_ADDRESSES {
@@ -41,21 +38,9 @@ impl StoredAddresses {
         keys.insert(key)
     }
 
-    fn forget(&self, caller: &Caller) {
+    /// Forgets an address that could not be stored.
+    pub fn forget(&self, caller: &Caller) {
         self.0.keys.lock().remove(&self.key(caller));
-    }
-}
-
-impl Bookings {
-    /// Stores the profile from the caller's bearer token, once for each address.
-    pub(crate) async fn store_address(&self, caller: &Caller) {
-        if caller.user_id.is_empty() || caller.email.is_empty() || !self.addresses.is_new(caller) {
-            return;
-        }
-        if let Err(error) = store::lock_people(&self.pool, &[], caller).await {
-            self.addresses.forget(caller);
-            tracing::warn!(%error, "failed to store a user's address; the next request will retry");
-        }
     }
 }
 

@@ -3,13 +3,13 @@
 //! A host may end a meeting before it opens: the contract has no exception for it.
 
 use chassis::db::retry_on_contention;
-use domain::{Role, SessionId, SessionStatus};
+use domain::{SessionId, SessionStatus};
 use proto::types::v1::Caller;
 
 use crate::{
+    bookings::Bookings,
     error::Error,
-    grpc::Bookings,
-    request::{as_guest, is_privileged},
+    policy::{as_guest, may_end},
     store::{self, Booking},
 };
 
@@ -21,7 +21,7 @@ impl Bookings {
         reason: String,
     ) -> Result<Booking, Error> {
         let booking = self.load_for_party(&caller, id).await?;
-        let guest = as_guest(&caller, &booking);
+        let guest = as_guest(&caller, booking.parties());
         if retry_on_contention(|| store::cancel_booking(&self.pool, id, guest, &reason)).await? {
             self.rooms.end(id).await;
         } else if let Some(guest) = guest
@@ -42,7 +42,7 @@ impl Bookings {
 
     pub(crate) async fn end(self, caller: Caller, id: SessionId) -> Result<Booking, Error> {
         let booking = self.load_for_party(&caller, id).await?;
-        if !is_privileged(&caller) && booking.role_of(&caller.user_id) != Some(Role::Host) {
+        if !may_end(&caller, booking.parties()) {
             return Err(Error::NotHost);
         }
         if retry_on_contention(|| store::end_booking(&self.pool, id)).await? {

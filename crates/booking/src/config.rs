@@ -2,7 +2,7 @@
 
 mod notifications;
 
-use std::{net::SocketAddr, str::FromStr};
+use std::net::SocketAddr;
 
 use chassis::{
     config::{Problems, ServiceArgs, non_blank},
@@ -12,6 +12,8 @@ use tonic::transport::Endpoint;
 
 pub use domain::RoomCreation;
 pub use notifications::{Email, Links, NotificationArgs, NotificationSettings, Webhook};
+
+use crate::policy::Policy;
 
 /// The database role that may write bookings.
 const ROLE: &str = "greenroom_booking";
@@ -55,27 +57,6 @@ pub struct Config {
     pub policy: Policy,
     pub room_creation: RoomCreation,
     pub notifications: NotificationSettings,
-}
-
-/// Which party may book. Admins and our own services always may.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Policy {
-    Either,
-    Guest,
-    Service,
-}
-
-impl FromStr for Policy {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text {
-            "either" => Ok(Self::Either),
-            "guest" => Ok(Self::Guest),
-            "service" => Ok(Self::Service),
-            _ => Err("must be either, guest or service"),
-        }
-    }
 }
 
 impl Args {

@@ -1,8 +1,8 @@
 //! Converts rows to protobuf.
 
-use chassis::{field::non_empty, grpc::timestamp};
-use domain::{DeliveryState, NotificationKind, Owner, RoomStatus};
-use proto::booking::v1 as pb;
+use chassis::grpc::timestamp;
+use domain::{DeliveryState, NotificationKind, Owner, RoomStatus, field::non_empty};
+use proto::{booking::v1 as pb, room::v1::Room};
 
 use crate::store::{Booking, Delivery, Notification};
 
@@ -30,6 +30,19 @@ pub fn booking(row: Booking) -> pb::Booking {
 
 fn person(id: String, name: String, avatar: String) -> pb::Person {
     pb::Person { id, name, avatar_url: non_empty(avatar) }
+}
+
+/// Sets a booking's room from the response of room-lifecycle, which is newer than the row.
+pub fn set_room(booking: &mut Booking, room: Option<Room>) {
+    let Some(room) = room else { return };
+    let Ok(status) = room.status.try_into().inspect_err(|error| {
+        tracing::error!(%error, session.id = %booking.id, "room-lifecycle answered with an unknown status");
+    }) else {
+        return;
+    };
+    booking.room_status = Some(status);
+    booking.room_name = Some(room.room_name);
+    booking.room_sid = room.room_sid;
 }
 
 /// Returns the room of a booking. An open booking without a record has a pending room with its future name, until

@@ -7,10 +7,11 @@ use uuid::Uuid;
 
 use crate::{
     RoomCreation,
+    bookings::Bookings,
+    convert::set_room,
     error::Error,
-    grpc::Bookings,
-    request::{NewBooking, may_start},
-    store::{self, Booking},
+    policy::may_start,
+    store::{self, Booking, NewBooking},
 };
 
 /// Attempts when the insert meets a conflict that no longer exists afterwards.
@@ -41,7 +42,7 @@ impl Bookings {
         tracing::info!(session.id = %booking.id, session.kind = "booking", "session created");
         if self.room_creation == RoomCreation::AtBooking {
             match self.rooms.create(booking.id).await {
-                Ok(room) => booking.set_room(room),
+                Ok(room) => set_room(&mut booking, room),
                 Err(why) => self.notify_room_failed(booking.id, why).await,
             }
         }

@@ -8,7 +8,7 @@ use chassis::{
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use tonic::Status;
 
-use crate::request::{MAX_OPEN, MAX_PER_PAIR};
+use crate::policy::{MAX_OPEN, MAX_PER_PAIR};
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {

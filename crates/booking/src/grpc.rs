@@ -1,72 +1,35 @@
 //! The gRPC interface: each call checks its request, does its work and answers with the current row.
 
-use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
+use std::{future::Future, pin::Pin, time::Duration};
 
 use chassis::{
-    field::{Fields, moment},
-    grpc::{caller, uuid},
-    lifecycle::Lifecycle,
-    page::{self, Cursor, fetch_limit, page},
-    reconcile::Nudge,
-    status::Refusal,
+    grpc::{caller, moment, page_request, uuid},
+    status::{Fields, Refusal},
 };
-use domain::SessionId;
+use domain::{
+    SessionId,
+    page::{Cursor, fetch_limit, page},
+};
 use prost_types::Timestamp;
 use proto::{
     booking::v1::{self as pb, booking_service_server::BookingService},
     types::v1::Caller,
 };
-use sqlx::PgPool;
 use tonic::{Request, Response, Status};
 
 use crate::{
-    addresses::StoredAddresses,
-    calendar,
-    config::{Policy, RoomCreation},
-    convert,
+    bookings::Bookings,
+    calendar, convert,
     error::Error,
-    request::{self, Change, NewBooking, is_privileged, may_start},
-    rooms::Rooms,
+    policy::may_start,
+    request::{self, Change},
     store::{self, Booking},
 };
 
 /// The timeout of a write. It applies also after the client disconnected.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The service: the state that its requests and loops share.
-#[derive(Clone)]
-pub struct Bookings {
-    pub(crate) pool: PgPool,
-    pub(crate) rooms: Rooms,
-    pub(crate) app_url: Arc<str>,
-    /// The sender's address of e-mails.
-    pub(crate) organizer: Option<Arc<str>>,
-    pub(crate) policy: Policy,
-    pub(crate) room_creation: RoomCreation,
-    pub(crate) lifecycle: Lifecycle,
-    /// Starts a pass when a request reads an overdue booking.
-    pub(crate) nudge: Nudge,
-    pub(crate) addresses: StoredAddresses,
-}
-
 impl Bookings {
-    pub(crate) async fn load(&self, id: SessionId) -> Result<Booking, Error> {
-        let booking = store::find_booking(&self.pool, id).await?.ok_or(Error::NotFound)?;
-        if booking.is_overdue() {
-            self.nudge.now();
-        }
-        Ok(booking)
-    }
-
-    pub(crate) async fn load_for_party(&self, caller: &Caller, id: SessionId) -> Result<Booking, Error> {
-        let booking = self.load(id).await?;
-        if is_privileged(caller) || booking.role_of(&caller.user_id).is_some() {
-            Ok(booking)
-        } else {
-            Err(Error::NotParticipant)
-        }
-    }
-
     /// Adds the start to a refusal of other fields if it is out of range by the database's clock, so that a refusal
     /// lists all invalid fields. If the database does not answer, the refusal stays without it.
     async fn with_start(&self, refusal: Refusal, start: Option<&Timestamp>) -> Refusal {
@@ -113,7 +76,7 @@ impl BookingService for Bookings {
     ) -> Result<Response<pb::CreateBookingResponse>, Status> {
         let request = request.into_inner();
         let start = request.scheduled_at;
-        let new = match NewBooking::check(request, self.policy) {
+        let new = match request::new_booking(request, self.policy) {
             Err(Error::Request(refusal)) => {
                 return Err(self.with_start(refusal, start.as_ref()).await.into());
             }
@@ -196,7 +159,7 @@ impl BookingService for Bookings {
     ) -> Result<Response<pb::ListNotificationsResponse>, Status> {
         let request = request.into_inner();
         let caller = caller(request.caller)?;
-        let (limit, after) = page::page_request(request.limit, request.cursor.as_deref())?;
+        let (limit, after) = page_request(request.limit, request.cursor.as_deref())?;
         let rows = store::list_notifications(&self.pool, &caller.user_id, after, fetch_limit(limit)).await;
         let (rows, next_cursor) =
             page(rows.map_err(Error::from)?, limit, |row| Cursor { at: row.created_at, id: row.id });
@@ -240,7 +203,7 @@ impl BookingService for Bookings {
         request: Request<pb::ListDeliveriesRequest>,
     ) -> Result<Response<pb::ListDeliveriesResponse>, Status> {
         let mut request = request.into_inner();
-        if !is_privileged(&caller(request.caller.take())?) {
+        if !caller(request.caller.take())?.is_privileged() {
             return Err(Error::AdminsOnly.into());
         }
         let (limit, after, state) = request::deliveries(&request)?;

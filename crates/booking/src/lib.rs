@@ -5,6 +5,7 @@
 //! what is missing. Writes run as detached tasks: a client that disconnects does not cancel them.
 
 mod addresses;
+mod bookings;
 mod calendar;
 mod close;
 mod config;
@@ -14,6 +15,7 @@ mod error;
 mod grpc;
 pub mod meters;
 mod outbox;
+mod policy;
 mod reconcile;
 mod request;
 mod reschedule;
@@ -24,44 +26,24 @@ use std::time::Duration;
 
 use chassis::{
     grpc::{MESSAGE_LIMIT, serve as serve_grpc, with_health},
-    lifecycle::Lifecycle,
     reconcile::{Nudge, listen, spawn_periodic},
     service::{Runtime, StartError, database},
     transport::Transport,
 };
 use proto::booking::v1::booking_service_server::BookingServiceServer;
-use sqlx::PgPool;
 use tokio::net::TcpListener;
 use tonic::service::Routes;
 
-pub use config::{
-    Args, Config, Email, NotificationArgs, NotificationSettings, Policy, RoomCreation, Webhook,
-};
-pub use grpc::Bookings;
+pub use bookings::Bookings;
+pub use config::{Args, Config, Email, NotificationArgs, NotificationSettings, RoomCreation, Webhook};
 pub use outbox::Outbox;
+pub use policy::Policy;
 pub use reconcile::{Moved, reconcile};
-
-use crate::{addresses::StoredAddresses, rooms::Rooms};
 
 /// The period of the pass, which changes the status of bookings by the clock and by attendance.
 const PASS_PERIOD: Duration = Duration::from_secs(10);
 
 impl Bookings {
-    /// Creates the service on a migrated database; `room` is the transport to room-lifecycle.
-    pub fn new(config: &Config, pool: PgPool, room: Transport, lifecycle: &Lifecycle) -> Self {
-        Self {
-            organizer: config.notifications.email.as_ref().map(|email| email.from.email.to_string().into()),
-            pool,
-            rooms: Rooms::new(room),
-            app_url: config.app_url.as_str().into(),
-            policy: config.policy,
-            room_creation: config.room_creation,
-            lifecycle: lifecycle.clone(),
-            nudge: Nudge::default(),
-            addresses: StoredAddresses::default(),
-        }
-    }
-
     fn spawn_loops(&self, config: &Config, runtime: &Runtime) -> Result<(), StartError> {
         let pool = self.pool.clone();
         spawn_periodic(&self.lifecycle, "bookings", PASS_PERIOD, self.nudge.clone(), move || {

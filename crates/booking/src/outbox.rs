@@ -7,9 +7,11 @@
 mod circuit;
 mod email;
 mod email_message;
-mod guard;
+pub mod guard;
 mod reply;
-mod smtp;
+mod retry;
+mod sent;
+pub mod smtp;
 mod template_data;
 mod webhook;
 mod worker;
@@ -24,10 +26,13 @@ use chassis::{
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
-use crate::{NotificationSettings, store};
+use crate::{
+    NotificationSettings,
+    policy::{MAX_MAILS_OF_INVITER, MAX_MAILS_TO_STRANGER},
+    store::{self, StrangerLimits},
+};
 
 use self::{email::Mailer, webhook::Hook, worker::Worker};
-pub use self::{guard::Guard, smtp::MailServer};
 
 /// The period of polling for notifications and deliveries without a NOTIFY.
 const POLL: Duration = Duration::from_secs(1);
@@ -36,6 +41,9 @@ const DELETION_PERIOD: Duration = Duration::from_mins(10);
 const METRICS_PERIOD: Duration = Duration::from_secs(15);
 /// Notifications that are expanded, or deliveries that are deleted, in one statement.
 const BATCH: i64 = 1000;
+
+const STRANGER_LIMITS: StrangerLimits =
+    StrangerLimits { per_address: MAX_MAILS_TO_STRANGER, per_inviter: MAX_MAILS_OF_INVITER };
 
 /// Delivers notifications over the configured channels.
 #[derive(Clone)]
@@ -156,7 +164,8 @@ impl Outbox {
         let mut all = 0;
         loop {
             let mut transaction = chassis::db::begin(&self.pool).await?;
-            let expanded = store::expand_notifications(&mut transaction, &self.channels, BATCH).await?;
+            let expanded =
+                store::expand_notifications(&mut transaction, &self.channels, BATCH, STRANGER_LIMITS).await?;
             transaction.commit().await?;
             let expanded = expanded.unwrap_or(0);
             if expanded > 0 {

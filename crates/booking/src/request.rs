@@ -4,13 +4,15 @@
 //! here.
 
 use chassis::{
-    field::{Fields, id, idempotency_key, line, maybe_line, maybe_one_of, moment, non_empty, prose},
-    grpc::{caller, timestamp, uuid},
+    grpc::{caller, moment, timestamp, uuid},
+    status::{Fields, Refusal},
+};
+use domain::{
+    DeliveryState, EmailAddress, Parties, SessionId,
+    field::{FieldError, id, idempotency_key, line, maybe_line, maybe_one_of, non_empty, prose},
     idempotency::request_hash,
     page::{self, Cursor},
-    status::Refusal,
 };
-use domain::{DeliveryState, EmailAddress, Role, SessionId};
 use proto::{
     booking::v1::{
         CancelBookingRequest, CreateBookingRequest, GuestContact, ListBookingsRequest, ListDeliveriesRequest,
@@ -18,44 +20,13 @@ use proto::{
     },
     types::v1::Caller,
 };
-use time::{Duration, OffsetDateTime};
+use time::OffsetDateTime;
 
 use crate::{
-    config::Policy,
     error::Error,
-    store::{Booking, Filter},
+    policy::Policy,
+    store::{Filter, NewBooking},
 };
-
-/// The most open bookings of one creator.
-pub const MAX_OPEN: i64 = 50;
-/// The most bookings of one pair within an hour.
-pub const MAX_PER_PAIR: i64 = 10;
-/// How far in the past a start may be, because a request for "now" takes a while to arrive.
-pub const MAX_START_AGE: Duration = Duration::minutes(5);
-/// How far in the future a start may be.
-pub const MAX_START_AHEAD: Duration = Duration::days(365);
-
-/// Whether a booking may start at `start`; `now` is the database's clock.
-pub fn may_start(start: OffsetDateTime, now: OffsetDateTime) -> bool {
-    (now - MAX_START_AGE..=now + MAX_START_AHEAD).contains(&start)
-}
-
-/// The checked request for a new booking.
-#[derive(Clone, Debug)]
-pub struct NewBooking {
-    pub creator: Caller,
-    pub host_id: String,
-    pub guest_id: String,
-    pub title: String,
-    pub description: String,
-    pub scheduled_at: OffsetDateTime,
-    pub duration_minutes: i32,
-    pub guest_name: Option<String>,
-    pub guest_email: Option<String>,
-    pub idempotency_key: Option<String>,
-    /// Requests with the same key are equal if their hashes are equal.
-    pub request_hash: Vec<u8>,
-}
 
 /// The requested changes of a booking.
 #[derive(Clone, Debug, Default)]
@@ -64,64 +35,6 @@ pub struct Change {
     pub duration_minutes: Option<i32>,
     pub title: Option<String>,
     pub description: Option<String>,
-}
-
-impl NewBooking {
-    pub fn check(request: CreateBookingRequest, policy: Policy) -> Result<Self, Error> {
-        let creator = caller(request.caller)?;
-        let mut fields = Fields::default();
-        let host_id = request.host_id.and_then(non_empty).unwrap_or_else(|| creator.user_id.clone());
-        let host_id = fields.check(id("hostId", host_id));
-        let guest_id = fields.check(id("guestId", request.guest_id));
-        if host_id == guest_id && !host_id.is_empty() {
-            fields.refuse(Refusal::invalid("guestId", "must be another person than the host"));
-        }
-        let title = fields.check(title(&request.title));
-        let description = fields.check(description(&request.description.unwrap_or_default()));
-        let scheduled_at = fields.check(moment("scheduledAt", request.scheduled_at.as_ref()));
-        if request.scheduled_at.is_none() {
-            fields.refuse(Refusal::invalid("scheduledAt", "is missing"));
-        }
-        let duration_minutes = fields.check(duration(request.duration_minutes));
-        let (guest_name, guest_email) = contact(&mut fields, &request.guest.unwrap_or_default());
-        let idempotency_key = fields.check(idempotency_key(request.idempotency_key));
-        fields.finish()?;
-        may_book(&creator, &host_id, &guest_id, policy)?;
-        let start = scheduled_at.unwrap_or(OffsetDateTime::UNIX_EPOCH); // a missing one was refused
-        // Hashed from the checked values: blanks around a text do not make another request.
-        let request_hash = request_hash(&CreateBookingRequest {
-            caller: None,
-            idempotency_key: None,
-            host_id: Some(host_id.clone()),
-            guest_id: guest_id.clone(),
-            title: title.clone(),
-            description: Some(description.clone()),
-            scheduled_at: Some(timestamp(start)),
-            duration_minutes,
-            guest: Some(GuestContact {
-                name: guest_name.clone().unwrap_or_default(),
-                email: guest_email.clone().unwrap_or_default(),
-            }),
-        });
-        Ok(Self {
-            host_id,
-            guest_id,
-            title,
-            description,
-            scheduled_at: start,
-            duration_minutes,
-            guest_name,
-            guest_email,
-            idempotency_key,
-            request_hash,
-            creator,
-        })
-    }
-
-    /// Whether the limits apply: to users, not to admins and services.
-    pub fn is_limited(&self) -> bool {
-        !is_privileged(&self.creator)
-    }
 }
 
 impl Change {
@@ -133,6 +46,58 @@ impl Change {
             description: fields.check(request.description.as_deref().map(description).transpose()),
         }
     }
+}
+
+/// Checks the request for a new booking.
+pub fn new_booking(request: CreateBookingRequest, policy: Policy) -> Result<NewBooking, Error> {
+    let creator = caller(request.caller)?;
+    let mut fields = Fields::default();
+    let host_id = request.host_id.and_then(non_empty).unwrap_or_else(|| creator.user_id.clone());
+    let host_id = fields.check(id("hostId", host_id));
+    let guest_id = fields.check(id("guestId", request.guest_id));
+    if host_id == guest_id && !host_id.is_empty() {
+        fields.refuse(Refusal::invalid("guestId", "must be another person than the host"));
+    }
+    let title = fields.check(title(&request.title));
+    let description = fields.check(description(&request.description.unwrap_or_default()));
+    let scheduled_at = fields.check(moment("scheduledAt", request.scheduled_at.as_ref()));
+    if request.scheduled_at.is_none() {
+        fields.refuse(Refusal::invalid("scheduledAt", "is missing"));
+    }
+    let duration_minutes = fields.check(duration(request.duration_minutes));
+    let (guest_name, guest_email) = contact(&mut fields, &request.guest.unwrap_or_default());
+    let idempotency_key = fields.check(idempotency_key(request.idempotency_key));
+    fields.finish()?;
+    may_book(&creator, Parties { host: &host_id, guest: &guest_id }, policy)?;
+    let start = scheduled_at.unwrap_or(OffsetDateTime::UNIX_EPOCH); // a missing one was refused
+    // Hashed from the checked values: blanks around a text do not make another request.
+    let request_hash = request_hash(&CreateBookingRequest {
+        caller: None,
+        idempotency_key: None,
+        host_id: Some(host_id.clone()),
+        guest_id: guest_id.clone(),
+        title: title.clone(),
+        description: Some(description.clone()),
+        scheduled_at: Some(timestamp(start)),
+        duration_minutes,
+        guest: Some(GuestContact {
+            name: guest_name.clone().unwrap_or_default(),
+            email: guest_email.clone().unwrap_or_default(),
+        }),
+    });
+    Ok(NewBooking {
+        host_id,
+        guest_id,
+        title,
+        description,
+        scheduled_at: start,
+        duration_minutes,
+        guest_name,
+        guest_email,
+        idempotency_key,
+        request_hash,
+        creator,
+    })
 }
 
 /// Checks the page and the filter of a list.
@@ -171,35 +136,21 @@ pub fn cancellation(request: &CancelBookingRequest) -> Result<(SessionId, String
     Ok((id, reason))
 }
 
-fn may_book(creator: &Caller, host_id: &str, guest_id: &str, policy: Policy) -> Result<(), Error> {
-    if is_privileged(creator) {
+fn may_book(creator: &Caller, parties: Parties<'_>, policy: Policy) -> Result<(), Error> {
+    if creator.is_privileged() || policy.admits(parties.role_of(&creator.user_id)) {
         return Ok(());
     }
-    let (is_host, is_guest) = (creator.user_id == host_id, creator.user_id == guest_id);
     match policy {
-        Policy::Either if is_host || is_guest => Ok(()),
-        Policy::Guest if is_guest => Ok(()),
         Policy::Either | Policy::Guest => Err(Error::NotParticipant),
         Policy::Service => Err(Error::NotAdmin),
     }
 }
 
-/// Whether the caller may act on every booking: admins and our own services.
-pub fn is_privileged(caller: &Caller) -> bool {
-    caller.system || caller.is_admin
-}
-
-/// Returns the caller's id if they act as the guest of this booking. Only guests lose the right to change it by a kick.
-pub fn as_guest<'a>(caller: &'a Caller, booking: &Booking) -> Option<&'a str> {
-    let is_guest = booking.role_of(&caller.user_id) == Some(Role::Guest);
-    (is_guest && !is_privileged(caller)).then_some(caller.user_id.as_str())
-}
-
-fn title(value: &str) -> Result<String, Refusal> {
+fn title(value: &str) -> Result<String, FieldError> {
     line("title", value, 200)
 }
 
-fn description(value: &str) -> Result<String, Refusal> {
+fn description(value: &str) -> Result<String, FieldError> {
     prose("description", value, 5_000)
 }
 

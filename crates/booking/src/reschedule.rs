@@ -6,9 +6,10 @@ use domain::{SessionId, SessionStatus};
 use proto::types::v1::Caller;
 
 use crate::{
+    bookings::Bookings,
     error::Error,
-    grpc::Bookings,
-    request::{Change, as_guest, may_start},
+    policy::{as_guest, may_start},
+    request::Change,
     store::{self, Booking, Rescheduled},
 };
 
@@ -58,7 +59,7 @@ impl Bookings {
         // Advisory locks of both parties: no other booking of theirs changes until the commit.
         store::lock_people(&mut *transaction, parties, caller).await?;
         let booking = store::find_booking(&mut *transaction, id).await?.ok_or(Error::NotFound)?;
-        if let Some(guest) = as_guest(caller, &booking)
+        if let Some(guest) = as_guest(caller, booking.parties())
             && store::is_kicked(&mut *transaction, id, guest).await?
         {
             return Err(Error::Kicked);

@@ -10,14 +10,16 @@ mod read;
 mod reminders;
 mod write;
 
-pub use claim::{Claimed, DeliveryBooking, claim_deliveries, claim_probe};
+pub use claim::{ClaimTerms, Claimed, DeliveryBooking, claim_deliveries, claim_probe};
 pub use conclude::{Outcome, conclude_delivery};
-pub use deliveries::{Delivery, delete_deliveries, expand_notifications, find_backlog, list_deliveries};
+pub use deliveries::{
+    Delivery, StrangerLimits, delete_deliveries, expand_notifications, find_backlog, list_deliveries,
+};
 pub use notifications::{Notification, insert_room_failed, list_notifications, mark_notification_read};
 pub use pass::{BATCH, close_overdue, start_attended};
 pub use read::{Booking, Filter, find_booking, find_booking_by_key, find_now, is_kicked, list_bookings};
 pub use reminders::insert_reminders;
 pub use write::{
-    Rescheduled, cancel_booking, end_booking, find_obstacles, insert_booking, is_slot_taken, lock_people,
-    reschedule_booking,
+    NewBooking, Rescheduled, cancel_booking, end_booking, find_obstacles, insert_booking, is_slot_taken,
+    lock_people, reschedule_booking,
 };

@@ -23,7 +23,7 @@ use crate::{db::Expiry, lifecycle::Lifecycle, ops::State, service::Runtime};
 pub(crate) use spans::{code_of, named, record_code};
 
 pub use guard::{Guard, GuardLayer};
-pub use message::{caller, datetime, display_name, system_caller, timestamp, uuid};
+pub use message::{caller, datetime, display_name, moment, page_request, system_caller, timestamp, uuid};
 pub use tokens::{InternalTokens, TOKEN_HEADER};
 
 /// The name that asks for the health of the whole server.

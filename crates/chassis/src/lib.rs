@@ -10,14 +10,10 @@ pub mod clock;
 pub mod config;
 pub mod context;
 pub mod db;
-pub mod diagnosis;
-pub mod field;
 pub mod grpc;
 pub mod http;
-pub mod idempotency;
 pub mod lifecycle;
 pub mod ops;
-pub mod page;
 #[cfg(feature = "database")]
 pub mod reconcile;
 pub mod service;

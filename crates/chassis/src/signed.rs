@@ -42,38 +42,6 @@ fn derive(secret: &str, purpose: &str) -> Option<HmacSha256> {
     HmacSha256::new_from_slice(&derived.finalize().into_bytes()).ok() // HMAC takes keys of any length
 }
 
-/// The link that opens a booking's calendar file for one user without a token, until the booking's `link_version` is
-/// raised. The service that shows it signs it; the gateway verifies it.
-#[derive(Clone)]
-pub struct CalendarLinks(Keys);
-
-impl CalendarLinks {
-    #[must_use]
-    pub fn signed_with(secrets: &[SecretString]) -> Self {
-        Self(Keys::derived(secrets, "greenroom: link to a booking's calendar file, 1"))
-    }
-
-    /// The path and query of the link, below the gateway's address.
-    #[must_use]
-    pub fn path(&self, booking: &str, user: &str, version: i32) -> Option<String> {
-        let signature = self.0.sign(&claim(booking, user, version))?;
-        let user: String = url::form_urlencoded::byte_serialize(user.as_bytes()).collect();
-        Some(format!(
-            "/api/bookings/{booking}/calendar.ics?user={user}&version={version}&signature={signature}"
-        ))
-    }
-
-    #[must_use]
-    pub fn verify(&self, booking: &str, user: &str, version: i32, signature: &str) -> bool {
-        self.0.verify(&claim(booking, user, version), signature)
-    }
-}
-
-/// Only the last part has a variable length, so two claims never have the same text.
-fn claim(booking: &str, user: &str, version: i32) -> String {
-    format!("{booking} {version} {user}")
-}
-
 /// `LINK_SECRET`: one secret, or `new,old` while it is being replaced.
 pub fn link_secrets(setting: Option<String>, problems: &mut Problems) -> Option<Vec<SecretString>> {
     let secrets = problems.required("LINK_SECRET", setting)?;
@@ -103,20 +71,12 @@ mod tests {
     }
 
     #[test]
-    fn calendar_link_is_for_one_user_booking_and_version() {
-        let links = CalendarLinks::signed_with(&secrets(&["old"]));
-        let path = links.path("b1", "ana & co", 3).unwrap();
-        assert!(
-            path.starts_with("/api/bookings/b1/calendar.ics?user=ana+%26+co&version=3&signature="),
-            "{path}"
-        );
-        let signature = path.rsplit_once('=').unwrap().1;
-        assert!(links.verify("b1", "ana & co", 3, signature));
-        for (booking, user, version) in [("b2", "ana & co", 3), ("b1", "ana", 3), ("b1", "ana & co", 2)] {
-            assert!(!links.verify(booking, user, version, signature));
-        }
-        let replaced = CalendarLinks::signed_with(&secrets(&["new", "old"]));
-        assert!(replaced.verify("b1", "ana & co", 3, signature));
-        assert!(!CalendarLinks::signed_with(&secrets(&["new"])).verify("b1", "ana & co", 3, signature));
+    fn old_secret_verifies_and_the_new_one_signs() {
+        let old = Keys::derived(&secrets(&["old"]), "links");
+        let (replaced, new) =
+            (Keys::derived(&secrets(&["new", "old"]), "links"), Keys::derived(&secrets(&["new"]), "links"));
+        let (before, after) = (old.sign("text").unwrap(), replaced.sign("text").unwrap());
+        assert!(replaced.verify("text", &before) && !new.verify("text", &before));
+        assert!(new.verify("text", &after) && !old.verify("text", &after));
     }
 }

@@ -4,16 +4,21 @@
 //! `google.rpc.ErrorInfo` carries the code and the facts. The gateway converts it back and writes the body.
 //! Internal details (SQL, hosts, keys) never become part of a refusal.
 
+mod cause;
+mod fields;
+
 use std::{
     collections::{BTreeMap, HashMap},
     fmt,
     str::FromStr,
 };
 
-use domain::OwnerKind;
+use domain::{OwnerKind, field::FieldError};
 use serde::{Serialize, Serializer};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
+
+pub use self::fields::Fields;
 
 /// `ErrorInfo.domain` of all our errors.
 pub const DOMAIN: &str = "greenroom";
@@ -107,13 +112,6 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.code())
     }
-}
-
-/// A wrong field, by the name that clients send, and what it must be.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FieldError {
-    pub field: String,
-    pub message: String,
 }
 
 /// A reason, what the caller can do about it, and typed facts (`opens_at`, `field`, `retry_after` …).

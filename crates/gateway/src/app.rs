@@ -12,7 +12,7 @@ use crate::{
     config::HttpConfig,
     limits::Limits,
     links::Links,
-    streams::hub::Streams,
+    streams::state::Streams,
 };
 
 /// The state of all routes. It is cloned for each request, which costs one reference count.

@@ -6,7 +6,7 @@ use chassis::status::Reason::{
     IdempotencyKeyReused, InvalidRequest, InvalidSessionId, Kicked, MeetingEnded, MeetingStarted, NotAdmin,
     NotParticipant, SessionCancelled, SessionNotFound, SlotTaken, TooLarge,
 };
-use domain::{Role, RoomStatus, SessionId, SessionStatus};
+use domain::{CalendarLink, Parties, Role, RoomStatus, SessionId, SessionStatus};
 use http::{StatusCode, header};
 use proto::booking::v1 as pb;
 use serde::{Deserialize, Serialize};
@@ -80,10 +80,10 @@ impl Booking {
         let host = booking.host.ok_or(Rejection::Incomplete("booking.host"))?;
         let guest = booking.guest.ok_or(Rejection::Incomplete("booking.guest"))?;
         let status = booking.status.try_into()?;
-        let is_host = host.id == reader;
-        let calendar = (is_host || guest.id == reader)
-            .then(|| links.calendars().path(&booking.id, &reader, booking.link_version))
-            .flatten();
+        let role = Parties { host: &host.id, guest: &guest.id }.role_of(&reader);
+        let link = CalendarLink { booking: &booking.id, user: &reader, version: booking.link_version };
+        let calendar = role.and_then(|_| links.sign_calendar(link));
+        let is_host = role == Some(Role::Host);
         Ok(Self {
             id: booking.id,
             title: booking.title,

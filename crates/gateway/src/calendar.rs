@@ -6,6 +6,7 @@ use axum::{
     response::IntoResponse,
 };
 use chassis::status::Reason::{InvalidRequest, InvalidSessionId, NotParticipant, SessionNotFound};
+use domain::CalendarLink;
 use http::{HeaderValue, header, request::Parts};
 use proto::{booking::v1 as pb, types::v1::Caller};
 use serde::Deserialize;
@@ -51,7 +52,8 @@ where
         };
         let Id(booking) = Id::from_request_parts(parts, state).await?;
         let (user, version) = (link.user.unwrap_or_default(), link.version.unwrap_or_default());
-        let is_good = Links::from_ref(state).calendars().verify(&booking, &user, version, &signature);
+        let is_good = Links::from_ref(state)
+            .verify_calendar(CalendarLink { booking: &booking, user: &user, version }, &signature);
         let bearer = is_good.then(|| Caller { user_id: user, ..Caller::default() });
         let caller = auth.authenticate(
             bearer,

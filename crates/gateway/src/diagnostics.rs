@@ -9,15 +9,14 @@ use axum::{
     Json,
     extract::{FromRequestParts, RawPathParams, State},
 };
-use chassis::status::Reason::{
-    InvalidRequest, LivekitUnavailable, NotHost, RoomNotActive, RoomNotFound, TooLarge,
-};
 use chassis::{
     context,
-    diagnosis::Cause,
-    status::{Reason, Refusal},
+    status::{
+        Reason::{self, InvalidRequest, LivekitUnavailable, NotHost, RoomNotActive, RoomNotFound, TooLarge},
+        Refusal,
+    },
 };
-use domain::{Scenario, TargetKind};
+use domain::{Scenario, TargetKind, diagnosis::Cause};
 use http::request::Parts;
 use proto::{room::v1 as room, token::v1 as token};
 use serde::Serialize;
@@ -142,7 +141,7 @@ impl TryFrom<room::Diagnosis> for Verdict {
 impl Verdict {
     /// Builds the verdict that the gateway gives without an answer of the services.
     fn of_refusal(refusal: Refusal, failed: Option<&str>, is_admin: bool) -> Self {
-        let cause = Cause::of(refusal.reason);
+        let cause = Cause::from(refusal.reason);
         let texts = cause.texts();
         let mut checks = vec![Finding::of_gateway("api", true)];
         checks.extend(failed.map(|check| Finding::of_gateway(check, false)));

@@ -9,9 +9,9 @@ use std::{error::Error as _, sync::Arc};
 use axum::response::{IntoResponse, Response};
 use chassis::{
     context,
-    status::{FieldError, Reason, Refusal},
+    status::{Reason, Refusal},
 };
-use domain::UnknownValue;
+use domain::{UnknownValue, field::FieldError};
 use http::{HeaderValue, StatusCode, header};
 use serde_json::{Map, Value, json};
 use tonic_types::StatusExt as _;

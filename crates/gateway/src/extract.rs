@@ -8,8 +8,7 @@ use axum::{
 use bytes::Bytes;
 use chassis::{
     context,
-    field::Fields,
-    status::{Reason, Refusal},
+    status::{Fields, Reason, Refusal},
 };
 use futures::TryStreamExt as _;
 use http::{HeaderMap, header, request::Parts};

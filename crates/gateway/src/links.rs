@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use chassis::{clock::Clock, signed::CalendarLinks};
+use chassis::{clock::Clock, signed::Keys};
+use domain::CalendarLink;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
@@ -17,7 +18,7 @@ pub(crate) struct Links(Arc<Signed>);
 
 struct Signed {
     base: String,
-    calendars: CalendarLinks,
+    calendars: Keys,
     files: FileLinks,
     /// The clock that tokens are verified by.
     clock: Clock,
@@ -28,7 +29,7 @@ impl Links {
         let secrets = &config.streams.link_secrets;
         Self(Arc::new(Signed {
             base: config.api_url.clone().unwrap_or_default(),
-            calendars: CalendarLinks::signed_with(secrets),
+            calendars: Keys::derived(secrets, CalendarLink::PURPOSE),
             files: FileLinks::signed_with(secrets),
             clock: config.auth.clock,
         }))
@@ -39,8 +40,13 @@ impl Links {
         format!("{}{path}", self.0.base)
     }
 
-    pub(crate) fn calendars(&self) -> &CalendarLinks {
-        &self.0.calendars
+    /// Returns the path and query of a calendar link, signed.
+    pub(crate) fn sign_calendar(&self, link: CalendarLink<'_>) -> Option<String> {
+        self.0.calendars.sign(&link.claim()).map(|signature| link.path(&signature))
+    }
+
+    pub(crate) fn verify_calendar(&self, link: CalendarLink<'_>, signature: &str) -> bool {
+        self.0.calendars.verify(&link.claim(), signature)
     }
 
     /// Signs a ticket that opens the file of a recording for an hour.

@@ -4,9 +4,8 @@
 //! all clients.
 
 use axum::{Json, extract::State};
-use chassis::field;
 use chassis::status::Reason::InvalidRequest;
-use domain::StreamStatus;
+use domain::{StreamStatus, field};
 use proto::sync::v1 as pb;
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use utoipa::{IntoParams, ToSchema};
@@ -21,14 +20,15 @@ use crate::{
     wire,
 };
 
+pub(crate) mod catch_up;
 mod events;
 mod feed;
-pub(crate) mod hub;
 mod listeners;
 mod reader;
 mod row;
+pub(crate) mod state;
 mod ticket;
-mod tickets;
+mod ticket_signer;
 
 pub(crate) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(list)).routes(routes!(events::watch)).routes(routes!(ticket::create))

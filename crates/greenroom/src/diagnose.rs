@@ -9,10 +9,10 @@ use anstyle::{AnsiColor, Style};
 use chassis::{
     chain::chain,
     config::{Invalid, non_blank},
-    diagnosis::{Cause, Scenario},
     grpc::system_caller,
     status::Refusal,
 };
+use domain::diagnosis::{Cause, Scenario};
 use room_lifecycle::diagnosis::verdict::{Diagnosis, Finding, verdict};
 use serde_json::{Value, json};
 
@@ -66,7 +66,7 @@ async fn examine(settings: room_lifecycle::Args, reference: &str) -> anyhow::Res
         Ok(diagnosis) => Ok(diagnosis),
         Err(error) => {
             let detail = error.to_string();
-            Ok(failed(Cause::of(Refusal::from(error).reason), detail))
+            Ok(failed(Cause::from(Refusal::from(error).reason), detail))
         }
     }
 }

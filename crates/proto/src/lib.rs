@@ -1,4 +1,6 @@
-//! Generated code of Greenroom's gRPC interfaces; only the module tree is written by hand.
+//! Generated code of Greenroom's gRPC interfaces. Only the module tree and `caller` are written by hand.
+
+mod caller;
 
 /// Every interface, as a serialized `FileDescriptorSet`, for gRPC reflection.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));

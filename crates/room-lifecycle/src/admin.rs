@@ -4,10 +4,12 @@ pub mod repair;
 pub mod store;
 
 use chassis::{
-    field::{Fields, maybe_key, non_empty},
-    grpc::{caller, timestamp},
+    grpc::{caller, page_request, timestamp},
+    status::{Fields, Reason, Refusal},
+};
+use domain::{
+    field::{maybe_key, non_empty},
     page::{self, Cursor},
-    status::{Reason, Refusal},
 };
 use proto::{
     room::v1::{self as pb, admin_service_server::AdminService},
@@ -43,7 +45,7 @@ impl AdminService for Admin {
     ) -> RpcResult<pb::ListStuckRoomsResponse> {
         let request = request.into_inner();
         as_admin(request.caller)?;
-        let limit = i64::try_from(page::limit(request.limit)?).unwrap_or(i64::MAX);
+        let limit = i64::try_from(page::limit(request.limit).map_err(Refusal::from)?).unwrap_or(i64::MAX);
         let (stuck, unmade) = tokio::try_join!(
             store::list_stuck(&self.rooms.pool, limit),
             store::list_unmade(&self.rooms.pool, limit)
@@ -75,7 +77,7 @@ impl AdminService for Admin {
         let request = request.into_inner();
         as_admin(request.caller)?;
         let mut wrong = Fields::default();
-        let (limit, after) = wrong.check(page::page_request(request.limit, request.cursor.as_deref()));
+        let (limit, after) = wrong.check(page_request(request.limit, request.cursor.as_deref()));
         let room = wrong.check(maybe_key("roomName", request.room_name.unwrap_or_default(), MAX_NAME_CHARS));
         wrong.finish()?;
         let room = non_empty(room);

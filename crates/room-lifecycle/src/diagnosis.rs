@@ -14,8 +14,8 @@ pub mod verdict;
 
 use std::{sync::Arc, time::Duration};
 
-use chassis::{context, diagnosis::Cause, status::Reason};
-use domain::Owner;
+use chassis::{context, status::Reason};
+use domain::{Owner, diagnosis::Cause};
 use proto::{room::v1::Proof, types::v1::Caller};
 
 use self::{

@@ -1,11 +1,10 @@
 //! The RPCs of `RoomService`: rooms for our own services, the rooms of bookings for their parties, and webhooks.
 
 use chassis::{
-    field::{Fields, id},
     grpc::{caller, timestamp, uuid},
-    status::Refusal,
+    status::{Fields, Refusal},
 };
-use domain::{Owner, OwnerKind, Role, SessionId};
+use domain::{Owner, OwnerKind, Role, SessionId, field::id};
 use proto::{
     room::v1::{self as pb, ensure_room_request::Owner as Wire, room_service_server::RoomService},
     types::v1::Caller,

@@ -1,8 +1,8 @@
 //! Converts rows to protobuf.
 
-use chassis::{
+use chassis::grpc::{MESSAGE_LIMIT, timestamp};
+use domain::{
     field::non_empty,
-    grpc::{MESSAGE_LIMIT, timestamp},
     page::{Cursor, page},
 };
 use prost::Message;

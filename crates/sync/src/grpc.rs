@@ -1,9 +1,12 @@
 //! The gRPC interface: the listing in pages, the change feed, and the status of the alignment.
 
 use chassis::{
-    field::{Fields, maybe_line, maybe_one_of},
-    grpc::timestamp,
-    page::{self, fetch_limit},
+    grpc::{page_request, timestamp},
+    status::Fields,
+};
+use domain::{
+    field::{maybe_line, maybe_one_of},
+    page::fetch_limit,
 };
 use futures::{StreamExt, TryStreamExt, stream::BoxStream};
 use proto::sync::v1::{
@@ -13,11 +16,12 @@ use proto::sync::v1::{
 use tonic::{Request, Response, Status};
 
 use crate::{
-    Listing, convert,
+    Listing,
+    catch_up::watch,
+    convert,
     error::Error,
     store::{self, Filter, Search},
     viewer::Viewer,
-    watch::watch,
 };
 
 #[tonic::async_trait]
@@ -29,7 +33,7 @@ impl SyncService for Listing {
         let request = request.into_inner();
         let viewer = Viewer::of(request.caller)?;
         let mut wrong = Fields::default();
-        let (limit, after) = wrong.check(page::page_request(request.limit, request.cursor.as_deref()));
+        let (limit, after) = wrong.check(page_request(request.limit, request.cursor.as_deref()));
         let filter = Filter {
             status: wrong.check(maybe_one_of("status", request.status)),
             search: Search::of(&wrong.check(maybe_line(

@@ -5,6 +5,7 @@
 //! differ without a mark. All steps can be killed at any point and repeated, by any number of replicas.
 
 mod align;
+mod catch_up;
 mod compare;
 mod config;
 pub mod convert;
@@ -16,7 +17,6 @@ mod reconcile;
 pub mod store;
 mod strays;
 pub mod viewer;
-mod watch;
 
 use std::sync::{Arc, Mutex};
 

@@ -1,10 +1,10 @@
 //! The viewer of the listing, and which rows they may read.
 //!
 //! The rule is `may_read_live_room()` of the database; pages are read with it. A change is read once for all followers
-//! of the feed, so this module implements the same rule again. A test compares the two.
+//! of the feed, so it is filtered here by [`domain::Reader`], the same rule in Rust. A test compares the two.
 
 use chassis::{grpc, status::Refusal};
-use domain::AccessLevel;
+use domain::Reader;
 use proto::types::v1::Caller;
 use serde_json::Value;
 
@@ -26,22 +26,18 @@ impl Viewer {
         let mut caller = grpc::caller(Some(caller))?;
         caller.groups.retain(|group| !group.contains('\0')); // Postgres cannot store such a group
         Ok(Self {
-            user: Some(caller.user_id),
-            is_admin: caller.is_admin || caller.system,
+            is_admin: caller.is_privileged(),
             is_system: caller.system,
+            user: Some(caller.user_id),
             groups: caller.groups,
         })
     }
 
     pub fn may_read(&self, row: &StreamRow) -> bool {
-        row.access_level() == AccessLevel::Public
-            || self.is_admin
-            || self.user.as_deref() == Some(row.created_by.as_str())
-            || row.groups.as_ref().is_some_and(|groups| self.is_in(groups))
-    }
-
-    fn is_in(&self, groups: &Value) -> bool {
-        names(groups).into_iter().any(|name| self.groups.iter().any(|group| group == name))
+        let reader =
+            Reader { user_id: self.user.as_deref(), is_privileged: self.is_admin, groups: &self.groups };
+        let groups = row.groups.iter().flat_map(names);
+        reader.may_read(row.access_level(), &row.created_by, groups)
     }
 }
 

@@ -1,10 +1,22 @@
-//! Decides whether a token is signed: a pure function of one row. It reads no clock; the row contains the database's.
+//! Decides whether a token is signed: pure functions of one row. They read no clock; the row contains the database's.
 //!
-//! Each kind of row has its own rules for who may join (`session`, `live`, `nest`). What the room's record must prove
-//! before a token is signed is the same for all kinds.
+//! [`permit_session`], [`permit_live_room`] and [`permit_nest`] have the rules for who may join which kind of room: a
+//! permit or a refusal. [`decide`] has the rule for all kinds: what the room's record must prove before a token is
+//! signed.
 
-use domain::{Grants, Owner, Role, RoomId, RoomStatus, SeatRole, is_fresh};
+use domain::{
+    Grants, LiveStatus, LobbyStatus, NestRole, Owner, Role, RoomId, RoomStatus, SeatRole, SessionStatus,
+    is_fresh,
+};
 use time::{Duration, OffsetDateTime};
+
+use crate::store::{Join, LiveJoin, NestJoin, Record, StoredProfile};
+
+/// The token lifetime after the planned end of a live session, which continues until the last participant leaves.
+const OVERTIME_TTL: Duration = Duration::minutes(5);
+/// Short, because a nest cannot ban: only the loss of a role takes permissions away. Clients fetch a token for each
+/// join.
+const NEST_TTL: Duration = Duration::minutes(10);
 
 /// What is known about the room besides its record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,39 +93,40 @@ pub struct Permit {
     pub left: Duration,
 }
 
-/// The record of a room. All fields are empty if there is no record.
+/// One caller and one room, as the database described them: all that a token depends on, for each kind of room.
 #[derive(Clone, Copy, Debug)]
-pub struct Record<'a> {
-    pub id: Option<RoomId>,
-    pub status: Option<RoomStatus>,
-    pub name: Option<&'a str>,
-    pub generation: Option<i32>,
-    pub confirmed_at: Option<OffsetDateTime>,
-    pub closing_at: Option<OffsetDateTime>,
-}
-
-/// What is stored about a user. Empty: not known.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct StoredProfile<'a> {
-    pub name: Option<&'a str>,
-    pub email: Option<&'a str>,
-    pub email_verified: Option<bool>,
-    pub avatar: Option<&'a str>,
-    /// The guest's name in the booking.
-    pub booked: Option<&'a str>,
-}
-
-/// One caller and one room: a row with everything that the decision depends on.
-pub trait JoinRow {
+pub struct Snapshot<'a> {
     /// The database's clock when the row was read. Decisions use it.
-    fn now(&self) -> OffsetDateTime;
+    pub now: OffsetDateTime,
     /// The same clock without the offset of drills and tests. Tokens are dated by it, because LiveKit reads them.
-    fn signed_at(&self) -> OffsetDateTime;
+    pub signed_at: OffsetDateTime,
     /// Whether the caller may join, whatever LiveKit does. Strangers learn only that they are not participants.
-    fn permit(&self) -> Result<Permit, Refused>;
-    fn record(&self) -> Record<'_>;
+    pub permit: Result<Permit, Refused>,
+    pub record: Record<'a>,
     /// None for strangers: nothing is stored about them.
-    fn stored_profile(&self) -> Option<StoredProfile<'_>>;
+    pub profile: Option<StoredProfile<'a>>,
+}
+
+impl<'a> Snapshot<'a> {
+    #[must_use]
+    pub fn of_session(row: &'a Join) -> Self {
+        let (record, profile) = (row.record(), row.profile());
+        Self { now: row.now, signed_at: row.signed_at, permit: permit_session(row), record, profile }
+    }
+
+    #[must_use]
+    pub fn of_live_room(row: &'a LiveJoin) -> Self {
+        let (record, profile) = (row.record(), row.profile());
+        Self { now: row.now, signed_at: row.signed_at, permit: permit_live_room(row), record, profile }
+    }
+
+    /// `is_guest` and `room_admin` as in [`permit_nest`].
+    #[must_use]
+    pub fn of_nest(row: &'a NestJoin, is_guest: bool, room_admin: bool) -> Self {
+        let permit = permit_nest(row, is_guest, room_admin);
+        let (record, profile) = (row.record(), row.profile());
+        Self { now: row.now, signed_at: row.signed_at, permit, record, profile }
+    }
 }
 
 /// What a token is signed for.
@@ -133,12 +146,12 @@ pub enum Decision<'a> {
 }
 
 #[must_use]
-pub fn decide(row: &impl JoinRow, ensured: Ensured) -> Decision<'_> {
-    let permit = match row.permit() {
+pub fn decide<'a>(snapshot: &Snapshot<'a>, ensured: Ensured) -> Decision<'a> {
+    let permit = match snapshot.permit {
         Ok(permit) => permit,
         Err(refused) => return Decision::Refuse(refused),
     };
-    match usable_room(row.record(), row.now(), permit.owner, ensured) {
+    match usable_room(snapshot.record, snapshot.now, permit.owner, ensured) {
         Some((room_id, room_name)) => Decision::Sign(Admission { permit, room_id, room_name }),
         None => Decision::EnsureFirst(permit.owner),
     }
@@ -164,6 +177,82 @@ fn usable_room(
         && (is_fresh(record.confirmed_at, now) || is_fresh(observed_at, now));
     trusted.then_some(())?;
     Some((record.id?, record.name?))
+}
+
+/// The host and the guest of a booking may join while its window is open, unless they were kicked. Of several reasons
+/// to refuse, the most helpful one is returned.
+pub fn permit_session(row: &Join) -> Result<Permit, Refused> {
+    let role = row.role.ok_or(Refused::NotParticipant)?;
+    match row.status {
+        SessionStatus::Cancelled => return Err(Refused::Cancelled),
+        SessionStatus::Completed | SessionStatus::NoShow => return Err(Refused::Ended),
+        SessionStatus::Scheduled | SessionStatus::InProgress if row.now >= row.closes_at => {
+            return Err(Refused::Ended);
+        }
+        SessionStatus::Scheduled | SessionStatus::InProgress if row.kicked => return Err(Refused::Kicked),
+        SessionStatus::Scheduled | SessionStatus::InProgress if row.now < row.opens_at => {
+            return Err(Refused::TooEarly(row.opens_at));
+        }
+        SessionStatus::Scheduled | SessionStatus::InProgress => {}
+    }
+    Ok(Permit {
+        owner: Owner::Session(row.session_id),
+        token_role: role.into(),
+        left: row.closes_at - row.now,
+    })
+}
+
+/// Users with a seat in the open session may join, unless they were kicked or banned. room-lifecycle gives seats
+/// (`SeatService.Join`, which the gateway calls first): it decides capacity and lobby under the session's lock. The seat
+/// is read again for each token.
+pub fn permit_live_room(row: &LiveJoin) -> Result<Permit, Refused> {
+    if !row.may_read {
+        return Err(Refused::NoLiveRoom);
+    }
+    // A scheduled session has no room yet.
+    let has_room = row.session_status.is_some_and(LiveStatus::has_room);
+    let session_id = row.session_id.filter(|_| has_room).ok_or(Refused::NotActive)?;
+    let role = seat(row)?;
+    let left = row.ends_at.map_or(Duration::MAX, |ends_at| (ends_at - row.now).max(OVERTIME_TTL));
+    Ok(Permit { owner: Owner::LiveSession(session_id), token_role: role.into(), left })
+}
+
+/// The role of the caller's seat. Of several reasons to refuse, the one that lasts longest is returned. The host never
+/// waits.
+fn seat(row: &LiveJoin) -> Result<SeatRole, Refused> {
+    if row.banned {
+        return Err(Refused::Banned);
+    }
+    if row.kicked {
+        return Err(Refused::Kicked);
+    }
+    let role = row.role.ok_or(Refused::NoSeat)?;
+    let lobby_status = row.lobby_status.filter(|_| !role.is_host());
+    match lobby_status {
+        Some(LobbyStatus::Rejected) => Err(Refused::Rejected),
+        _ if row.left => Err(Refused::NoSeat),
+        Some(LobbyStatus::Waiting) => Err(Refused::Waiting),
+        Some(LobbyStatus::Admitted) | None => Ok(role),
+    }
+}
+
+/// Participants of a nest may join, and guests as listeners if the nest admits them. room-lifecycle adds participants
+/// (`NestService.JoinNest`, which the gateway calls for callers who are not participants yet). `room_admin`: the setting
+/// `NESTS_ROOM_ADMIN_GRANT`.
+pub fn permit_nest(row: &NestJoin, is_guest: bool, room_admin: bool) -> Result<Permit, Refused> {
+    let role = match () {
+        () if !row.open || is_guest && !row.guests_allowed => return Err(Refused::NoNest),
+        () if is_guest => NestRole::Guest,
+        () if row.is_participant => NestRole::of(row.is_admin, row.is_speaker),
+        () => return Err(Refused::NotInNest),
+    };
+    let token_role = TokenRole {
+        name: role.as_str(),
+        grants: role.grants(),
+        can_record: role.is_admin(),
+        room_admin: role.is_admin() && room_admin,
+    };
+    Ok(Permit { owner: Owner::Nest(row.nest_id), token_role, left: NEST_TTL })
 }
 
 #[cfg(test)]

@@ -2,35 +2,39 @@
 //! service.
 
 use chassis::{
-    field::one_of,
     grpc::{caller, uuid},
     status::{Reason, Refusal},
 };
-use domain::TargetKind;
+use domain::{TargetKind, field::one_of};
 use proto::token::v1::{ExplainRequest, ExplainResponse};
 use uuid::Uuid;
 
-use crate::{decision::JoinRow, error::Error, issue::Issuer};
+use crate::{
+    decision::{permit_live_room, permit_session},
+    error::Error,
+    issue::Issuer,
+};
 
 impl Issuer {
     pub async fn explain(&self, request: ExplainRequest) -> Result<ExplainResponse, Error> {
         let caller = request.caller.map(|given| caller(Some(given))).transpose().map_err(Error::Request)?;
         let id: Uuid = uuid("id", &request.id).map_err(Error::Request)?;
-        let kind = one_of("kind", request.kind).map_err(Error::Request)?;
-        let refused = match (kind, caller) {
+        let kind = one_of("kind", request.kind).map_err(|wrong| Error::Request(wrong.into()))?;
+        let permit = match (kind, caller) {
             (TargetKind::Nest, caller) => {
-                self.nest_join_row(id.into(), caller.as_ref()).await.and_then(|row| permit(&row))
+                let row = self.nest_join(id.into(), caller.as_ref()).await;
+                row.and_then(|row| Ok(self.nest_snapshot(&row, caller.as_ref()).permit?))
             }
             (_, None) => Err(Error::Request(Refusal::new(Reason::Unauthenticated, "Sign in first."))),
             (TargetKind::Session, Some(caller)) => {
-                self.session_join(id.into(), &caller).await.and_then(|row| permit(&row))
+                self.session_join(id.into(), &caller).await.and_then(|row| Ok(permit_session(&row)?))
             }
             (TargetKind::LiveRoom, Some(caller)) => {
-                self.live_join(id.into(), &caller).await.and_then(|row| permit(&row))
+                self.live_join(id.into(), &caller).await.and_then(|row| Ok(permit_live_room(&row)?))
             }
         };
-        match refused {
-            Ok(()) => Ok(ExplainResponse { code: "ok".to_owned(), ..ExplainResponse::default() }),
+        match permit {
+            Ok(_) => Ok(ExplainResponse { code: "ok".to_owned(), ..ExplainResponse::default() }),
             Err(error @ Error::Database(_)) => Err(error),
             Err(error) => {
                 let Refusal { reason, message, facts, .. } = error.into();
@@ -42,8 +46,4 @@ impl Issuer {
             }
         }
     }
-}
-
-fn permit(row: &impl JoinRow) -> Result<(), Error> {
-    row.permit().map(drop).map_err(Error::from)
 }

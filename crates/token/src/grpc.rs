@@ -1,37 +1,40 @@
-//! The gRPC interface of token: one call for each kind of room.
+//! The gRPC interface of token: one call for each kind of room. Each call reads the row and takes a step until there is
+//! a token, then answers with the last row.
 
 use chassis::{
-    grpc::{caller, uuid},
+    grpc::{caller, timestamp, uuid},
     status::Refusal,
 };
-use domain::{LiveRoomId, NestId, OwnerKind, SessionId};
+use domain::{OwnerKind, Role, field::non_empty};
 use proto::{
     token::v1::{
         ExplainRequest, ExplainResponse, IssueForLiveRoomRequest, IssueForLiveRoomResponse,
-        IssueForNestRequest, IssueForNestResponse, IssueForSessionRequest, IssueForSessionResponse,
+        IssueForNestRequest, IssueForNestResponse, IssueForSessionRequest, IssueForSessionResponse, Person,
         token_service_server::TokenService,
     },
     types::v1::Caller,
 };
 use tonic::{Request, Response, Status};
+use uuid::Uuid;
 
 use crate::{
-    decision::Refused,
+    decision::{Refused, Snapshot},
     error::Error,
-    issue::Issuer,
-    live,
-    nest::{self, NestJoinRow},
-    session,
-    store::{self, Join, LiveJoin},
+    issue::{Issued, Issuer, Steps},
+    store::{Join, LiveJoin},
 };
 
 impl Issuer {
     async fn for_session(&self, request: IssueForSessionRequest) -> Result<IssueForSessionResponse, Error> {
         let caller = caller(request.caller).map_err(Error::Request)?;
         let session_id = uuid("session_id", &request.session_id).map_err(Error::Request)?;
-        let find = async || self.session_join(session_id, &caller).await;
-        let (row, issued) = self.issue(&caller, request.ensure_now, find).await?;
-        Ok(session::response(&row, issued))
+        let mut steps = Steps::new(request.ensure_now);
+        loop {
+            let row = self.session_join(session_id, &caller).await?;
+            if let Some(issued) = self.step(&caller, &Snapshot::of_session(&row), &mut steps).await? {
+                return Ok(session_response(row, issued));
+            }
+        }
     }
 
     async fn for_live_room(
@@ -40,37 +43,78 @@ impl Issuer {
     ) -> Result<IssueForLiveRoomResponse, Error> {
         let caller = caller(request.caller).map_err(Error::Request)?;
         let room_id = uuid("room_id", &request.room_id).map_err(Error::Request)?;
-        let find = async || self.live_join(room_id, &caller).await;
-        let (row, issued) = self.issue(&caller, request.ensure_now, find).await?;
-        Ok(live::response(&row, issued))
+        let mut steps = Steps::new(request.ensure_now);
+        loop {
+            let row = self.live_join(room_id, &caller).await?;
+            if let Some(issued) = self.step(&caller, &Snapshot::of_live_room(&row), &mut steps).await? {
+                return Ok(live_room_response(&row, issued));
+            }
+        }
     }
 
     async fn for_nest(&self, request: IssueForNestRequest) -> Result<IssueForNestResponse, Error> {
         let caller = request.caller.map(|given| caller(Some(given))).transpose().map_err(Error::Request)?;
         let nest_id = uuid("nest_id", &request.nest_id).map_err(Error::Request)?;
-        let find = async || self.nest_join_row(nest_id, caller.as_ref()).await;
-        let identity = caller.clone().unwrap_or_else(nest::guest);
-        let (_, issued) = self.issue(&identity, false, find).await?;
-        Ok(nest::response(issued))
+        let identity = caller.clone().unwrap_or_else(guest);
+        let mut steps = Steps::new(false);
+        loop {
+            let row = self.nest_join(nest_id, caller.as_ref()).await?;
+            let snapshot = self.nest_snapshot(&row, caller.as_ref());
+            if let Some(issued) = self.step(&identity, &snapshot, &mut steps).await? {
+                return Ok(nest_response(issued));
+            }
+        }
     }
+}
 
-    pub(crate) async fn session_join(&self, id: SessionId, caller: &Caller) -> Result<Join, Error> {
-        store::find_join(&self.pool, id, &caller.user_id).await?.ok_or(Error::SessionNotFound)
+/// Returns an anonymous guest of a nest with a new identity.
+fn guest() -> Caller {
+    Caller { user_id: format!("guest-{}", Uuid::new_v4()), ..Caller::default() }
+}
+
+fn session_response(row: Join, issued: Issued) -> IssueForSessionResponse {
+    let booked = row.guest_name.filter(|_| row.role == Some(Role::Host));
+    let other = Person {
+        name: row.other_name.or(booked).unwrap_or_else(|| row.other_id.clone()),
+        id: row.other_id,
+        avatar_url: row.other_avatar.and_then(non_empty),
+    };
+    IssueForSessionResponse {
+        token: issued.token,
+        ws_url: issued.ws_url,
+        room_name: issued.room_name,
+        identity: issued.identity,
+        participant_name: issued.name,
+        role: row.role.map(i32::from).unwrap_or_default(),
+        can_record: issued.token_role.can_record,
+        expires_at: Some(timestamp(issued.expires_at)),
+        title: row.title,
+        scheduled_at: Some(timestamp(row.scheduled_at)),
+        opens_at: Some(timestamp(row.opens_at)),
+        closes_at: Some(timestamp(row.closes_at)),
+        other_participant: Some(other),
     }
+}
 
-    pub(crate) async fn live_join(&self, id: LiveRoomId, caller: &Caller) -> Result<LiveJoin, Error> {
-        store::find_live_join(&self.pool, id, caller).await?.ok_or(Refused::NoLiveRoom.into())
+fn live_room_response(row: &LiveJoin, issued: Issued) -> IssueForLiveRoomResponse {
+    IssueForLiveRoomResponse {
+        token: issued.token,
+        ws_url: issued.ws_url,
+        room_name: issued.room_name,
+        identity: issued.identity,
+        role: row.role.map(i32::from).unwrap_or_default(),
+        can_record: issued.token_role.can_record,
+        expires_at: Some(timestamp(issued.expires_at)),
     }
+}
 
-    /// Reads the row of a participant, or of a guest if `caller` is empty.
-    pub(crate) async fn nest_join_row(
-        &self,
-        id: NestId,
-        caller: Option<&Caller>,
-    ) -> Result<NestJoinRow, Error> {
-        let pubkey = caller.map(|caller| caller.user_id.as_str());
-        let join = store::find_nest_join(&self.pool, id, pubkey).await?.ok_or(Refused::NoNest)?;
-        Ok(NestJoinRow { join, is_guest: caller.is_none(), room_admin_grant: self.room_admin_grant })
+fn nest_response(issued: Issued) -> IssueForNestResponse {
+    IssueForNestResponse {
+        token: issued.token,
+        ws_url: issued.ws_url,
+        room_name: issued.room_name,
+        identity: issued.identity,
+        expires_at: Some(timestamp(issued.expires_at)),
     }
 }
 

@@ -1,8 +1,7 @@
 //! From a row to a token: read, decide, ensure the room if its record proves nothing, read again, sign.
 //!
-//! The steps are the same for each kind of room; the rows ([`JoinRow`]) contain what differs. The caller waits for
-//! nothing else. Storing the profile, refreshing the room ahead of time and watching for the join run in the
-//! background.
+//! The steps are the same for each kind of room: they work on the [`Snapshot`] of a row. The caller waits for nothing
+//! else. Storing the profile, refreshing the room ahead of time and watching for the join run in the background.
 
 use std::sync::Arc;
 
@@ -12,7 +11,7 @@ use chassis::{
     status::{Reason, Refusal},
     transport::Transport,
 };
-use domain::{Owner, REFRESH_AFTER};
+use domain::{LiveRoomId, NestId, Owner, REFRESH_AFTER, SessionId};
 use proto::{
     room::v1::{EnsureRoomRequest, room_service_client::RoomServiceClient},
     types::v1::Caller,
@@ -22,13 +21,13 @@ use time::OffsetDateTime;
 use tokio::sync::Semaphore;
 
 use crate::{
-    Config,
-    decision::{Admission, Decision, Ensured, JoinRow, StoredProfile, TokenRole, decide},
+    config::Config,
+    decision::{Admission, Decision, Ensured, Refused, Snapshot, TokenRole, decide},
     error::Error,
     joins::Joins,
     refresh_ahead::{RefreshAhead, request_for},
     sign::{Signer, Ticket},
-    store,
+    store::{self, Join, LiveJoin, NestJoin, StoredProfile},
 };
 
 /// Calls of `EnsureRoom` within one request. The second call is for a room that changed after the first one.
@@ -37,11 +36,11 @@ const MAX_ENSURE_CALLS: usize = 2;
 const MAX_PROFILE_WRITES: usize = 2;
 
 pub struct Issuer {
-    pub(crate) pool: PgPool,
+    pool: PgPool,
     room: RoomServiceClient<Transport>,
     signer: Signer,
     ws_url: String,
-    pub(crate) room_admin_grant: bool,
+    room_admin_grant: bool,
     joins: Arc<Joins>,
     refresh_ahead: RefreshAhead,
     lifecycle: Lifecycle,
@@ -59,6 +58,21 @@ pub struct Issued {
     pub token_role: TokenRole,
 }
 
+/// The steps of one request so far.
+pub struct Steps {
+    ensured: Ensured,
+    /// LiveKit has just refused a token: room-lifecycle does not trust its record either.
+    ensure_now: bool,
+    ensure_calls: usize,
+}
+
+impl Steps {
+    pub fn new(ensure_now: bool) -> Self {
+        let ensured = if ensure_now { Ensured::Doubted } else { Ensured::NotAsked };
+        Self { ensured, ensure_now, ensure_calls: 0 }
+    }
+}
+
 impl Issuer {
     pub fn new(
         pool: PgPool,
@@ -74,33 +88,45 @@ impl Issuer {
         Self { pool, room, signer, ws_url, room_admin_grant, joins, refresh_ahead, lifecycle, profile_writes }
     }
 
-    /// Issues a token from the row that `find` reads. Reads the row again after each `EnsureRoom`. Returns the last row
-    /// with the token.
-    pub async fn issue<R: JoinRow, F: Future<Output = Result<R, Error>>>(
+    pub(crate) async fn session_join(&self, id: SessionId, caller: &Caller) -> Result<Join, Error> {
+        store::find_join(&self.pool, id, &caller.user_id).await?.ok_or(Error::SessionNotFound)
+    }
+
+    pub(crate) async fn live_join(&self, id: LiveRoomId, caller: &Caller) -> Result<LiveJoin, Error> {
+        store::find_live_join(&self.pool, id, caller).await?.ok_or(Refused::NoLiveRoom.into())
+    }
+
+    /// Reads the row of a participant, or of a guest if `caller` is empty.
+    pub(crate) async fn nest_join(&self, id: NestId, caller: Option<&Caller>) -> Result<NestJoin, Error> {
+        let pubkey = caller.map(|caller| caller.user_id.as_str());
+        store::find_nest_join(&self.pool, id, pubkey).await?.ok_or(Refused::NoNest.into())
+    }
+
+    pub(crate) fn nest_snapshot<'a>(&self, row: &'a NestJoin, caller: Option<&Caller>) -> Snapshot<'a> {
+        Snapshot::of_nest(row, caller.is_none(), self.room_admin_grant)
+    }
+
+    /// Takes one step from a snapshot that was just read. None: the room was ensured, so read again and take the next
+    /// step.
+    pub(crate) async fn step(
         &self,
         caller: &Caller,
-        ensure_now: bool,
-        find: impl Fn() -> F,
-    ) -> Result<(R, Issued), Error> {
-        let mut ensured = if ensure_now { Ensured::Doubted } else { Ensured::NotAsked };
-        for calls in 0..=MAX_ENSURE_CALLS {
-            let row = find().await?;
-            if calls == 0 {
-                self.store_profile(caller, row.stored_profile());
-            }
-            match decide(&row, ensured) {
-                Decision::Refuse(refused) => return Err(refused.into()),
-                Decision::Sign(admission) => {
-                    let issued = self.sign(caller, &row, admission)?;
-                    return Ok((row, issued));
-                }
-                Decision::EnsureFirst(owner) if calls < MAX_ENSURE_CALLS => {
-                    ensured = self.ensure_room(owner, ensure_now).await?;
-                }
-                Decision::EnsureFirst(_) => {}
-            }
+        snapshot: &Snapshot<'_>,
+        steps: &mut Steps,
+    ) -> Result<Option<Issued>, Error> {
+        if steps.ensure_calls == 0 {
+            self.store_profile(caller, snapshot.profile);
         }
-        Err(Error::Unsettled)
+        match decide(snapshot, steps.ensured) {
+            Decision::Refuse(refused) => Err(refused.into()),
+            Decision::Sign(admission) => self.sign(caller, snapshot, admission).map(Some),
+            Decision::EnsureFirst(owner) if steps.ensure_calls < MAX_ENSURE_CALLS => {
+                steps.ensure_calls += 1;
+                steps.ensured = self.ensure_room(owner, steps.ensure_now).await?;
+                Ok(None)
+            }
+            Decision::EnsureFirst(_) => Err(Error::Unsettled),
+        }
     }
 
     async fn ensure_room(&self, owner: Owner, now: bool) -> Result<Ensured, Error> {
@@ -119,21 +145,27 @@ impl Issuer {
         }
     }
 
-    fn sign(&self, caller: &Caller, row: &impl JoinRow, admission: Admission<'_>) -> Result<Issued, Error> {
+    fn sign(
+        &self,
+        caller: &Caller,
+        snapshot: &Snapshot<'_>,
+        admission: Admission<'_>,
+    ) -> Result<Issued, Error> {
+        let Snapshot { now, signed_at, record, profile, .. } = *snapshot;
         let Admission { permit, room_id, room_name } = admission;
-        if row.record().confirmed_at.is_some_and(|at| row.now() - at > REFRESH_AFTER) {
+        if record.confirmed_at.is_some_and(|at| now - at > REFRESH_AFTER) {
             self.refresh_ahead.start(permit.owner);
         }
-        let name = display_name(caller, row.stored_profile());
+        let name = display_name(caller, profile);
         let signed = self.signer.sign(Ticket {
             identity: &caller.user_id,
             name,
             token_role: permit.token_role,
             room: room_name,
-            signed_at: row.signed_at(),
+            signed_at,
             left: permit.left,
         })?;
-        let ttl = (signed.expires_at - row.signed_at()).whole_seconds();
+        let ttl = (signed.expires_at - signed_at).whole_seconds();
         tracing::info!(
             identity = caller.user_id,
             room.name = room_name,
@@ -141,8 +173,8 @@ impl Issuer {
             ttl_s = ttl,
             "token issued"
         );
-        if row.stored_profile().is_some() {
-            self.joins.expect(room_id, &caller.user_id, row.now()); // joins of guests are not recorded
+        if profile.is_some() {
+            self.joins.expect(room_id, &caller.user_id, now); // joins of guests are not recorded
         }
         Ok(Issued {
             token: signed.token,

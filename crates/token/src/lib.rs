@@ -1,9 +1,8 @@
 //! Greenroom's access tokens: one SELECT, a pure decision, a signature.
 //!
 //! [`store`] reads everything that a decision needs, the database's clock included. [`decision`] decides from that row
-//! alone, by the rules of `session`, `live` and `nest`. [`sign`] signs. If the record of the room is not fresh, `issue`
-//! calls room-lifecycle and reads the row again. A token is signed only from a row that was read as active and fresh.
-//! Tokens are never stored and never logged.
+//! alone. [`sign`] signs. If the record of the room is not fresh, `issue` calls room-lifecycle, and the row is read
+//! again. A token is signed only from a row that was read as active and fresh. Tokens are never stored and never logged.
 
 pub mod config;
 pub mod decision;
@@ -12,11 +11,8 @@ mod explain;
 mod grpc;
 mod issue;
 pub mod joins;
-mod live;
 pub mod meters;
-mod nest;
 mod refresh_ahead;
-mod session;
 pub mod sign;
 pub mod store;
 

@@ -1,11 +1,13 @@
 //! The SQL of token: reads what a join depends on, stores the caller's profile, counts joins.
+//!
+//! One statement for each kind of room returns one flat row: [`Join`], [`LiveJoin`], [`NestJoin`].
 
 mod live;
 mod nest;
 mod session;
 
 use chassis::db::Statement;
-use domain::RoomId;
+use domain::{RoomId, RoomStatus};
 use proto::types::v1::Caller;
 use sqlx::PgExecutor;
 use time::OffsetDateTime;
@@ -13,6 +15,28 @@ use time::OffsetDateTime;
 pub use live::{LiveJoin, find_live_join};
 pub use nest::{NestJoin, find_nest_join};
 pub use session::{Join, find_join};
+
+/// The record of a room. All fields are empty if there is no record.
+#[derive(Clone, Copy, Debug)]
+pub struct Record<'a> {
+    pub id: Option<RoomId>,
+    pub status: Option<RoomStatus>,
+    pub name: Option<&'a str>,
+    pub generation: Option<i32>,
+    pub confirmed_at: Option<OffsetDateTime>,
+    pub closing_at: Option<OffsetDateTime>,
+}
+
+/// What is stored about a user. Empty: not known.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct StoredProfile<'a> {
+    pub name: Option<&'a str>,
+    pub email: Option<&'a str>,
+    pub email_verified: Option<bool>,
+    pub avatar: Option<&'a str>,
+    /// The guest's name in the booking.
+    pub booked: Option<&'a str>,
+}
 
 /// Stores name, e-mail and picture from the identity provider.
 pub async fn remember_person(executor: impl PgExecutor<'_>, user: &Caller) -> Result<(), sqlx::Error> {

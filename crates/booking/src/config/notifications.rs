@@ -5,14 +5,14 @@ use std::{fmt, time::Duration};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use chassis::{
     config::{Problems, non_blank},
-    signed::{CalendarLinks, link_secrets},
+    signed::{Keys, link_secrets},
 };
-use domain::SessionId;
+use domain::{CalendarLink, SessionId};
 use lettre::{Address, message::Mailbox};
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
-use crate::outbox::{Guard, MailServer};
+use crate::outbox::{guard::Guard, smtp::MailServer};
 
 const DAY: Duration = Duration::from_hours(24);
 const REMINDERS: &str = "24h,15min";
@@ -108,20 +108,21 @@ fn webhook_key(secret: &str) -> Option<Vec<u8>> {
 #[derive(Clone)]
 pub struct Links {
     api_url: String,
-    calendar: CalendarLinks,
+    calendar: Keys,
 }
 
 impl Links {
     pub fn calendar(&self, booking: SessionId, user: &str, version: i32) -> Option<String> {
-        let path = self.calendar.path(&booking.to_string(), user, version)?;
-        Some(format!("{}{path}", self.api_url))
+        let link = CalendarLink { booking: &booking.to_string(), user, version };
+        let signature = self.calendar.sign(&link.claim())?;
+        Some(format!("{}{}", self.api_url, link.path(&signature)))
     }
 }
 
 impl NotificationSettings {
     pub fn links(&self) -> Option<Links> {
         let api_url = self.api_url.clone()?;
-        Some(Links { api_url, calendar: CalendarLinks::signed_with(&self.link_secrets) })
+        Some(Links { api_url, calendar: Keys::derived(&self.link_secrets, CalendarLink::PURPOSE) })
     }
 }
 

@@ -10,9 +10,9 @@ use secrecy::ExposeSecret;
 
 use super::{
     email_message::EmailMessage,
+    sent::Sent,
     smtp::{Envelope, MailServer},
     template_data::{TemplateData, stale},
-    worker::Sent,
 };
 use crate::{
     config::{Email, Links},

@@ -3,7 +3,7 @@
 
 use std::fmt::Write;
 
-use chassis::http::escape_html;
+use domain::text::escape_html;
 use time::{OffsetDateTime, UtcOffset, format_description::BorrowedFormatItem, macros::format_description};
 
 use super::template_data::{Meeting, TemplateData};

@@ -4,7 +4,7 @@ use std::error::Error;
 
 use lettre::transport::smtp;
 
-use super::worker::Sent;
+use super::sent::Sent;
 
 /// The stage that a mail reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,7 +4,7 @@
 use serde::Deserialize;
 use time::OffsetDateTime;
 
-use super::worker::Sent;
+use super::sent::Sent;
 use crate::store::{Claimed, DeliveryBooking};
 
 /// The data of an e-mail's template: one variant for each kind of event.

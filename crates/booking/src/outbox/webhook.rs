@@ -15,7 +15,7 @@ use sha2::Sha256;
 use time::format_description::well_known::Rfc3339;
 use url::Url;
 
-use super::{guard::Guard, template_data::stale, worker::Sent};
+use super::{guard::Guard, sent::Sent, template_data::stale};
 use crate::{config::Webhook, store::Claimed};
 
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);

@@ -4,10 +4,15 @@ use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use sqlx::PgPool;
-use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 
-use super::{circuit::Circuit, email::Mailer, webhook::Hook};
+use super::{
+    circuit::Circuit,
+    email::Mailer,
+    retry::{CLAIM_TERMS, backoff},
+    sent::Sent,
+    webhook::Hook,
+};
 use crate::store::{self, Claimed, Outcome};
 
 /// Deliveries that are claimed at once. Even if each send times out, the batch ends before its lease.
@@ -17,29 +22,6 @@ const MAX_CONCURRENT: usize = 16;
 const SEND_TIMEOUT: Duration = Duration::from_secs(10);
 /// A pass starts no further batch after this time, because a process that stops waits for its passes.
 const PASS_LIMIT: Duration = Duration::from_secs(5);
-
-const FIRST_BACKOFF_SECONDS: f64 = 5.0;
-const MAX_BACKOFF_SECONDS: f64 = 3600.0;
-
-/// The result of one attempt to send.
-#[derive(Debug, PartialEq)]
-pub enum Sent {
-    Delivered,
-    /// It is out of date, or has no recipient.
-    Dropped(String),
-    /// The user's address is not known; the delivery waits for it until then.
-    Addressless(OffsetDateTime, String),
-    /// No attempt can succeed; the receiver was not called.
-    Hopeless(String),
-    /// The receiver refused this recipient permanently.
-    Rejected(String),
-    /// The receiver refused this delivery; a later attempt may succeed.
-    Refused(String),
-    /// The receiver as a whole does not work.
-    Unreachable(String),
-    /// The receiver did not answer; this recipient may be the cause.
-    Unanswered(String),
-}
 
 /// The receiver of a channel's deliveries.
 pub enum Receiver {
@@ -125,11 +107,11 @@ impl Worker {
     async fn claim(&self, permits: i64) -> Result<Vec<Claimed>, sqlx::Error> {
         if permits == 1
             && let Receiver::Email(_) = self.receiver
-            && let Some(probe) = store::claim_probe(&self.pool, self.channel).await?
+            && let Some(probe) = store::claim_probe(&self.pool, self.channel, CLAIM_TERMS).await?
         {
             return Ok(vec![probe]);
         }
-        store::claim_deliveries(&self.pool, self.channel, permits).await
+        store::claim_deliveries(&self.pool, self.channel, permits, CLAIM_TERMS).await
     }
 
     async fn deliver(&self, delivery: Claimed) -> Result<(), sqlx::Error> {
@@ -199,26 +181,5 @@ fn outcome(delivery: &Claimed, sent: Sent) -> Outcome {
         Sent::Refused(why) | Sent::Unreachable(why) | Sent::Unanswered(why) => {
             Outcome::Later(backoff(delivery.attempts), why)
         }
-    }
-}
-
-/// Returns the seconds until the next attempt. They double each time and have jitter, so that retries spread.
-fn backoff(attempts: i32) -> f64 {
-    let doubled = FIRST_BACKOFF_SECONDS * 2_f64.powi((attempts - 1).clamp(0, 20));
-    doubled.min(MAX_BACKOFF_SECONDS) * rand::random_range(0.5..1.0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn backoff_grows_up_to_an_hour() {
-        assert!((2.5..5.0).contains(&backoff(1)));
-        assert!((20.0..40.0).contains(&backoff(4)));
-        for attempts in [0, 11, 100, i32::MAX] {
-            assert!(backoff(attempts) <= MAX_BACKOFF_SECONDS, "{attempts}");
-        }
-        assert!(backoff(100) >= MAX_BACKOFF_SECONDS / 2.0);
     }
 }

@@ -6,10 +6,14 @@ use sqlx::PgExecutor;
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
-/// How long a claimed delivery belongs to its worker; longer than a batch takes.
-const LEASE_SECONDS: f64 = 60.0;
-/// How long a delivery is retried.
-const RETRY_HOURS: i32 = 72;
+/// The terms of a claim.
+#[derive(Clone, Copy, Debug)]
+pub struct ClaimTerms {
+    /// How long a claimed delivery belongs to its worker.
+    pub lease_seconds: f64,
+    /// How long a delivery is retried.
+    pub retry_hours: i32,
+}
 
 /// A delivery under a worker's lease, with the current state of its booking.
 #[derive(Clone, Debug)]
@@ -158,8 +162,10 @@ pub async fn claim_deliveries(
     executor: impl PgExecutor<'_>,
     channel: &str,
     limit: i64,
+    terms: ClaimTerms,
 ) -> Result<Vec<Claimed>, sqlx::Error> {
-    let rows = claim!("", "order by d.due_at limit $4", channel, LEASE_SECONDS, RETRY_HOURS, limit);
+    let rows =
+        claim!("", "order by d.due_at limit $4", channel, terms.lease_seconds, terms.retry_hours, limit);
     Ok(rows
         .fetch_all(executor)
         .statement("SELECT claim_deliveries")
@@ -174,6 +180,7 @@ pub async fn claim_deliveries(
 pub async fn claim_probe(
     executor: impl PgExecutor<'_>,
     channel: &str,
+    terms: ClaimTerms,
 ) -> Result<Option<Claimed>, sqlx::Error> {
     let row = claim!(
         "join notifications n on n.id = d.notification_id
@@ -191,8 +198,8 @@ pub async fn claim_probe(
                and refused.refused_at > app_now() - interval '1 hour')
          order by d.seq limit 1",
         channel,
-        LEASE_SECONDS,
-        RETRY_HOURS,
+        terms.lease_seconds,
+        terms.retry_hours,
     );
     Ok(row.fetch_optional(executor).statement("SELECT claim_probe").await?.map(Claimed::from))
 }

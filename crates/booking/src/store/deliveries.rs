@@ -3,18 +3,18 @@
 //! Partial indexes contain only pending deliveries, so delivered ones cost nothing.
 
 use chassis::db::Statement;
-use domain::{DeliveryChannel, DeliveryState, SessionId};
+use domain::{DeliveryChannel, DeliveryState, SessionId, page::Cursor};
 use sqlx::{PgConnection, PgExecutor};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use chassis::page::Cursor;
-
-/// The most mails within an hour to an address with which no user signed in, or which is not verified. The limits keep
-/// this server from being an open relay.
-const MAX_MAILS_TO_STRANGER: i64 = 5;
-/// The most mails within an hour to all such addresses because of one inviter.
-const MAX_MAILS_OF_INVITER: i64 = 20;
+/// The most mails within an hour to addresses that no user has proved to be theirs.
+#[derive(Clone, Copy, Debug)]
+pub struct StrangerLimits {
+    pub per_address: i64,
+    /// To all such addresses, because of one inviter.
+    pub per_inviter: i64,
+}
 
 /// Inserts the deliveries of at most `limit` notifications, oldest first, one for each of `channels`. Returns how many
 /// notifications were expanded. None: another replica is expanding.
@@ -22,6 +22,7 @@ pub async fn expand_notifications(
     transaction: &mut PgConnection,
     channels: &[String],
     limit: i64,
+    strangers: StrangerLimits,
 ) -> Result<Option<i64>, sqlx::Error> {
     // An advisory lock, without waiting: with two writers, a later notification could get a lower number.
     let is_locked = sqlx::query_scalar!(
@@ -73,8 +74,8 @@ pub async fn expand_notifications(
            select count(*) as "expanded!" from expanded"#,
         channels,
         limit,
-        MAX_MAILS_TO_STRANGER,
-        MAX_MAILS_OF_INVITER,
+        strangers.per_address,
+        strangers.per_inviter,
     );
     expanded.fetch_one(transaction).statement("UPDATE expand_notifications").await.map(Some)
 }

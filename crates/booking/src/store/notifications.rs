@@ -1,13 +1,10 @@
 //! Notifications of users. Those about a change of a booking are inserted by the statement of the change.
 
-use chassis::db::Statement;
-use chassis::status::Reason;
-use domain::SessionId;
+use chassis::{db::Statement, status::Reason};
+use domain::{SessionId, page::Cursor};
 use sqlx::PgExecutor;
 use time::OffsetDateTime;
 use uuid::Uuid;
-
-use chassis::page::Cursor;
 
 #[derive(Clone, Debug)]
 pub struct Notification {

@@ -1,9 +1,8 @@
 //! Reads bookings, with the names of both parties and the current state of the room.
 
 use chassis::db::Statement;
-use chassis::page::Cursor;
-use domain::{Role, RoomStatus, SessionId, SessionStatus};
-use proto::{room::v1::Room, types::v1::Caller};
+use domain::{Parties, Role, RoomStatus, SessionId, SessionStatus, page::Cursor};
+use proto::types::v1::Caller;
 use sqlx::PgExecutor;
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -40,20 +39,14 @@ pub struct Booking {
 }
 
 impl Booking {
-    pub fn role_of(&self, user_id: &str) -> Option<Role> {
-        if self.host_id == user_id {
-            Some(Role::Host)
-        } else if self.guest_id == user_id {
-            Some(Role::Guest)
-        } else {
-            None
-        }
+    pub fn parties(&self) -> Parties<'_> {
+        Parties { host: &self.host_id, guest: &self.guest_id }
     }
 
     /// Sets the name and picture that the statement which wrote this booking also stored. The statement itself returned
     /// the previous ones.
     pub fn set_profile(&mut self, user: &Caller) {
-        let (name, avatar) = match self.role_of(&user.user_id) {
+        let (name, avatar) = match self.parties().role_of(&user.user_id) {
             Some(Role::Host) => (&mut self.host_name, &mut self.host_avatar),
             Some(Role::Guest) => (&mut self.guest_name, &mut self.guest_avatar),
             None => return,
@@ -63,19 +56,6 @@ impl Booking {
                 known.clone_from(new);
             }
         }
-    }
-
-    /// Sets the room from the response of room-lifecycle, which is newer than this row.
-    pub fn set_room(&mut self, room: Option<Room>) {
-        let Some(room) = room else { return };
-        let Ok(status) = room.status.try_into().inspect_err(|error| {
-            tracing::error!(%error, session.id = %self.id, "room-lifecycle answered with an unknown status");
-        }) else {
-            return;
-        };
-        self.room_status = Some(status);
-        self.room_name = Some(room.room_name);
-        self.room_sid = room.room_sid;
     }
 
     /// Whether the window has closed and the pass has not closed the booking yet.

@@ -8,7 +8,7 @@ use sqlx::PgExecutor;
 use time::OffsetDateTime;
 
 use super::{Booking, read::bookings};
-use crate::request::{MAX_OPEN, MAX_PER_PAIR, MAX_START_AGE, MAX_START_AHEAD, NewBooking};
+use crate::policy::{MAX_OPEN, MAX_PER_PAIR, MAX_START_AGE, MAX_START_AHEAD};
 
 /// `$changed` writes one session and returns its columns and `notifies`: whether host and guest get a notification of
 /// `$kind`. `$then` are further CTEs. The result is the booking after the change.
@@ -57,6 +57,30 @@ pub async fn lock_people(
     .statement("SELECT lock_people")
     .await
     .map(drop)
+}
+
+/// The values of a new booking, which were checked.
+#[derive(Clone, Debug)]
+pub struct NewBooking {
+    pub creator: Caller,
+    pub host_id: String,
+    pub guest_id: String,
+    pub title: String,
+    pub description: String,
+    pub scheduled_at: OffsetDateTime,
+    pub duration_minutes: i32,
+    pub guest_name: Option<String>,
+    pub guest_email: Option<String>,
+    pub idempotency_key: Option<String>,
+    /// Requests with the same key are equal if their hashes are equal.
+    pub request_hash: Vec<u8>,
+}
+
+impl NewBooking {
+    /// Whether the limits apply: to users, not to admins and services.
+    pub fn is_limited(&self) -> bool {
+        !self.creator.is_privileged()
+    }
 }
 
 /// Inserts a booking in one statement with its own commit.

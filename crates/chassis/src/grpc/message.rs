@@ -1,11 +1,14 @@
-//! Reads and writes the parts that all our messages have: the caller, ids, times.
+//! Reads and writes the parts that our messages have in common: the caller, ids, times, pages.
 
-use domain::text;
+use domain::{
+    page::{self, Cursor},
+    text,
+};
 use prost_types::Timestamp;
 use proto::types::v1::Caller;
 use time::OffsetDateTime;
 
-use crate::status::{Reason, Refusal};
+use crate::status::{Fields, Reason, Refusal};
 
 /// Checks the caller: `unauthenticated` without a user, unless one of our own services calls. The other fields are
 /// cleaned. A name without a visible character and a picture that is not public are dropped. Postgres takes no NUL in
@@ -60,6 +63,28 @@ pub fn datetime(timestamp: &Timestamp) -> Option<OffsetDateTime> {
     let time = OffsetDateTime::from_unix_timestamp(timestamp.seconds).ok()?;
     let time = time.replace_nanosecond(u32::try_from(timestamp.nanos).ok()?).ok()?;
     (time.year() >= 0).then_some(time)
+}
+
+/// A time in the range and the precision of Postgres.
+///
+/// # Errors
+/// `invalid_request`, naming the field.
+pub fn moment(field: &str, value: Option<&Timestamp>) -> Result<Option<OffsetDateTime>, Refusal> {
+    let Some(value) = value else { return Ok(None) };
+    datetime(value)
+        .and_then(|time| time.replace_microsecond(time.microsecond()).ok())
+        .map(Some)
+        .ok_or_else(|| Refusal::invalid(field, "must be a time between the years 0 and 9999"))
+}
+
+/// The number of rows of a page, and the row that it follows.
+///
+/// # Errors
+/// `invalid_request` for all that is wrong with either.
+pub fn page_request(value: Option<i32>, cursor: Option<&str>) -> Result<(usize, Option<Cursor>), Refusal> {
+    let mut fields = Fields::default();
+    let page = (fields.check(page::limit(value)), fields.check(Cursor::parse(cursor)));
+    fields.finish().map(|()| page)
 }
 
 #[cfg(test)]

@@ -3,7 +3,6 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails where its fixture is missing")]
 
 mod database;
-mod diagnosis_doc;
 mod errors_doc;
 mod failover;
 mod reconcile;

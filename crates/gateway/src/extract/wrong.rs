@@ -6,7 +6,7 @@
 
 use std::fmt::Display;
 
-use chassis::status::FieldError;
+use domain::field::FieldError;
 use serde_json::{Value, json};
 use serde_path_to_error::{Path, Segment};
 

@@ -1,15 +1,12 @@
 //! `GET /streams/events`: the listing's changes as server-sent events.
 //!
 //! The first frame has a position (`id:` alone), so that a browser has one when it reconnects, even if nothing
-//! happened. A listener that reconnects with a position first gets the rows that it missed, by its own call to sync.
-//! Then it gets the shared feed above the version at which that call ended. Missed rows wait in memory, so their size
-//! is limited, for each listener and for all together. Beyond the limit, a `reset` event makes the client read the
-//! listing again. Slow listeners are dropped: by the limit of the feed, or, if they do not read at all, by the limit of
-//! the connection.
+//! happened. A listener that reconnects with a position first gets the rows that it missed ([`super::catch_up`]). Then
+//! it gets the shared feed above the version that it has reached. Slow listeners are dropped: by the limit of the feed,
+//! or, if they do not read at all, by the limit of the connection.
 
 use std::{
     convert::Infallible,
-    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -20,48 +17,35 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
-use chassis::status::Reason::InvalidRequest;
 use chassis::{
-    context,
     http::Peer,
     service::Runtime,
-    status::{Reason, Refusal},
+    status::{Reason::InvalidRequest, Refusal},
 };
 use futures::{StreamExt as _, stream};
 use http::{HeaderName, HeaderValue, header, request::Parts};
-use proto::{
-    sync::v1::{StreamEvent, stream_event::Event},
-    types::v1::Caller,
-};
+use proto::types::v1::Caller;
 use serde::{Deserialize, Serialize};
 use tokio::{
-    sync::{
-        OwnedSemaphorePermit, Semaphore,
-        broadcast::{self, error::RecvError},
-    },
-    time::{Interval, MissedTickBehavior, interval_at, timeout},
+    sync::broadcast::{self, error::RecvError},
+    time::{Interval, MissedTickBehavior, interval_at},
 };
 use tokio_util::sync::CancellationToken;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use super::{
-    feed::{self, Change},
-    hub::Streams,
+    catch_up::catch_up,
+    feed::Change,
     listeners::{ListenerKey, Listening},
     reader::TicketReader,
     row::StreamRow,
+    state::Streams,
 };
 use crate::{error::Rejection, extract::Query, limits::ClientAddress};
 
 /// The longest duration of a stream. The listener must then authenticate again.
 const STREAM_LIFETIME: Duration = Duration::from_hours(1);
-/// Bytes of missed rows that one listener gets. Beyond, it must read the listing again.
-const MISSED_BYTES: usize = 64 * 1024;
-/// Bytes of a waiting row besides its text.
-const ROW_OVERHEAD: usize = 128;
-/// The time limit for reading what a listener missed.
-const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(3);
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 const PING: Bytes = Bytes::from_static(b": ping\n\n");
 /// Pings to a reader that has closed its half of the connection. A half-closed reader still reads them; the connection
@@ -143,13 +127,7 @@ pub(crate) async fn watch(
         reader.as_ref().map_or(ListenerKey::Address(address), |caller| ListenerKey::Person(&caller.user_id));
     let listening = streams.listeners().admit(&who)?;
     let joined = streams.feed().join().await?;
-    let missed = match last {
-        Some(last) if last != joined.position => {
-            missed(&streams, reader.clone(), last, joined.position).await?
-        }
-        Some(_) => Missed { frames: Vec::new(), until: joined.position },
-        None => Missed::one(position(joined.position), joined.position),
-    };
+    let missed = catch_up(&streams, reader.clone(), last, joined.position).await?;
     let listener = Listener {
         reader,
         after: missed.until,
@@ -159,8 +137,7 @@ pub(crate) async fn watch(
         stopping: runtime.lifecycle.stopping().clone(),
         _listening: listening,
     };
-    let missed = missed.frames.into_iter().map(|Held { frame, .. }| frame);
-    let first = stream::iter([retry()].into_iter().chain(missed));
+    let first = stream::iter([retry()].into_iter().chain(missed.into_frames()));
     let frames = first.chain(stream::unfold(listener, Listener::next)).map(Ok::<_, Infallible>);
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream")),
@@ -175,71 +152,6 @@ pub(crate) async fn watch(
 fn retry() -> Bytes {
     let (spread, _) = Uuid::new_v4().as_u64_pair();
     format!("retry: {}\n\n", 1_000 + spread % 4_000).into()
-}
-
-/// Returns a frame with an `id` and no event. Browsers store the id and dispatch no event.
-fn position(version: i64) -> Bytes {
-    format!("id: {version}\n\n").into()
-}
-
-/// The frames that a listener gets before the feed, and the version that it then has reached.
-struct Missed {
-    frames: Vec<Held>,
-    until: i64,
-}
-
-impl Missed {
-    fn one(frame: Bytes, until: i64) -> Self {
-        Self { frames: vec![Held { frame, _permit: None }], until }
-    }
-}
-
-/// A frame that waits to be sent, and its permit in the memory limit of all listeners.
-struct Held {
-    frame: Bytes,
-    _permit: Option<OwnedSemaphorePermit>,
-}
-
-/// Reads what `reader` missed after `last`. It must reach `position`, where the feed of this listener begins.
-async fn missed(
-    streams: &Streams,
-    reader: Option<Caller>,
-    last: i64,
-    position: i64,
-) -> Result<Missed, Rejection> {
-    let reading = async {
-        let _slot = streams.catching_up().acquire().await.map_err(|_| late())?;
-        let mut events = streams.changes_after(reader, last).await?;
-        let (mut frames, mut left) = (Vec::new(), MISSED_BYTES);
-        loop {
-            let StreamEvent { version, event } = events.message().await?.ok_or_else(late)?;
-            let held = match event {
-                Some(Event::Stream(stream)) => {
-                    hold(streams.missed(), feed::frame(version, stream)?, &mut left)
-                }
-                None if version >= position.max(last) => return Ok(Missed { frames, until: version }),
-                Some(Event::Reset(_)) | None => None,
-            };
-            let Some(held) = held else {
-                let until = version.max(position);
-                return Ok(Missed::one(feed::reset(until), until));
-            };
-            frames.push(held);
-        }
-    };
-    timeout(context::remaining(CATCH_UP_TIMEOUT), reading).await.map_err(|_| late())?
-}
-
-/// Reserves memory for a frame. None: the limit of this listener (`left`) or the limit of all listeners is reached.
-fn hold(all: &Arc<Semaphore>, frame: Bytes, left: &mut usize) -> Option<Held> {
-    let size = frame.len() + ROW_OVERHEAD;
-    *left = left.checked_sub(size)?;
-    let permit = Arc::clone(all).try_acquire_many_owned(u32::try_from(size).ok()?).ok()?;
-    Some(Held { frame, _permit: Some(permit) })
-}
-
-fn late() -> Rejection {
-    Refusal::unavailable(Reason::ServiceUnavailable, 1).into()
 }
 
 struct Listener {
@@ -321,26 +233,4 @@ fn from_now(period: Duration) -> Interval {
     let mut interval = interval_at(tokio::time::Instant::now() + period, period);
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
     interval
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn hold_all(all: &Arc<Semaphore>) -> Vec<Held> {
-        let (frame, mut left) = (Bytes::from(vec![b'x'; 1024 - ROW_OVERHEAD]), MISSED_BYTES);
-        std::iter::from_fn(|| hold(all, frame.clone(), &mut left)).collect()
-    }
-
-    #[test]
-    fn waiting_frames_are_limited_for_each_and_for_all() {
-        let all = Arc::new(Semaphore::new(2 * MISSED_BYTES + 1024));
-        let first = hold_all(&all);
-        assert_eq!(first.len(), MISSED_BYTES / 1024);
-        let mut second = hold_all(&all);
-        assert_eq!(hold_all(&all).len(), 1, "the others leave no more memory");
-        drop(first);
-        second.pop();
-        assert_eq!(all.available_permits(), MISSED_BYTES + 2 * 1024, "a sent frame frees its memory");
-    }
 }

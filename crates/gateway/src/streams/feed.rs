@@ -17,6 +17,7 @@ use chassis::{
     status::{Reason, Refusal},
     transport::Transport,
 };
+use domain::{AccessLevel, Reader};
 use parking_lot::Mutex;
 use proto::{
     sync::v1::{
@@ -52,20 +53,21 @@ pub(super) enum Change {
 pub(super) struct FeedRow {
     pub(super) version: i64,
     pub(super) frame: Bytes,
-    is_public: bool,
+    level: AccessLevel,
     host: String,
     groups: Vec<String>,
 }
 
 impl FeedRow {
-    /// Whether `reader` may read the row. The same rule as `may_read_live_room()` of the database.
+    /// Whether `reader` may read the row.
     pub(super) fn is_for(&self, reader: Option<&Caller>) -> bool {
-        self.is_public
-            || reader.is_some_and(|reader| {
-                reader.is_admin
-                    || reader.user_id == self.host
-                    || reader.groups.iter().any(|group| self.groups.contains(group))
-            })
+        let reader = reader.map(|caller| Reader {
+            user_id: Some(&caller.user_id),
+            is_privileged: caller.is_admin,
+            groups: &caller.groups,
+        });
+        let groups = self.groups.iter().map(String::as_str);
+        reader.unwrap_or_default().may_read(self.level, &self.host, groups)
     }
 }
 
@@ -195,9 +197,9 @@ impl Feed {
 fn row(version: i64, mut stream: pb::Stream) -> Option<FeedRow> {
     let groups = std::mem::take(&mut stream.groups);
     let (id, host) = (stream.id.clone(), stream.created_by.clone().unwrap_or_default());
-    let is_public = stream.access_level() == proto::types::v1::AccessLevel::Public;
+    let level = AccessLevel::try_from(stream.access_level).unwrap_or(AccessLevel::Group);
     match frame(version, stream) {
-        Ok(frame) => Some(FeedRow { version, frame, is_public, host, groups }),
+        Ok(frame) => Some(FeedRow { version, frame, level, host, groups }),
         Err(error) => {
             tracing::error!(stream.id = id, %error, "row of the listing skipped");
             None

@@ -5,7 +5,7 @@ use http::{header, request::Parts};
 use proto::types::v1::Caller;
 use serde::Deserialize;
 
-use super::hub::Streams;
+use super::state::Streams;
 use crate::{auth::Auth, error::Rejection, extract::Query};
 
 /// A reader of the listing. None: an anonymous client. An invalid token is refused; it never counts as no token.

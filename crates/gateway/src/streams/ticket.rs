@@ -1,4 +1,4 @@
-//! `POST /streams/ticket`: a ticket that opens the event stream ([`super::tickets`]).
+//! `POST /streams/ticket`: a ticket that opens the event stream ([`super::ticket_signer`]).
 
 use axum::{Json, extract::State, response::IntoResponse};
 use http::{HeaderValue, header};
@@ -6,7 +6,7 @@ use serde::Serialize;
 use time::OffsetDateTime;
 use utoipa::ToSchema;
 
-use super::{hub::Streams, tickets::TicketClaims};
+use super::{state::Streams, ticket_signer::TicketClaims};
 use crate::{
     auth::{Auth, SignedIn},
     error::Rejection,

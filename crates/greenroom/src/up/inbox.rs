@@ -10,7 +10,7 @@ use axum::{
     response::{Html, IntoResponse, Response},
     routing::get,
 };
-use chassis::http::escape_html;
+use domain::text::escape_html;
 use mail_dev::{Mail, MailDev};
 
 /// The browser fetches nothing and runs no script, whatever the e-mail contains. Its HTML part is shown in a frame

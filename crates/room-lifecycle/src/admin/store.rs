@@ -1,8 +1,7 @@
 //! The SQL of the operators' interface.
 
 use chassis::db::Statement;
-use chassis::page::Cursor;
-use domain::{LiveRoomId, LiveRoomStatus, LiveSessionId, OwnerKind, RoomId, RoomStatus};
+use domain::{LiveRoomId, LiveRoomStatus, LiveSessionId, OwnerKind, RoomId, RoomStatus, page::Cursor};
 use sqlx::{PgExecutor, Result};
 use time::OffsetDateTime;
 use uuid::Uuid;

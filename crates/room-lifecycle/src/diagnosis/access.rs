@@ -1,8 +1,8 @@
 //! Finds what a reference names, and checks who may know of it: the parties of a booking, the readers of a live room,
 //! and every caller for a nest. Admins and operators may know of all rooms.
 
-use chassis::{diagnosis::Cause, status::Reason};
-use domain::{LiveRoomId, LiveStatus, NestId, Owner, SessionId, TargetKind};
+use chassis::status::Reason;
+use domain::{LiveRoomId, LiveStatus, NestId, Owner, SessionId, TargetKind, diagnosis::Cause};
 use proto::types::v1::Caller;
 use uuid::Uuid;
 
@@ -141,7 +141,7 @@ impl Diagnoses {
                 // The nest is open, but not for guests.
                 JoinStatus::Refused(if open { Cause::Unauthenticated } else { Cause::RoomNotActive })
             }
-            (Some(reason), _) => JoinStatus::Refused(Cause::of(reason)),
+            (Some(reason), _) => JoinStatus::Refused(Cause::from(reason)),
         })
     }
 
@@ -151,7 +151,7 @@ impl Diagnoses {
         match predict_join(&self.rooms.pool, caller, room).await {
             Ok(true) => Ok(JoinStatus::Admitted),
             Ok(false) => Ok(JoinStatus::Refused(Cause::WaitingInLobby)),
-            Err(Error::Refused { refusal, .. }) => Ok(JoinStatus::Refused(Cause::of(refusal.reason))),
+            Err(Error::Refused { refusal, .. }) => Ok(JoinStatus::Refused(Cause::from(refusal.reason))),
             Err(error) => Err(error),
         }
     }

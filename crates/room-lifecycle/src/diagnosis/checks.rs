@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use chassis::diagnosis::Cause;
-use domain::{EndedReason, RoomStatus, TargetKind};
+use domain::{EndedReason, RoomStatus, TargetKind, diagnosis::Cause};
 use time::OffsetDateTime;
 
 use super::{

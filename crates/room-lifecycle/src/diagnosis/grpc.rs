@@ -1,11 +1,10 @@
 //! The gRPC service of diagnoses.
 
 use chassis::{
-    field::{Fields, one_of},
     grpc::{caller, uuid},
-    status::Refusal,
+    status::{Fields, Refusal},
 };
-use domain::TargetKind;
+use domain::{TargetKind, field::one_of};
 use proto::{
     room::v1::{self as pb, diagnosis_service_server::DiagnosisService},
     types::v1::Caller,

@@ -2,8 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use chassis::diagnosis::Cause;
-use domain::TargetKind;
+use domain::{TargetKind, diagnosis::Cause};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::Target;

@@ -1,7 +1,7 @@
 //! Converts rows to the messages of the gRPC interface.
 
-use chassis::{field::non_empty, grpc::timestamp};
-use domain::{LiveRoomStatus, LiveStatus, Owner, Readiness, RoomStatus, SeatRole};
+use chassis::grpc::timestamp;
+use domain::{LiveRoomStatus, LiveStatus, Owner, Readiness, RoomStatus, SeatRole, field::non_empty};
 use proto::room::v1 as pb;
 
 use super::store::{Live, LiveRoom, LiveSession, rooms::State};

@@ -3,12 +3,13 @@
 use std::{future::Future, pin::Pin};
 
 use chassis::{
-    field::Fields,
-    grpc::{caller, uuid},
-    page::{self, Cursor, fetch_limit, page},
-    status::{Reason, Refusal},
+    grpc::{caller, page_request, uuid},
+    status::{Fields, Reason, Refusal},
 };
-use domain::LiveRoomId;
+use domain::{
+    LiveRoomId,
+    page::{Cursor, fetch_limit, page},
+};
 use proto::{
     room::v1::{self as pb, live_room_service_server::LiveRoomService},
     types::v1::Caller,
@@ -89,7 +90,7 @@ impl LiveRoomService for LiveRooms {
         let caller = caller(request.caller)?;
         let mut wrong = Fields::default();
         let room = wrong.check(uuid("room_id", &request.room_id));
-        let (limit, after) = wrong.check(page::page_request(request.limit, request.cursor.as_deref()));
+        let (limit, after) = wrong.check(page_request(request.limit, request.cursor.as_deref()));
         wrong.finish()?;
         let rows = rooms::list_sessions(
             &self.rooms.pool,

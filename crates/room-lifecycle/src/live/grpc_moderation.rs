@@ -1,12 +1,14 @@
 //! The gRPC service by which a host moderates the participants of a room.
 
 use chassis::{
-    field::{Fields, id, moment, non_empty, one_of},
-    grpc::{timestamp, uuid},
-    page::{self, Cursor},
-    status::Refusal,
+    grpc::{moment, page_request, timestamp, uuid},
+    status::{Fields, Refusal},
 };
-use domain::{LiveRoomId, SeatRole, Source};
+use domain::{
+    LiveRoomId, SeatRole, Source,
+    field::{id, non_empty, one_of},
+    page::{self, Cursor},
+};
 use proto::{
     room::v1::{self as pb, moderation_service_server::ModerationService},
     types::v1::Caller,
@@ -90,7 +92,7 @@ impl ModerationService for LiveRooms {
         let caller = require_user(request.caller)?;
         let mut wrong = Fields::default();
         let room = wrong.check(uuid("room_id", &request.room_id));
-        let (limit, after) = wrong.check(page::page_request(request.limit, request.cursor.as_deref()));
+        let (limit, after) = wrong.check(page_request(request.limit, request.cursor.as_deref()));
         wrong.finish()?;
         let summary = self.summary(&caller, room, after, page::fetch_limit(limit)).await?;
         Ok(Response::new(summary_response(summary, limit)))

@@ -1,12 +1,14 @@
 //! The gRPC service of seats.
 
 use chassis::{
-    field::{Fields, id, non_empty},
-    grpc::{caller, timestamp, uuid},
-    page::{self, Cursor},
-    status::{Reason, Refusal},
+    grpc::{caller, page_request, timestamp, uuid},
+    status::{Fields, Reason, Refusal},
 };
-use domain::{LiveRoomId, OwnerKind};
+use domain::{
+    LiveRoomId, OwnerKind,
+    field::{id, non_empty},
+    page::{self, Cursor},
+};
 use proto::{
     room::v1::{self as pb, seat_service_server::SeatService},
     types::v1::Caller,
@@ -47,7 +49,7 @@ impl SeatService for LiveRooms {
         let caller = require_user(request.caller)?;
         let mut wrong = Fields::default();
         let room = wrong.check(uuid("room_id", &request.room_id));
-        let (limit, after) = wrong.check(page::page_request(request.limit, request.cursor.as_deref()));
+        let (limit, after) = wrong.check(page_request(request.limit, request.cursor.as_deref()));
         wrong.finish()?;
         let waiting = self.list_lobby(&caller, room, after, page::fetch_limit(limit)).await?;
         let (waiting, next_cursor) = page::page(waiting, limit, |one| Cursor { at: one.since, id: one.key });

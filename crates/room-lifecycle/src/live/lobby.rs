@@ -1,8 +1,8 @@
 //! The lobby: a host lists, admits and rejects waiting users. Seats are counted under the session's lock, as for a
 //! join: no more users are admitted than there are seats.
 
-use chassis::{db::retry_on_contention, page::Cursor};
-use domain::{LiveRoomId, LiveSessionId, LobbyStatus};
+use chassis::db::retry_on_contention;
+use domain::{LiveRoomId, LiveSessionId, LobbyStatus, page::Cursor};
 use proto::types::v1::Caller;
 use sqlx::{PgConnection, Postgres, Transaction};
 

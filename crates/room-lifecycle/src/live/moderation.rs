@@ -1,8 +1,8 @@
 //! A host moderates the participants of a room. The change is saved first, under the session's lock where seats change.
 //! Then LiveKit is aligned with it. The room is watched as long as a token with the old rights may be valid.
 
-use chassis::{db::retry_on_contention, page::Cursor, status::Refusal};
-use domain::{LiveRoomId, LiveSessionId, Owner, SeatRole, Source};
+use chassis::{db::retry_on_contention, status::Refusal};
+use domain::{LiveRoomId, LiveSessionId, Owner, SeatRole, Source, page::Cursor};
 use proto::types::v1::Caller;
 use time::OffsetDateTime;
 

@@ -2,12 +2,14 @@
 //! where the database's clock is known ([`NewSession::check_times`]).
 
 use chassis::{
-    field::{Fields, idempotency_key, line, maybe_key, maybe_line, maybe_one_of, moment, prose, public_url},
-    grpc::timestamp,
-    idempotency::request_hash,
-    status::Refusal,
+    grpc::{moment, timestamp},
+    status::{Fields, Refusal},
 };
-use domain::AccessLevel;
+use domain::{
+    AccessLevel,
+    field::{idempotency_key, line, maybe_key, maybe_line, maybe_one_of, prose, public_url},
+    idempotency::request_hash,
+};
 use proto::room::v1::{GoLiveRequest, LiveRoomFields, TopicKeys};
 use time::OffsetDateTime;
 
@@ -129,11 +131,11 @@ impl NewSession {
 
 /// Empty: the image is removed.
 fn image(url: &str) -> Result<String, Refusal> {
-    if url.is_empty() { Ok(String::new()) } else { public_url("cover_image_url", url) }
+    if url.is_empty() { Ok(String::new()) } else { Ok(public_url("cover_image_url", url)?) }
 }
 
 fn topics(keys: Option<TopicKeys>) -> Result<Option<Vec<String>>, Refusal> {
-    list("topic_keys", keys, MOST_TOPICS, |key| line("topic_keys", &key, 100))
+    list("topic_keys", keys, MOST_TOPICS, |key| Ok(line("topic_keys", &key, 100)?))
 }
 
 /// Groups are ids of the identity provider.

@@ -1,6 +1,6 @@
 //! The gRPC service of nests. Writes run detached: a client that disconnects does not cancel them.
 
-use chassis::field::Fields;
+use chassis::status::Fields;
 use proto::room::v1::{self as pb, nest_service_server::NestService};
 use tonic::{Request, Response};
 

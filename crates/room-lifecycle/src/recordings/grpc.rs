@@ -1,12 +1,14 @@
 //! The gRPC service of recordings.
 
 use chassis::{
-    field::{Fields, idempotency_key, non_empty},
-    grpc::{caller, timestamp, uuid},
-    page::{self, Cursor, fetch_limit, page},
-    status::Refusal,
+    grpc::{caller, page_request, timestamp, uuid},
+    status::{Fields, Refusal},
 };
-use domain::{RecordingId, RecordingKind, SessionId};
+use domain::{
+    RecordingId, RecordingKind, SessionId,
+    field::{idempotency_key, non_empty},
+    page::{Cursor, fetch_limit, page},
+};
 use proto::{
     room::v1::{self as pb, Proof, recording_service_server::RecordingService},
     types::v1::Caller,
@@ -70,7 +72,7 @@ impl RecordingService for Recordings {
         let caller = caller(request.caller)?;
         let mut wrong = Fields::default();
         let scope = wrong.check_or(scope(request.place), PLACEHOLDER_SCOPE);
-        let (limit, after) = wrong.check(page::page_request(request.limit, request.cursor.as_deref()));
+        let (limit, after) = wrong.check(page_request(request.limit, request.cursor.as_deref()));
         wrong.finish()?;
         self.may_read(&caller, scope).await?;
         let rows = store::list_recordings(&self.rooms.pool, scope, None, after, fetch_limit(limit)).await;

@@ -7,8 +7,10 @@ use std::{
     time::Duration,
 };
 
-use chassis::{context, db::retry_on_contention, idempotency::request_hash};
-use domain::{Owner, OwnerKind, RecordingId, RecordingKind, RecordingStatus, RoomStatus};
+use chassis::{context, db::retry_on_contention};
+use domain::{
+    Owner, OwnerKind, RecordingId, RecordingKind, RecordingStatus, RoomStatus, idempotency::request_hash,
+};
 use livekit_protocol::EgressInfo;
 use proto::{
     room::v1::{Proof, RecordingPlace, StartRecordingRequest, recording_place::Place as Wire},

@@ -1,12 +1,12 @@
 //! The SQL of recordings. Partial indexes find open recordings, so that ended ones cost nothing.
 
 use chassis::db::Statement;
-use domain::{LiveRoomId, NestId, RecordingId, RecordingKind, RecordingStatus, RoomId, SessionId};
+use domain::{
+    LiveRoomId, NestId, RecordingId, RecordingKind, RecordingStatus, RoomId, SessionId, page::Cursor,
+};
 use sqlx::{PgExecutor, Result};
 use time::OffsetDateTime;
 use uuid::Uuid;
-
-use chassis::page::Cursor;
 
 /// The booking, live room or nest of recordings. Each has at most one room at a time, and a live room one per session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,12 +2,11 @@
 
 use std::{sync::Arc, time::Duration as Wait};
 
-use chassis::{
+use chassis::{grpc::system_caller, status::Reason};
+use domain::{
+    LiveRoomId, LiveSessionId, LiveStatus, TargetKind,
     diagnosis::{Cause, Scenario},
-    grpc::system_caller,
-    status::Reason,
 };
-use domain::{LiveRoomId, LiveSessionId, LiveStatus, TargetKind};
 use livekit_dev::{ClockHandle, Fault};
 use proto::types::v1::Caller;
 use room_lifecycle::{
@@ -245,7 +244,7 @@ async fn token_refusal_is_reported_without_asking_livekit(world: World) {
     for &refused in Reason::ALL {
         let diagnosis =
             diagnose(&rooms, &hosts::person(&booking.guest), target(&booking), Some(refused)).await;
-        assert_eq!(diagnosis.cause, Cause::of(refused));
+        assert_eq!(diagnosis.cause, Cause::from(refused));
         assert_eq!(check(&diagnosis, "token_accepted"), None);
     }
     assert_eq!(world.server().calls("rtc/validate"), asked);

@@ -1,11 +1,10 @@
 //! Callers of diagnosis and repair: how they may name a room, what is hidden from them, and what they may repair.
 
-use chassis::{
+use chassis::{grpc::system_caller, status::Reason};
+use domain::{
+    LiveStatus, TargetKind,
     diagnosis::{Cause, Scenario},
-    grpc::system_caller,
-    status::Reason,
 };
-use domain::{LiveStatus, TargetKind};
 use room_lifecycle::diagnosis::{FoundTarget, Target};
 
 use crate::{

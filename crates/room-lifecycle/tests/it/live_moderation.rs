@@ -318,7 +318,7 @@ async fn summary_lists_every_seat_once_over_pages(connect: PgConnectOptions) {
     loop {
         let page = rooms.live.summary(&open.host(), LiveRoomId(open.room.id), after, 2).await.unwrap().people;
         let Some(last) = page.last() else { break };
-        after = Some(chassis::page::Cursor { at: last.rank, id: last.key });
+        after = Some(domain::page::Cursor { at: last.rank, id: last.key });
         listed.extend(page);
     }
     let names: Vec<&str> = listed.iter().map(|one| one.user_id.as_str()).collect();

@@ -1,8 +1,7 @@
 //! Reading the listing: pages for clients, changes for the feed.
 
 use chassis::db::Statement;
-use chassis::page::Cursor;
-use domain::{AccessLevel, StreamStatus};
+use domain::{AccessLevel, StreamStatus, page::Cursor};
 use serde_json::Value;
 use sqlx::PgExecutor;
 use time::OffsetDateTime;

@@ -1,7 +1,6 @@
 //! The text search of the listing: complete with few and with many matches, and by index.
 
-use chassis::page::Cursor;
-use domain::StreamStatus;
+use domain::{StreamStatus, page::Cursor};
 use proto::types::v1::Caller;
 use sqlx::PgPool;
 use sync::{

@@ -1,11 +1,13 @@
 //! Each rule on its own, then all rules on any row. The rows are bookings; the common rules are the same for all kinds.
 
-use domain::{LiveSessionId, Role, RoomId, RoomStatus, SessionId, SessionStatus};
+mod live_room;
+mod nest;
+
+use domain::{LiveSessionId, SessionId};
 use proptest::prelude::*;
 use uuid::Uuid;
 
 use super::*;
-use crate::store::Join;
 
 const NOW: OffsetDateTime = time::macros::datetime!(2026-03-01 12:00 UTC);
 const GENERATION: i32 = 3;
@@ -39,6 +41,10 @@ fn open() -> Join {
         confirmed_at: Some(NOW - Duration::SECOND),
         closing_at: None,
     }
+}
+
+fn decide(row: &Join, ensured: Ensured) -> Decision<'_> {
+    super::decide(&Snapshot::of_session(row), ensured)
 }
 
 fn refusal(row: &Join) -> Refused {

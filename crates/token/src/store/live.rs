@@ -6,6 +6,8 @@ use proto::types::v1::Caller;
 use sqlx::PgExecutor;
 use time::OffsetDateTime;
 
+use super::{Record, StoredProfile};
+
 /// A live room, its open session and the caller's seat in it, as one snapshot.
 #[derive(Clone, Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "four independent facts of one row")]
@@ -38,6 +40,31 @@ pub struct LiveJoin {
     pub generation: Option<i32>,
     pub confirmed_at: Option<OffsetDateTime>,
     pub closing_at: Option<OffsetDateTime>,
+}
+
+impl LiveJoin {
+    pub fn record(&self) -> Record<'_> {
+        Record {
+            id: self.room_id,
+            status: self.room_status,
+            name: self.room_name.as_deref(),
+            generation: self.generation,
+            confirmed_at: self.confirmed_at,
+            closing_at: self.closing_at,
+        }
+    }
+
+    /// What is stored about the caller. None without a seat, and for users who may not know of the room.
+    pub fn profile(&self) -> Option<StoredProfile<'_>> {
+        self.role.filter(|_| self.may_read)?;
+        Some(StoredProfile {
+            name: self.own_name.as_deref(),
+            email: self.own_email.as_deref(),
+            email_verified: self.own_email_verified,
+            avatar: self.own_avatar.as_deref(),
+            booked: None,
+        })
+    }
 }
 
 /// One round trip. Each table is read by a unique key (docs/benchmarks.md has the plan).

@@ -5,6 +5,8 @@ use domain::{NestId, RoomId, RoomStatus};
 use sqlx::PgExecutor;
 use time::OffsetDateTime;
 
+use super::{Record, StoredProfile};
+
 /// A nest, the caller's roles in it and its room, as one snapshot.
 #[derive(Clone, Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "independent facts of one row")]
@@ -24,6 +26,24 @@ pub struct NestJoin {
     pub generation: Option<i32>,
     pub confirmed_at: Option<OffsetDateTime>,
     pub closing_at: Option<OffsetDateTime>,
+}
+
+impl NestJoin {
+    pub fn record(&self) -> Record<'_> {
+        Record {
+            id: self.room_id,
+            status: self.room_status,
+            name: self.room_name.as_deref(),
+            generation: self.generation,
+            confirmed_at: self.confirmed_at,
+            closing_at: self.closing_at,
+        }
+    }
+
+    /// Only the key of a participant is known, and nothing about a guest.
+    pub fn profile(&self) -> Option<StoredProfile<'_>> {
+        self.is_participant.then(StoredProfile::default)
+    }
 }
 
 /// One round trip. Each table is read by a unique key. A guest has no `pubkey`.

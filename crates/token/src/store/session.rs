@@ -5,6 +5,8 @@ use domain::{Role, RoomId, RoomStatus, SessionId, SessionStatus};
 use sqlx::PgExecutor;
 use time::OffsetDateTime;
 
+use super::{Record, StoredProfile};
+
 /// A booked session, the caller's role in it and its room, as one snapshot.
 #[derive(Clone, Debug)]
 pub struct Join {
@@ -36,6 +38,31 @@ pub struct Join {
     pub generation: Option<i32>,
     pub confirmed_at: Option<OffsetDateTime>,
     pub closing_at: Option<OffsetDateTime>,
+}
+
+impl Join {
+    pub fn record(&self) -> Record<'_> {
+        Record {
+            id: self.room_id,
+            status: self.room_status,
+            name: self.room_name.as_deref(),
+            generation: self.generation,
+            confirmed_at: self.confirmed_at,
+            closing_at: self.closing_at,
+        }
+    }
+
+    /// What is stored about the caller. None for strangers.
+    pub fn profile(&self) -> Option<StoredProfile<'_>> {
+        let role = self.role?;
+        Some(StoredProfile {
+            name: self.own_name.as_deref(),
+            email: self.own_email.as_deref(),
+            email_verified: self.own_email_verified,
+            avatar: self.own_avatar.as_deref(),
+            booked: self.guest_name.as_deref().filter(|_| !role.is_host()),
+        })
+    }
 }
 
 /// One round trip. Each table is read by a unique key (docs/benchmarks.md has the plan).

@@ -12,7 +12,7 @@ use testkit::{
 };
 use time::{Duration, OffsetDateTime, format_description::well_known::Rfc3339};
 use token::{
-    decision::{Decision, Ensured, Refused, decide},
+    decision::{Refused, permit_session},
     store,
 };
 
@@ -97,8 +97,7 @@ async fn decision_agrees_with_the_view_on_open_bookings(SlowClock(pool): SlowClo
     for state in states {
         let booking = seed::booking(&pool, state).await;
         let row = store::find_join(&pool, SessionId(booking.id), &booking.host).await.unwrap().unwrap();
-        let over =
-            matches!(decide(&row, Ensured::NotAsked), Decision::Refuse(Refused::Cancelled | Refused::Ended));
+        let over = matches!(permit_session(&row), Err(Refused::Cancelled | Refused::Ended));
         let open =
             sqlx::query_scalar!(r#"select open as "open!" from room_owners where owner = $1"#, booking.id);
         assert_eq!(open.fetch_one(&pool).await.unwrap(), !over, "{state:?}");

@@ -2,8 +2,7 @@
 //! expires. Callers that admit users hold the session's lock.
 
 use chassis::db::Statement;
-use chassis::page::Cursor;
-use domain::{LiveSessionId, LobbyStatus, SeatRole};
+use domain::{LiveSessionId, LobbyStatus, SeatRole, page::Cursor};
 use sqlx::{PgConnection, PgExecutor, Result};
 use time::OffsetDateTime;
 use uuid::Uuid;

@@ -1,8 +1,7 @@
 //! The SQL of moderation: roles, hands, bans, and the list of all seats of a session.
 
 use chassis::db::Statement;
-use chassis::page::Cursor;
-use domain::{LiveRoomId, LiveSessionId, LobbyStatus, SeatRole};
+use domain::{LiveRoomId, LiveSessionId, LobbyStatus, SeatRole, page::Cursor};
 use sqlx::{PgExecutor, Result};
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;

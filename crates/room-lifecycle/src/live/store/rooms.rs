@@ -1,8 +1,7 @@
 //! The SQL of permanent rooms: one per user, however many requests create it concurrently.
 
 use chassis::db::Statement;
-use chassis::page::Cursor;
-use domain::{AccessLevel, LiveRoomId, LiveSessionId, LobbyStatus, SeatRole};
+use domain::{AccessLevel, LiveRoomId, LiveSessionId, LobbyStatus, SeatRole, page::Cursor};
 use sqlx::{PgExecutor, Result};
 use uuid::Uuid;
 

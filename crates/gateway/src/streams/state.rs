@@ -10,21 +10,19 @@ use proto::{
 use tokio::sync::Semaphore;
 use tonic::{Status, Streaming};
 
-use super::{feed::Feed, listeners::Listeners, tickets::Tickets};
+use super::{catch_up::MISSED_BYTES_OF_ALL, feed::Feed, listeners::Listeners, ticket_signer::Tickets};
 use crate::{config::StreamsConfig, connections::CONNECTIONS};
 
 /// Listeners at once. The other connections of the gateway are for requests that end.
 const LISTENERS: usize = CONNECTIONS as usize / 4 * 3;
 /// Listeners whose missed rows are being read at once.
 const CATCHING_UP: usize = 64;
-/// Bytes of missed rows that wait for all listeners together.
-pub(crate) const MISSED_BYTES: usize = 8 * 1024 * 1024;
 
 /// It is cloned for each request, which costs one reference count.
 #[derive(Clone)]
-pub(crate) struct Streams(Arc<Hub>);
+pub(crate) struct Streams(Arc<State>);
 
-struct Hub {
+struct State {
     sync: SyncServiceClient<Transport>,
     feed: Feed,
     tickets: Tickets,
@@ -41,13 +39,13 @@ impl Streams {
         sync: SyncServiceClient<Transport>,
         runtime: &Runtime,
     ) -> Self {
-        Self(Arc::new(Hub {
+        Self(Arc::new(State {
             feed: Feed::new(sync.clone(), runtime.lifecycle.clone(), config.heartbeat),
             sync,
             tickets: Tickets::signed_with(&config.link_secrets),
             listeners: Listeners::at_most(LISTENERS),
             catching_up: Semaphore::new(CATCHING_UP),
-            missed: Arc::new(Semaphore::new(MISSED_BYTES)),
+            missed: Arc::new(Semaphore::new(MISSED_BYTES_OF_ALL)),
             is_public: config.is_public,
             heartbeat: config.heartbeat,
         }))

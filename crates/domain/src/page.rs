@@ -4,7 +4,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::{field::Fields, status::Refusal};
+use crate::field::FieldError;
 
 /// The last row of a page; the next page continues after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,11 +15,12 @@ pub struct Cursor {
 
 impl Cursor {
     /// None for the first page, also for an empty text.
+    ///
     /// # Errors
-    /// `invalid_request` for a text that is not a cursor.
-    pub fn parse(text: Option<&str>) -> Result<Option<Self>, Refusal> {
+    /// When the text is not a cursor.
+    pub fn parse(text: Option<&str>) -> Result<Option<Self>, FieldError> {
         let Some(text) = text.filter(|text| !text.is_empty()) else { return Ok(None) };
-        let wrong = || Refusal::invalid("cursor", "must be the cursor of a page of this list");
+        let wrong = || FieldError::new("cursor", "must be the cursor of a page of this list");
         Self::decode(text).map(Some).ok_or_else(wrong)
     }
 
@@ -44,22 +45,12 @@ impl Cursor {
 /// The number of rows of a page: 20 by default.
 ///
 /// # Errors
-/// `invalid_request` outside 1 to 100.
-pub fn limit(value: Option<i32>) -> Result<usize, Refusal> {
+/// Outside 1 to 100.
+pub fn limit(value: Option<i32>) -> Result<usize, FieldError> {
     match usize::try_from(value.unwrap_or(20)) {
         Ok(limit @ 1..=100) => Ok(limit),
-        Ok(_) | Err(_) => Err(Refusal::invalid("limit", "must be 1 to 100")),
+        Ok(_) | Err(_) => Err(FieldError::new("limit", "must be 1 to 100")),
     }
-}
-
-/// The number of rows of a page, and the row that it follows.
-///
-/// # Errors
-/// `invalid_request` for all that is wrong with either.
-pub fn page_request(value: Option<i32>, cursor: Option<&str>) -> Result<(usize, Option<Cursor>), Refusal> {
-    let mut fields = Fields::default();
-    let page = (fields.check(limit(value)), fields.check(Cursor::parse(cursor)));
-    fields.finish().map(|()| page)
 }
 
 /// The number of rows to read: one more than the page has shows whether there is a next page.

@@ -1,11 +1,10 @@
 //! The rules and their order in a table, the token lifetime, then all rules on any row.
 
-use domain::{LiveSessionId, RoomId, RoomStatus};
+use domain::LiveSessionId;
 use proptest::prelude::*;
 use uuid::Uuid;
 
-use super::*;
-use crate::decision::{Decision, Ensured, TokenRole, decide};
+use super::super::*;
 
 const NOW: OffsetDateTime = time::macros::datetime!(2026-03-01 12:00 UTC);
 const SESSION: LiveSessionId = LiveSessionId(Uuid::from_u128(7));
@@ -84,13 +83,17 @@ fn permit_follows_the_seat_and_the_session() {
         ),
     ];
     for (case, row, expected) in table {
-        assert_eq!(row.permit().map(|permit| permit.token_role), expected.map(TokenRole::from), "{case}");
+        assert_eq!(
+            permit_live_room(&row).map(|permit| permit.token_role),
+            expected.map(TokenRole::from),
+            "{case}"
+        );
     }
 }
 
 #[test]
 fn token_lifetime_is_short_after_the_planned_end() {
-    let left = |ends_at| LiveJoin { ends_at, ..seated() }.permit().unwrap().left;
+    let left = |ends_at| permit_live_room(&LiveJoin { ends_at, ..seated() }).unwrap().left;
     assert_eq!(left(None), Duration::MAX);
     assert_eq!(left(Some(NOW + Duration::HOUR)), Duration::HOUR);
     for ends_at in [NOW + Duration::SECOND, NOW, NOW - Duration::DAY] {
@@ -100,9 +103,9 @@ fn token_lifetime_is_short_after_the_planned_end() {
 
 #[test]
 fn profile_is_known_only_with_a_seat_and_read_access() {
-    assert!(seated().stored_profile().is_some());
-    assert!(unseated().stored_profile().is_none());
-    assert!(LiveJoin { may_read: false, ..seated() }.stored_profile().is_none());
+    assert!(seated().profile().is_some());
+    assert!(unseated().profile().is_none());
+    assert!(LiveJoin { may_read: false, ..seated() }.profile().is_none());
 }
 
 prop_compose! {
@@ -147,7 +150,7 @@ proptest! {
             answered(Owner::LiveSession(LiveSessionId(Uuid::from_u128(8))), generation),
         ];
         for ensured in ensured {
-            let Decision::Sign(admission) = decide(&row, ensured) else { continue };
+            let Decision::Sign(admission) = decide(&Snapshot::of_live_room(&row), ensured) else { continue };
             prop_assert!(row.may_read && !row.banned && !row.kicked && !row.left);
             prop_assert!(row.session_status.is_some_and(LiveStatus::has_room));
             prop_assert!(row.role == Some(SeatRole::Host) || row.lobby_status == Some(LobbyStatus::Admitted));

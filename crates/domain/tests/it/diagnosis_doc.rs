@@ -1,6 +1,6 @@
 //! docs/diagnosis.md explains every cause, ordered by priority and with the texts of the answers.
 
-use chassis::diagnosis::Cause;
+use domain::diagnosis::Cause;
 
 const DOC: &str = include_str!("../../../../docs/diagnosis.md");
 /// The causes that a diagnosis repairs by itself (room-lifecycle's tests show it).

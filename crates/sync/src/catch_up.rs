@@ -1,4 +1,8 @@
 //! One follower of the change feed: first the missed changes, page by page as the client reads them, then new changes.
+//!
+//! It decides when a client gets a `reset` instead of what it missed: after more than 1,000 changes, or when its version
+//! is of another database. The gateway's `streams/catch_up.rs` passes it on to listeners, and also sends a `reset` when
+//! the missed changes would need too much memory.
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -60,13 +64,19 @@ pub async fn watch(
     }))
 }
 
+/// Whether a client whose last version is `after` must read the listing again. A version above the `newest` is of another
+/// database.
+fn must_reset(after: i64, newest: i64, missed: i64) -> bool {
+    after > newest || missed > MAX_MISSED
+}
+
 impl Follower {
     /// Continues after the client's last version. Sends a reset if the client has missed too much, or if its version is
     /// of another database.
     async fn resume(&mut self, after: i64) -> Result<(), Error> {
         let newest = store::find_position(&self.pool).await?;
         let missed = store::count_changes(&self.pool, after, MAX_MISSED).await?;
-        if after > newest || missed > MAX_MISSED {
+        if must_reset(after, newest, missed) {
             self.position = newest;
             self.waiting.push_back(StreamEvent { version: newest, event: Some(Event::Reset(Reset {})) });
         } else {
@@ -129,5 +139,17 @@ impl Follower {
             let event = Some(Event::Stream(convert::stream(row.clone(), &self.viewer)));
             self.waiting.push_back(StreamEvent { version: row.version, event });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn client_is_reset_when_too_much_is_missed_or_unknown() {
+        assert!(!must_reset(7, 7, 0) && !must_reset(0, 5_000, MAX_MISSED));
+        assert!(must_reset(0, 5_000, MAX_MISSED + 1));
+        assert!(must_reset(8, 7, 0), "a version of another database");
     }
 }

@@ -1,0 +1,3 @@
+//! What the documentation says about the shared types.
+
+mod diagnosis_doc;
