@@ -230,7 +230,7 @@ impl Diagnoses {
 
 /// Whether the caller is an admin or one of our own services.
 fn is_admin(caller: Option<&Caller>) -> bool {
-    caller.is_some_and(|caller| caller.is_admin || caller.system)
+    caller.is_some_and(Caller::is_privileged)
 }
 
 /// Whether a token request repairs this cause by itself.
