@@ -7,6 +7,7 @@
 mod access;
 mod checks;
 mod grpc;
+pub(crate) mod policy;
 mod probe;
 pub mod reference;
 mod store;
@@ -20,6 +21,7 @@ use proto::{room::v1::Proof, types::v1::Caller};
 
 use self::{
     access::Access,
+    policy::{DIAGNOSIS_BUDGET, RETURN_RESERVE},
     store::RoomFacts,
     verdict::{Diagnosis, Findings},
 };
@@ -33,10 +35,6 @@ use crate::{
     rooms::{Rooms, store::find_record},
     signed,
 };
-
-/// How long the gateway waits for a diagnosis, and the part of it that is kept for the way back.
-const DIAGNOSIS_BUDGET: Duration = Duration::from_secs(2);
-const RETURN_RESERVE: Duration = Duration::from_millis(100);
 
 /// Whether the caller may join, as far as is known before LiveKit is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
