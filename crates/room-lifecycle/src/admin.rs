@@ -96,7 +96,7 @@ impl AdminService for Admin {
 
 fn as_admin(who: Option<Caller>) -> Result<(), Refusal> {
     let caller = caller(who)?;
-    if caller.is_admin || caller.system {
+    if caller.is_privileged() {
         return Ok(());
     }
     Err(Refusal::new(Reason::NotAdmin, "Only administrators see this."))

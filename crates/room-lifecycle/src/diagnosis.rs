@@ -7,6 +7,7 @@
 mod access;
 mod checks;
 mod grpc;
+pub(crate) mod policy;
 mod probe;
 pub mod reference;
 mod store;
@@ -20,6 +21,7 @@ use proto::{room::v1::Proof, types::v1::Caller};
 
 use self::{
     access::Access,
+    policy::{DIAGNOSIS_BUDGET, RETURN_RESERVE},
     store::RoomFacts,
     verdict::{Diagnosis, Findings},
 };
@@ -33,10 +35,6 @@ use crate::{
     rooms::{Rooms, store::find_record},
     signed,
 };
-
-/// How long the gateway waits for a diagnosis, and the part of it that is kept for the way back.
-const DIAGNOSIS_BUDGET: Duration = Duration::from_secs(2);
-const RETURN_RESERVE: Duration = Duration::from_millis(100);
 
 /// Whether the caller may join, as far as is known before LiveKit is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -230,7 +228,7 @@ impl Diagnoses {
 
 /// Whether the caller is an admin or one of our own services.
 fn is_admin(caller: Option<&Caller>) -> bool {
-    caller.is_some_and(|caller| caller.is_admin || caller.system)
+    caller.is_some_and(Caller::is_privileged)
 }
 
 /// Whether a token request repairs this cause by itself.

@@ -141,8 +141,8 @@ impl RoomService for RoomRpcs {
         wrong.finish()?;
         let owner = Owner::Session(session);
         let session = self.session(owner).await?;
-        match role(&session, &caller) {
-            _ if caller.is_admin || caller.system => {}
+        match session.parties().role_of(&caller.user_id) {
+            _ if caller.is_privileged() => {}
             Some(Role::Host) => {}
             Some(Role::Guest) => return Err(Error::NotHost.into()),
             None => return Err(Error::NotParticipant.into()),
@@ -180,7 +180,7 @@ impl RoomRpcs {
         let caller = caller(who)?;
         let owner = session_owner(session_id)?;
         let session = self.session(owner).await?;
-        if role(&session, &caller).is_none() && !caller.is_admin && !caller.system {
+        if session.parties().role_of(&caller.user_id).is_none() && !caller.is_privileged() {
             return Err(Error::NotParticipant);
         }
         Ok((session, owner))
@@ -189,16 +189,6 @@ impl RoomRpcs {
 
 fn as_system(who: Option<Caller>) -> Result<(), Error> {
     if caller(who)?.system { Ok(()) } else { Err(Error::NotParticipant) }
-}
-
-fn role(session: &Session, caller: &Caller) -> Option<Role> {
-    if caller.user_id == session.host_id {
-        Some(Role::Host)
-    } else if caller.user_id == session.guest_id {
-        Some(Role::Guest)
-    } else {
-        None
-    }
 }
 
 fn room(record: &Record) -> pb::Room {

@@ -8,6 +8,7 @@
 //! timeout proves nothing. [`decide`] makes the decisions.
 
 pub mod decide;
+pub(crate) mod policy;
 mod rooms;
 pub(crate) mod store;
 
@@ -16,7 +17,8 @@ use futures::{StreamExt, stream};
 use uuid::Uuid;
 
 use self::{
-    decide::{Due, MOST_PROBES, Participant, Silence, Turn},
+    decide::{Due, Participant, Silence, Turn},
+    policy::MOST_PROBES,
     store::{Answers, Stale},
 };
 use crate::{

@@ -2,7 +2,7 @@
 //! and every caller for a nest. Admins and operators may know of all rooms.
 
 use chassis::status::Reason;
-use domain::{LiveRoomId, LiveStatus, NestId, Owner, SessionId, TargetKind, diagnosis::Cause};
+use domain::{LiveRoomId, LiveStatus, NestId, Owner, Role, SessionId, TargetKind, diagnosis::Cause};
 use proto::types::v1::Caller;
 use uuid::Uuid;
 
@@ -93,10 +93,9 @@ impl Diagnoses {
                 else {
                     return Ok(None);
                 };
-                let is = |party: &str| caller.is_some_and(|caller| caller.user_id == party);
-                let (is_host, is_guest) = (is(&session.host_id), is(&session.guest_id));
-                let owner = Some(Owner::Session(SessionId(target.id)));
-                (is_admin || is_host || is_guest).then_some(Access { is_host, is_admin, owner })
+                let role = caller.and_then(|caller| session.parties().role_of(&caller.user_id));
+                let (is_host, owner) = (role == Some(Role::Host), Owner::Session(SessionId(target.id)));
+                (is_admin || role.is_some()).then_some(Access { is_host, is_admin, owner: Some(owner) })
             }
             TargetKind::LiveRoom => {
                 let Some(caller) = caller else { return Ok(None) };

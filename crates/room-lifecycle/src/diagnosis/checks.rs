@@ -7,16 +7,13 @@ use time::OffsetDateTime;
 
 use super::{
     JoinStatus,
+    policy::{MOST_SKEW, WEBHOOK_TIMEOUT},
     probe::{Health, ListError, Listed, Opened, Timed},
     store::{RecordedRoom, RoomFacts},
     verdict::Findings,
 };
 use crate::rooms::policy::Policy;
 
-/// Clocks further apart than this are a finding. LiveKit allows a minute; beyond that it refuses tokens.
-const MOST_SKEW: time::Duration = time::Duration::seconds(30);
-/// `room_started` usually arrives within milliseconds. After this time it counts as lost.
-const WEBHOOK_TIMEOUT: time::Duration = time::Duration::seconds(30);
 const LIVEKIT_CHECKS: [&str; 9] = [
     "livekit_reachable",
     "livekit_key",

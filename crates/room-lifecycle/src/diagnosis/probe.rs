@@ -12,10 +12,8 @@ use serde::Deserialize;
 use time::{OffsetDateTime, format_description::well_known::Rfc2822};
 use uuid::Uuid;
 
+use super::policy::PROBE_TOKEN_TTL;
 use crate::livekit::reason;
-
-/// How long a probe's token is valid. LiveKit adds a minute.
-const TTL: time::Duration = time::Duration::seconds(10);
 
 /// An answer, and how long it took.
 #[derive(Debug)]
@@ -158,8 +156,8 @@ impl Probe {
         let claims = Claims {
             iss: self.config.api_key.clone(),
             sub: identity.to_owned(),
-            nbf: date(now - TTL),
-            exp: date(now + TTL),
+            nbf: date(now - PROBE_TOKEN_TTL),
+            exp: date(now + PROBE_TOKEN_TTL),
             video,
             ..Claims::default()
         };

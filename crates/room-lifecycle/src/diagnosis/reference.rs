@@ -5,8 +5,8 @@ use domain::{NestId, SessionId};
 use nostr::nips::nip19::{FromBech32, Nip19Coordinate};
 use uuid::Uuid;
 
-/// The longest text that is read. Every reference with an id of ours is shorter.
-const LONGEST: usize = 2048;
+use super::policy::LONGEST_REFERENCE;
+
 /// NIP-53's kinds of a room: the default of `NESTS_EVENT_KIND`, and the other one.
 const NEST_KINDS: [u16; 2] = [30_312, 30_311];
 /// The prefixes of our LiveKit room names (`domain::Owner::room_name`).
@@ -26,7 +26,7 @@ pub enum Reference {
 #[must_use]
 pub fn parse(text: &str) -> Option<Reference> {
     let text = text.trim();
-    if text.len() > LONGEST {
+    if text.len() > LONGEST_REFERENCE {
         return None;
     }
     if let Ok(id) = text.parse() {
@@ -102,7 +102,7 @@ mod tests {
 
     #[test]
     fn parse_returns_none_for_other_texts() {
-        let long = format!("https://x/{}/meeting/{ID}", "y".repeat(LONGEST));
+        let long = format!("https://x/{}/meeting/{ID}", "y".repeat(LONGEST_REFERENCE));
         let wrong = [
             "",
             " ",

@@ -89,7 +89,7 @@ pub struct RoomReader<'a> {
 
 impl<'a> From<&'a Caller> for RoomReader<'a> {
     fn from(caller: &'a Caller) -> Self {
-        Self { user_id: &caller.user_id, is_admin: caller.is_admin || caller.system, groups: &caller.groups }
+        Self { user_id: &caller.user_id, is_admin: caller.is_privileged(), groups: &caller.groups }
     }
 }
 

@@ -1,5 +1,6 @@
-use super::*;
 use domain::NestId;
+
+use super::*;
 
 const HOST: &str = "3bf0c63fcb93463407af97a5e5ee64fa883d107ef9e558472c4eb9aaaefa459d";
 

@@ -2,7 +2,7 @@
 
 use std::slice;
 
-use domain::Owner;
+use domain::{Owner, Role};
 use proto::types::v1::Caller;
 
 use super::{RecordingError, RecordingScope, Recordings};
@@ -23,12 +23,10 @@ impl Recordings {
         match scope {
             RecordingScope::Session(id) => {
                 let session = owners::find_session(&self.rooms.pool, id).await?.ok_or(Error::NoSession)?;
-                if caller.user_id == session.host_id {
-                    Ok(Owner::Session(id))
-                } else if caller.user_id == session.guest_id {
-                    Err(Error::NotHost)
-                } else {
-                    Err(Error::NotParticipant)
+                match session.parties().role_of(&caller.user_id) {
+                    Some(Role::Host) => Ok(Owner::Session(id)),
+                    Some(Role::Guest) => Err(Error::NotHost),
+                    None => Err(Error::NotParticipant),
                 }
             }
             RecordingScope::LiveRoom(id) => {
@@ -59,7 +57,7 @@ impl Recordings {
             return self.may_record(caller, scope).await.map(drop);
         };
         let session = owners::find_session(&self.rooms.pool, id).await?.ok_or(Error::NoSession)?;
-        let is_party = [&session.host_id, &session.guest_id].contains(&&caller.user_id);
+        let is_party = session.parties().role_of(&caller.user_id).is_some();
         if is_party || caller.is_admin { Ok(()) } else { Err(Error::NotParticipant) }
     }
 }

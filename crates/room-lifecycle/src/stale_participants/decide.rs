@@ -4,29 +4,12 @@
 use std::collections::HashSet;
 
 use domain::RoomId;
-use time::{Duration, OffsetDateTime};
+use time::OffsetDateTime;
 
+use super::policy::{
+    APART, LONGEST_TURN, MOST_PROBES, PROBES_PER_SECOND, REPLACED_AFTER, ROOMS_PER_SECOND, SHORTEST_TURN,
+};
 use crate::livekit::probe::ProbeAnswer;
-
-/// Probes a second while nothing is wrong.
-pub const PROBES_PER_SECOND: i64 = 5;
-/// Rooms a second whose participants are probed after a silence.
-pub const ROOMS_PER_SECOND: i64 = 50;
-/// The most participants that one turn probes. Each may take 3 s on LiveKit; they are probed at the same time.
-pub const MOST_PROBES: usize = 512;
-/// Between the two probes that find a stale participant. A participant with a later sign of life or probe is not
-/// probed.
-pub const APART: Duration = Duration::seconds(10);
-/// Between two probes of a stale participant. An answered probe shows that it is not stale any more.
-pub const STALE_APART: Duration = Duration::seconds(15);
-/// A stale room is kept for this time after LiveKit answers again. Clients reconnect 8 to 14 s after a crash, and
-/// give up if their room does not exist.
-pub const REPLACED_AFTER: Duration = Duration::seconds(60);
-
-/// The budget of a turn covers at most this time: a late turn does not probe everything at once.
-const LONGEST_TURN: Duration = Duration::seconds(5);
-/// The time that the budget covers in the first turn, or after the clock was set back.
-const SHORTEST_TURN: Duration = Duration::SECOND;
 
 /// One replica's turn to probe, and what is known of LiveKit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,7 +1,8 @@
 use std::collections::HashMap;
-use uuid::Uuid;
 
 use domain::RoomId;
+use time::Duration;
+use uuid::Uuid;
 
 use super::*;
 

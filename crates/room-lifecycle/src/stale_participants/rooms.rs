@@ -10,6 +10,7 @@ use time::OffsetDateTime;
 use super::{
     StaleParticipants,
     decide::Turn,
+    policy::MOST_ROOMS,
     store::{self, Answers, rooms},
 };
 use crate::{
@@ -21,9 +22,6 @@ use crate::{
         store::{Record, find_record_by_id},
     },
 };
-
-/// The most rooms that one turn checks. Each may take 3 s on LiveKit; they are checked at the same time.
-const MOST_ROOMS: i64 = 32;
 
 /// A room in which no participant answers.
 struct Silent {

@@ -9,15 +9,14 @@ pub mod rooms;
 use chassis::db::Statement;
 use domain::RoomId;
 use sqlx::{PgExecutor, Result};
-use time::{Duration, OffsetDateTime};
+use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::decide::{APART, Participant, STALE_APART, Turn};
+use super::{
+    decide::{Participant, Turn},
+    policy::{APART, LEASE, STALE_APART},
+};
 use crate::livekit::probe::ProbeAnswer;
-
-/// How long a replica keeps its turn if it stops. A turn that takes longer overlaps with the next one. This does no
-/// harm, because each statement checks again what it changes.
-const LEASE: Duration = Duration::seconds(30);
 
 /// Takes the turn to probe. `None`: another replica has it, or there is no participant to probe.
 pub async fn take_turn(db: impl PgExecutor<'_>, replica: Uuid) -> Result<Option<Turn>> {

@@ -1,7 +1,7 @@
 //! The SQL of the owners of rooms: bookings, live sessions and nests, whether they may have a room, and which lack one.
 
 use chassis::db::Statement;
-use domain::{EndedReason, Owner, OwnerKind, RoomId, SessionId, SessionStatus};
+use domain::{EndedReason, Owner, OwnerKind, Parties, RoomId, SessionId, SessionStatus};
 use sqlx::{PgExecutor, Result};
 use time::OffsetDateTime;
 
@@ -15,6 +15,13 @@ pub struct Session {
     pub ended_reason: Option<EndedReason>,
     pub opens_at: OffsetDateTime,
     pub closes_at: OffsetDateTime,
+}
+
+impl Session {
+    #[must_use]
+    pub fn parties(&self) -> Parties<'_> {
+        Parties { host: &self.host_id, guest: &self.guest_id }
+    }
 }
 
 pub async fn find_session(db: impl PgExecutor<'_>, id: SessionId) -> Result<Option<Session>> {

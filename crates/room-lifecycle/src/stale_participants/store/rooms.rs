@@ -5,7 +5,7 @@ use domain::RoomId;
 use sqlx::{PgExecutor, Result};
 use time::OffsetDateTime;
 
-use crate::stale_participants::decide::{APART, REPLACED_AFTER};
+use crate::stale_participants::policy::{APART, REPLACED_AFTER};
 
 /// Lists active rooms with stale participants and without joined ones. Each stale participant was silent 60 s ago, and
 /// not all of them were probed just now.
