@@ -1,7 +1,7 @@
 //! `greenroom migrate`: roles, schema, rights and the join windows, in that order.
 //!
-//! It is idempotent, and several may run at once: an advisory lock covers what sqlx does not lock itself. When the
-//! roles exist already, it needs only the rights of the database's owner.
+//! It is idempotent, and several may run at once: `schema::apply` has a lock of its own, and an advisory lock covers
+//! the roles and the windows. When the roles exist already, it needs only the rights of the database's owner.
 
 use std::{
     process::ExitCode,
@@ -93,7 +93,7 @@ pub fn terminal() -> Process {
     args.check(&mut Problems::default())
 }
 
-/// Brings the database up to date and returns the migrations that were applied.
+/// Brings the database up to date and returns the migrations and routines that were applied.
 pub async fn apply(url: &SecretString, windows: Windows, wait: Duration) -> anyhow::Result<Vec<String>> {
     let mut connection = connect(url, wait).await?;
     let pool = db::pool(&db::Settings { url: url.clone(), role: None, max_connections: 2 })?;

@@ -10,7 +10,7 @@ use crate::{
     routines::FINISH,
 };
 
-/// How long a statement waits for a lock. Everything that comes after it to the same table waits as long.
+/// How long a statement waits for a lock. Later statements on the same table wait behind it for as long.
 const LOCK_TIMEOUT: &str = "set lock_timeout = '5s'";
 /// Attempts before we give up on a table that is in use.
 const ATTEMPTS: u32 = 5;
@@ -48,7 +48,7 @@ impl From<MigrateError> for Error {
 }
 
 impl Error {
-    /// The lock timeout that this is, or this.
+    /// Returns the error of the database if a lock was not granted in time, otherwise this error.
     fn lock_timeout(self) -> Result<sqlx::Error, Self> {
         match self {
             Self::Migration(_, error) | Self::Routine(_, error) | Self::Database(error)

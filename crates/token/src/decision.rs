@@ -12,7 +12,8 @@ use time::{Duration, OffsetDateTime};
 
 use crate::store::{Join, LiveJoin, NestJoin, Record, StoredProfile};
 
-/// The token lifetime after the planned end of a live session, which continues until the last participant leaves.
+/// The shortest lifetime of a token for a live session. It applies shortly before and after the planned end: the
+/// session continues until the last participant leaves.
 const OVERTIME_TTL: Duration = Duration::minutes(5);
 /// Short, because a nest cannot ban: only the loss of a role takes permissions away. Clients fetch a token for each
 /// join.

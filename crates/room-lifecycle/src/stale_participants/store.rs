@@ -169,7 +169,7 @@ pub async fn list_stale(db: impl PgExecutor<'_>, limit: i64) -> Result<Vec<Parti
         STALE_APART.as_seconds_f64()
     )
     .fetch_all(db)
-    .statement("SELECT list_ghosts")
+    .statement("SELECT list_stale")
     .await
 }
 
@@ -307,6 +307,6 @@ pub async fn set_stale(
         APART.as_seconds_f64()
     )
     .fetch_all(db)
-    .statement("UPDATE set_ghosts")
+    .statement("UPDATE set_stale")
     .await
 }

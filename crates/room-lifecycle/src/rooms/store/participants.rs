@@ -327,7 +327,7 @@ pub async fn list_stale_sids(db: impl PgExecutor<'_>, room: RoomId) -> Result<Ve
         room.0
     )
     .fetch_all(db)
-    .statement("SELECT list_sids")
+    .statement("SELECT list_stale_sids")
     .await
 }
 

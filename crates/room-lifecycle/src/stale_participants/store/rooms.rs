@@ -25,7 +25,7 @@ pub async fn list_stale_rooms(db: impl PgExecutor<'_>, limit: i64) -> Result<Vec
         APART.as_seconds_f64()
     )
     .fetch_all(db)
-    .statement("SELECT list_rooms_of_ghosts")
+    .statement("SELECT list_stale_rooms")
     .await
 }
 
@@ -77,7 +77,7 @@ pub async fn forget_stale(db: impl PgExecutor<'_>) -> Result<u64> {
          from gone where p.room_id = gone.room_id and p.user_id = gone.user_id"
     )
     .execute(db)
-    .statement("UPDATE forget_ghosts")
+    .statement("UPDATE forget_stale")
     .await?;
     Ok(done.rows_affected())
 }
