@@ -151,6 +151,9 @@ pub struct Outgoing {
     pub reply: Option<oneshot::Sender<Result<TrackInfo, Error>>>,
     track: Track,
     layers: Vec<Layer>,
+    /// Frames that are still skipped, as in a browser, whose encoder starts later than the audio of the same share. So
+    /// the audio of tracks that are published together always arrives first.
+    skipped_frames: u32,
     sequence: u64,
     timestamp: u32,
 }
@@ -177,6 +180,7 @@ impl Outgoing {
             removed: false,
             reply: Some(reply),
             layers: layers.collect(),
+            skipped_frames: if track.layers.is_empty() { 0 } else { SKIPPED_FRAMES },
             sequence: first_sequence(),
             timestamp: rand::random(),
             track,
@@ -285,6 +289,10 @@ impl Outgoing {
         let due = tick.is_multiple_of(interval / PACKET_MS);
         let Some(mid) = self.mid.filter(|_| due && !self.muted && !self.removed) else { return Vec::new() };
         let Some((codec, pt)) = self.payload_type(rtc, mid) else { return Vec::new() };
+        if self.skipped_frames > 0 {
+            self.skipped_frames -= 1;
+            return Vec::new();
+        }
         let clock = if self.is_video() { 90 } else { 48 };
         self.timestamp = self.timestamp.wrapping_add(clock * interval);
         let timestamp = self.timestamp;
@@ -326,3 +334,5 @@ pub const PACKET_MS: u32 = 20;
 /// The time between two video frames: a multiple of the time between packets.
 const FRAME_MS: u32 = 4 * PACKET_MS;
 const FULL_RATE_FRAME_MS: u32 = 2 * PACKET_MS;
+/// Frames of a new video track that are not sent.
+const SKIPPED_FRAMES: u32 = 2;
