@@ -88,7 +88,7 @@ impl Limiter {
         }
     }
 
-    /// Takes one token of `key` at `now`. If there is none, returns the time until there is one.
+    /// Takes one token of `key` at `now`. If no token is left, returns the time until the next one.
     pub fn take(&self, key: impl Hash, now: Instant) -> Result<(), Duration> {
         self.find(key, now).map(|mut available| {
             let (key, full_at) = available.after;

@@ -189,7 +189,7 @@ create index notification_deliveries_dead on notification_deliveries (channel, c
 -- Concluded deliveries are deleted by age.
 create index notification_deliveries_concluded on notification_deliveries ((coalesce(delivered_at, dropped_at)))
     where coalesce(delivered_at, dropped_at) is not null;
--- Limits: the e-mails of the last hour to an address without a user, and because of one inviter.
+-- Limits: the e-mails of the last hour to an unverified address, and because of one inviter.
 create index notification_deliveries_by_stranger on notification_deliveries (stranger, created_at)
     where stranger is not null;
 create index notification_deliveries_by_inviter on notification_deliveries (inviter, created_at)

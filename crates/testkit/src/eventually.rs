@@ -6,8 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Only a check that fails waits this long. It is many times what an idle machine needs, for one that also compiles.
-const TIMEOUT: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(10);
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 /// The pause grows up to this, so that hundreds of waiting checks leave the processor to what they wait for.
 const MAX_PAUSE: Duration = Duration::from_millis(100);
@@ -42,7 +41,7 @@ impl<T, E: Debug> Check for Result<T, E> {
 #[derive(Debug)]
 pub struct Nothing;
 
-/// Repeats a check until it finds something. After 30 s it panics with `what` and the last observation.
+/// Repeats a check until it finds something. After 10 s it panics with `what` and the last observation.
 pub async fn eventually<C: Check, F: Future<Output = C>>(
     what: &str,
     mut check: impl FnMut() -> F,

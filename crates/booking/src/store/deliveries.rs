@@ -67,8 +67,8 @@ pub async fn expand_notifications(
                               else coalesce(session_id::text, user_id, 'admins') end,
                       stranger, inviter,
                       case when address_full or inviter_full then app_now() end,
-                      case when address_full then 'too many e-mails to an address without a user'
-                           when inviter_full then 'too many e-mails to strangers for one inviter' end
+                      case when address_full then 'too many mails to an unverified address'
+                           when inviter_full then 'too many mails to strangers for one inviter' end
                from limited
                order by created_at, id)
            select count(*) as "expanded!" from expanded"#,

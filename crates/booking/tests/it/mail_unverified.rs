@@ -29,7 +29,7 @@ async fn sent_and_dropped(post: &Post, why: &str) -> (u64, usize) {
 
 #[testkit::test]
 async fn stranger_gets_five_mails_an_hour_from_all_inviters(ByMail(mut post): ByMail) {
-    let why = "too many e-mails to an address without a user";
+    let why = "too many mails to an unverified address";
     for creator in ["ada", "eve"] {
         let booking = invited(&post, creator, "sue", "Sue@guests.example").await;
         for _ in 0..4 {
@@ -83,7 +83,7 @@ async fn verification_belongs_to_one_address(ByMail(post): ByMail) {
 
 #[testkit::test]
 async fn unverified_address_gets_five_mails_an_hour(ByMail(post): ByMail) {
-    let why = "too many e-mails to an address without a user";
+    let why = "too many mails to an unverified address";
     remembered(&post, "eve", "Victim@example.net", Some(false)).await;
     // The user is the host of a booking, the guest of another, and has a second account.
     let own = invited(&post, "eve", "bob", "bob@example.org").await;
@@ -124,7 +124,7 @@ async fn unverified_addresses_share_the_limit_of_their_inviter(ByMail(post): ByM
             .unwrap();
         post.happened("booking_created", booking, &guest).await;
     }
-    let why = "too many e-mails to strangers for one inviter";
+    let why = "too many mails to strangers for one inviter";
     assert_eq!(sent_and_dropped(&post, why).await, (20, 5));
 }
 
@@ -148,7 +148,7 @@ async fn inviter_is_limited_to_twenty_mails_to_strangers_an_hour(ByMail(post): B
         let booking = invited(&post, "eve", &guest, &format!("{guest}@guests.example")).await;
         post.happened("booking_created", booking, &guest).await;
     }
-    let why = "too many e-mails to strangers for one inviter";
+    let why = "too many mails to strangers for one inviter";
     assert_eq!(sent_and_dropped(&post, why).await, (20, 5));
     let booking = invited(&post, "ada", "guest-24", "guest-24@guests.example").await;
     post.happened("booking_created", booking, "guest-24").await;

@@ -103,7 +103,7 @@ async fn woken_mails_to_strangers_are_limited(ByMail(post): ByMail) {
     post.pass().await;
     let states = post.states().await;
     assert_eq!(states[..5], ["delivered"; 5]);
-    assert_eq!(states[5..], ["dropped too many e-mails to an address without a user"; 2]);
+    assert_eq!(states[5..], ["dropped too many mails to an unverified address"; 2]);
 }
 
 #[testkit::test]

@@ -65,7 +65,7 @@ async fn wrong_foreign_or_expired_ticket_is_401() {
     }
     // A new ticket: on a busy machine the refusals can take longer than the rest of the first one's 60 s.
     let fresh = ticket(&gateway, token("ana")).await;
-    let gateway = Gateway::with(late(30)).await;
+    let gateway = Gateway::with(late(50)).await;
     Events::open(gateway.get(&events(&fresh))).await;
 }
 

@@ -73,7 +73,7 @@ impl Up {
             command(&arguments, environment).stdout(Stdio::piped()).stderr(stderr).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let first =
-            tokio::time::timeout(Duration::from_mins(2), lines.next_line()).await.expect("ready in time");
+            tokio::time::timeout(Duration::from_secs(30), lines.next_line()).await.expect("ready in time");
         let mut up = Self { child, log, url: String::new() };
         let line = first.unwrap().unwrap_or_else(|| panic!("nothing on stdout: {}", up.log()));
         line.strip_prefix("ready ").expect("the first line says ready").clone_into(&mut up.url);

@@ -228,14 +228,13 @@ impl Replica {
         self.ask(user, Method::GET, path, None).await
     }
 
-    /// Sends a GET, or a POST of a body. Retries as a client does while the answer is 503 with `retry_after`, because many
-    /// requests at once may wait too long for a connection or another service. Gives up as [`testkit::eventually`] does.
+    /// Sends a GET, or a POST of a body. Retries while the answer is `database_unavailable`, because many requests at
+    /// once may wait too long for a connection. Gives up as [`testkit::eventually`] does.
     pub async fn insist(&self, user: &str, path: &str, body: Option<Value>) -> (StatusCode, Value) {
         let method = if body.is_some() { Method::POST } else { Method::GET };
-        testkit::eventually("an answer that is not 503", async || {
+        testkit::eventually("a database connection for every request", async || {
             let (status, answer) = self.ask(user, method.clone(), path, body.clone()).await;
-            let is_busy = status == StatusCode::SERVICE_UNAVAILABLE && answer["retry_after"].is_u64();
-            if is_busy { Err(answer) } else { Ok((status, answer)) }
+            if answer["code"] == "database_unavailable" { Err(answer) } else { Ok((status, answer)) }
         })
         .await
     }

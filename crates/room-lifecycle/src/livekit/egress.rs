@@ -14,7 +14,7 @@ use livekit_protocol::{
 
 use super::{LiveKit, LiveKitError};
 
-/// Bounds the time until LiveKit has found a recorder, or answers that there is none.
+/// Bounds the time until LiveKit has found a recorder, or answers that no recorder is free.
 pub(super) const START_TIMEOUT: Duration = Duration::from_secs(40);
 /// Bounds the time until a recorder answers a stop.
 pub(super) const WRITE_TIMEOUT: Duration = Duration::from_secs(25);

@@ -74,7 +74,7 @@ impl LiveKitError {
         Self::KeyRefused(reason(text))
     }
 
-    /// The `error.type` of spans: Twirp's code, or why there is none.
+    /// The `error.type` of spans: Twirp's code, or why LiveKit sent no code.
     pub(super) fn kind(&self) -> &str {
         match self {
             Self::NotFound => "not_found",

@@ -74,7 +74,7 @@ pub enum Why {
     /// Its timers on LiveKit end before its window.
     Retimed,
     /// A kicked participant is in it, and LiveKit does not find them.
-    StaleParticipant,
+    UnremovableParticipant,
     /// It contains only stale participants.
     StaleRoom,
     /// It exists, and LiveKit's lists lack its participants.
@@ -90,7 +90,7 @@ impl Why {
             Self::Reopened => "reopened",
             Self::Missing => "missing",
             Self::Retimed => "retimed",
-            Self::StaleParticipant => "haunted",
+            Self::UnremovableParticipant => "haunted",
             Self::StaleRoom => "ghosts",
             Self::Unlisted => "unlisted",
             Self::Compensated => "compensated",

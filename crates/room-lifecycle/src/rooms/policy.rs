@@ -34,8 +34,8 @@ pub(super) const RECREATE_PERIOD: Duration = Duration::minutes(10);
 /// announcement.
 pub(super) const CLOSING: Duration = Duration::seconds(20);
 
-/// A participant that joined and that LiveKit does not find counts as stale after this time.
-pub(super) const STALE_AFTER: Duration = Duration::seconds(30);
+/// A kicked participant that joined again and that LiveKit does not find counts as unremovable after this time.
+pub(super) const UNREMOVABLE_AFTER: Duration = Duration::seconds(30);
 
 /// Between the two checks that both have to lack the participants of a room that exists.
 pub(super) const CONFIRM_AFTER: Duration = Duration::seconds(5);

@@ -8,7 +8,7 @@ use super::{
     missing::List,
     participant_calls::{Call, CallKey},
     plan::{Observed, Why},
-    policy::STALE_AFTER,
+    policy::UNREMOVABLE_AFTER,
     store::{Record, events, participants},
 };
 use crate::{
@@ -90,8 +90,8 @@ impl Rooms {
             is_due.then(|| self.remove_again(record, one, sid))
         });
         let outcomes = join_all(removals).await;
-        if outcomes.iter().any(|outcome| matches!(outcome, Ok(Removal::Stale))) {
-            return self.replace(record, Why::StaleParticipant).await;
+        if outcomes.iter().any(|outcome| matches!(outcome, Ok(Removal::Unremovable))) {
+            return self.replace(record, Why::UnremovableParticipant).await;
         }
         one_failure(outcomes.into_iter().map(|outcome| outcome.map(drop)))
     }
@@ -117,8 +117,9 @@ impl Rooms {
                 }
                 // LiveKit may lack a participant of the room (livekit.md §3): not found does not mean gone.
                 Err(LiveKitError::NotFound) => {
-                    let is_stale = rejoined_since.is_some_and(|since| record.now - since >= STALE_AFTER);
-                    Ok(if is_stale { Removal::Stale } else { Removal::Out })
+                    let is_unremovable =
+                        rejoined_since.is_some_and(|since| record.now - since >= UNREMOVABLE_AFTER);
+                    Ok(if is_unremovable { Removal::Unremovable } else { Removal::Out })
                 }
                 Err(error) => Err(error.into()),
             }
@@ -132,7 +133,7 @@ enum Removal {
     /// Removed, or not found.
     Out,
     /// Not found, for longer than it takes a participant to leave.
-    Stale,
+    Unremovable,
 }
 
 /// Returns the first failure; one of the room before one of a participant.

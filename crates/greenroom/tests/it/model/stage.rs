@@ -32,7 +32,7 @@ const RECONNECT_TIME: Duration = Duration::from_secs(6);
 /// A jump of the clock after which leases, back-offs, held seats and stale participants have expired.
 const EXPIRY_JUMP: time::Duration = time::Duration::seconds(61);
 /// Bounds two passes, presence that needs two checks 5 s apart, and an announced end of 20 s, on a busy machine.
-const RECOVERY_TIMEOUT: Duration = Duration::from_mins(2);
+const RECOVERY_TIMEOUT: Duration = Duration::from_mins(1);
 
 pub struct Stage {
     world: World,
