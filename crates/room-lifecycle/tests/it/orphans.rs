@@ -182,7 +182,7 @@ async fn database_clone_deletes_nothing_until_adopted(connect: PgConnectOptions)
     {
         // A copy has no settings of logins.
         let connect = original.connect.clone().database(&name).options([("search_path", "greenroom,public")]);
-        let clone = World::with_livekit(connect, Arc::clone(&original.livekit)).await;
+        let clone = World::with_livekit(connect, Arc::clone(original.livekit())).await;
         let rooms = clone.rooms().await;
         clone.complete(&booking).await;
         rooms.pass().await.unwrap();
