@@ -33,11 +33,15 @@ impl Viewer {
         })
     }
 
+    /// The viewer, as the rule and the SQL see them.
+    #[must_use]
+    pub fn reader(&self) -> Reader<'_> {
+        Reader { user_id: self.user.as_deref(), is_privileged: self.is_admin, groups: &self.groups }
+    }
+
     pub fn may_read(&self, row: &StreamRow) -> bool {
-        let reader =
-            Reader { user_id: self.user.as_deref(), is_privileged: self.is_admin, groups: &self.groups };
         let groups = row.groups.iter().flat_map(names);
-        reader.may_read(row.access_level(), &row.created_by, groups)
+        self.reader().may_read(row.access_level(), &row.created_by, groups)
     }
 }
 

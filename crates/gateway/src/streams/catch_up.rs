@@ -25,8 +25,6 @@ use crate::error::Rejection;
 
 /// Bytes of missed rows that one listener gets. Beyond, it must read the listing again.
 const MISSED_BYTES: usize = 64 * 1024;
-/// Bytes of missed rows that wait to be sent, of all listeners together.
-pub(crate) const MISSED_BYTES_OF_ALL: usize = 8 * 1024 * 1024;
 /// Bytes of a waiting row besides its text.
 const ROW_OVERHEAD: usize = 128;
 /// The time limit for reading what a listener missed.
