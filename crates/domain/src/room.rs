@@ -85,6 +85,15 @@ impl OwnerKind {
             Self::Nest => Owner::Nest(NestId(id)),
         }
     }
+
+    /// Whether its rooms have only sound.
+    #[must_use]
+    pub const fn is_audio_only(self) -> bool {
+        match self {
+            Self::Session | Self::LiveSession => false,
+            Self::Nest => true,
+        }
+    }
 }
 
 /// What a room belongs to: exactly one thing.

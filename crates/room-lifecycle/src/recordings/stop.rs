@@ -11,7 +11,7 @@ use super::{
         watch::{self, End},
     },
 };
-use crate::{error::Error, livekit::LiveKitError};
+use crate::{error::Error, livekit::LiveKitError, signed};
 
 impl Recordings {
     /// Stops a recording. One that is over is returned as it is. The request to stop is committed before LiveKit is
@@ -37,7 +37,7 @@ impl Recordings {
         recording: &Recording,
         proof: Option<&Proof>,
     ) -> Result<Option<Recording>, Error> {
-        let mut transaction = self.begin_change(proof).await?;
+        let mut transaction = signed::begin(&self.rooms.pool, proof).await?;
         if proof.is_some() && (recording.stop_asked_at.is_some() || !recording.status.is_open()) {
             return Err(RecordingError::Stopped.into());
         }

@@ -2,7 +2,7 @@
 //! consistent.
 
 use domain::{LiveRoomId, LiveSessionId, LiveStatus, Owner};
-use room_lifecycle::live::{request::NewSession, session_decision::Verb};
+use room_lifecycle::live::{session_decision::Verb, store::sessions::NewSession};
 use sqlx::postgres::PgConnectOptions;
 
 use crate::{

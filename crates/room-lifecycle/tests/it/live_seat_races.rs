@@ -2,7 +2,7 @@
 
 use chassis::status::Reason;
 use domain::{LiveRoomId, SeatRole};
-use room_lifecycle::live::attendance::project_presence;
+use room_lifecycle::kinds::live_session::project_presence;
 use sqlx::postgres::PgConnectOptions;
 
 use crate::{

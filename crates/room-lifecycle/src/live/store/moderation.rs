@@ -51,35 +51,6 @@ pub async fn set_role(
     .await
 }
 
-/// A user's role in a session.
-#[derive(Clone, Debug)]
-pub struct Role {
-    pub user_id: String,
-    pub role: SeatRole,
-}
-
-/// Lists the roles of these users in a session. The host comes from the room. Users without a seat are left out.
-pub async fn list_roles(
-    db: impl PgExecutor<'_>,
-    session: LiveSessionId,
-    users: &[String],
-) -> Result<Vec<Role>> {
-    sqlx::query_as!(
-        Role,
-        r#"select a.user_id,
-                  case when a.user_id = r.host_user_id then 'host' when a.role = 'speaker' then 'speaker'
-                       else 'guest' end as "role!: SeatRole"
-           from live_room_attendance a
-           join live_rooms r on r.id = a.live_room_id
-           where a.session_id = $1 and a.user_id = any($2)"#,
-        session.0,
-        users
-    )
-    .fetch_all(db)
-    .statement("SELECT list_roles")
-    .await
-}
-
 /// Bans a user from a live room, and watches and marks the room of its open session. A ban that had expired begins
 /// again.
 pub async fn insert_ban(

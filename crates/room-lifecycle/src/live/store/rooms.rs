@@ -6,7 +6,19 @@ use sqlx::{PgExecutor, Result};
 use uuid::Uuid;
 
 use super::{Live, LiveSession, RoomReader, live, select_current, select_live};
-use crate::live::request::RoomFields;
+
+/// The fields of a room that its host changes.
+#[derive(Clone, Debug, Default)]
+pub struct RoomFields {
+    pub title: Option<String>,
+    pub description: Option<String>,
+    pub room_name: Option<String>,
+    /// Empty: the image is removed.
+    pub cover_image_url: Option<String>,
+    pub access_level: Option<AccessLevel>,
+    pub topic_keys: Option<Vec<String>>,
+    pub groups: Option<Vec<String>>,
+}
 
 /// A user's own room, with its current session.
 pub async fn find_room_of(db: impl PgExecutor<'_>, host: &str) -> Result<Option<Live>> {

@@ -8,7 +8,11 @@ use sqlx::{PgExecutor, Result};
 use time::OffsetDateTime;
 
 use super::RoomReader;
-use crate::live::policy::{CONNECT_HOLD, DISCONNECT_HOLD, LOBBY_HOLD};
+pub use crate::kinds::live_session::store::lock_session;
+use crate::{
+    kinds::live_session::DISCONNECT_HOLD,
+    live::policy::{CONNECT_HOLD, LOBBY_HOLD},
+};
 
 pub use super::lobby::admit_waiting;
 
@@ -98,19 +102,6 @@ pub async fn find_seat_view(
     .fetch_optional(db)
     .statement("SELECT find_seat_view")
     .await
-}
-
-/// Locks a session that can be joined, until the transaction ends. `false`: it cannot be joined. What is read after
-/// this stays as it is until the commit.
-pub async fn lock_session(db: impl PgExecutor<'_>, session: LiveSessionId) -> Result<bool> {
-    let locked = sqlx::query_scalar!(
-        "select id from live_room_sessions where id = $1 and status in ('lobby', 'live') for no key update",
-        session.0
-    )
-    .fetch_optional(db)
-    .statement("SELECT lock_session")
-    .await?;
-    Ok(locked.is_some())
 }
 
 /// Locks the session of a live room that can be joined, if there is one.
@@ -228,4 +219,33 @@ pub async fn has_free_seat(db: impl PgExecutor<'_>, session: LiveSessionId, user
         user
     );
     Ok(free.fetch_optional(db).statement("SELECT has_free_seat").await?.unwrap_or(false))
+}
+
+/// Releases seats whose hold has expired, unless LiveKit shows their users in the room, and the places of expired waits
+/// in the lobby. It locks no session, because it only frees seats. Locked seats are skipped until the next pass. A hold
+/// longer than the longest one was written before the clock was set back: it starts again.
+pub async fn set_released(db: impl PgExecutor<'_>, limit: i64) -> Result<u64> {
+    let done = sqlx::query!(
+        "with due as (
+             select a.session_id, a.user_id, a.held_until <= app_now() as past
+             from live_room_attendance a
+             where a.left_at is null
+               and (a.held_until <= app_now() or a.held_until > app_now() + make_interval(secs => $2))
+               and not exists (select from livekit_rooms k
+                               join livekit_participants p on p.room_id = k.id
+                               where k.live_session_id = a.session_id and p.user_id = a.user_id
+                                 and p.status = 'joined')
+             order by a.held_until limit $1
+             for no key update of a skip locked)
+         update live_room_attendance a
+         set left_at = case when due.past then app_now() end,
+             held_until = case when due.past then a.held_until else app_now() + make_interval(secs => $2) end
+         from due where a.session_id = due.session_id and a.user_id = due.user_id",
+        limit,
+        DISCONNECT_HOLD.as_seconds_f64()
+    )
+    .execute(db)
+    .statement("UPDATE set_released")
+    .await?;
+    Ok(done.rows_affected())
 }

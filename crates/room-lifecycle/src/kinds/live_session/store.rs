@@ -1,12 +1,12 @@
-//! Seats follow what LiveKit shows: joined, disconnected, left. The one source is `livekit_participants`, which checks
-//! and events update. Here seats, `host_present` and the peak are made equal to it, and seats whose hold has expired
-//! are released.
+//! The SQL of live sessions that the core needs: their seats follow what LiveKit shows (joined, disconnected, left), and
+//! a session ends with its room. The one source of presence is `livekit_participants`, which checks and events update.
+//! Here seats, `host_present` and the peak are made equal to it.
 
 use chassis::db::Statement;
-use domain::{LiveRoomId, LiveSessionId, RoomId};
+use domain::{EndReason, LiveRoomId, LiveSessionId, LiveStatus, RoomId, SeatRole};
 use sqlx::{PgExecutor, Result};
 
-use crate::live::policy::{DISCONNECT_HOLD, LEAVE_GRACE};
+use super::{DISCONNECT_HOLD, LEAVE_GRACE};
 
 /// `$rest` over two CTEs. `room` is the live session of one of our rooms on LiveKit. `changes` are those of its
 /// admitted seats that differ from what LiveKit shows, or whose users have no participant record yet.
@@ -159,31 +159,76 @@ pub async fn set_numbers(db: impl PgExecutor<'_>, livekit_room: RoomId) -> Resul
     Ok(done.rows_affected() > 0)
 }
 
-/// Releases seats whose hold has expired, unless LiveKit shows their users in the room, and the places of expired waits
-/// in the lobby. It locks no session, because it only frees seats. Locked seats are skipped until the next pass. A hold
-/// longer than the longest one was written before the clock was set back: it starts again.
-pub async fn set_released(db: impl PgExecutor<'_>, limit: i64) -> Result<u64> {
-    let done = sqlx::query!(
-        "with due as (
-             select a.session_id, a.user_id, a.held_until <= app_now() as past
-             from live_room_attendance a
-             where a.left_at is null
-               and (a.held_until <= app_now() or a.held_until > app_now() + make_interval(secs => $2))
-               and not exists (select from livekit_rooms k
-                               join livekit_participants p on p.room_id = k.id
-                               where k.live_session_id = a.session_id and p.user_id = a.user_id
-                                 and p.status = 'joined')
-             order by a.held_until limit $1
-             for no key update of a skip locked)
-         update live_room_attendance a
-         set left_at = case when due.past then app_now() end,
-             held_until = case when due.past then a.held_until else app_now() + make_interval(secs => $2) end
-         from due where a.session_id = due.session_id and a.user_id = due.user_id",
-        limit,
-        DISCONNECT_HOLD.as_seconds_f64()
+/// Locks a session that can be joined, until the transaction ends. `false`: it cannot be joined. What is read after
+/// this stays as it is until the commit.
+pub async fn lock_session(db: impl PgExecutor<'_>, session: LiveSessionId) -> Result<bool> {
+    let locked = sqlx::query_scalar!(
+        "select id from live_room_sessions where id = $1 and status in ('lobby', 'live') for no key update",
+        session.0
     )
-    .execute(db)
-    .statement("UPDATE set_released")
+    .fetch_optional(db)
+    .statement("SELECT lock_session")
     .await?;
-    Ok(done.rows_affected())
+    Ok(locked.is_some())
+}
+
+/// Locks a room until the transaction ends, and makes its projection equal to its open session. `true`: the projection
+/// changed.
+pub async fn refresh_projection(db: impl PgExecutor<'_>, room: LiveRoomId) -> Result<bool> {
+    sqlx::query_scalar!(r#"select refresh_live_room($1) as "changed!""#, room.0)
+        .fetch_one(db)
+        .statement("SELECT refresh_projection")
+        .await
+}
+
+/// Ends or cancels an open session, and returns the recorded end reason. `empty` becomes `time` if the session is past
+/// its end. `None`: it was over before.
+pub async fn set_session_over(
+    db: impl PgExecutor<'_>,
+    session: LiveSessionId,
+    status: LiveStatus,
+    reason: EndReason,
+) -> Result<Option<EndReason>> {
+    sqlx::query_scalar!(
+        r#"update live_room_sessions
+           set status = $2, ended_at = app_now(), host_present = false, updated_at = app_now(),
+               end_reason = case when $3 = 'empty' and ends_at <= app_now() then 'time' else $3 end
+           where id = $1 and status in ('scheduled', 'lobby', 'live')
+           returning end_reason as "end_reason!: EndReason""#,
+        session.0,
+        status.as_str(),
+        reason.as_str()
+    )
+    .fetch_optional(db)
+    .statement("UPDATE set_session_over")
+    .await
+}
+
+/// A user's role in a session.
+#[derive(Clone, Debug)]
+pub struct Role {
+    pub user_id: String,
+    pub role: SeatRole,
+}
+
+/// Lists the roles of these users in a session. The host comes from the room. Users without a seat are left out.
+pub async fn list_roles(
+    db: impl PgExecutor<'_>,
+    session: LiveSessionId,
+    users: &[String],
+) -> Result<Vec<Role>> {
+    sqlx::query_as!(
+        Role,
+        r#"select a.user_id,
+                  case when a.user_id = r.host_user_id then 'host' when a.role = 'speaker' then 'speaker'
+                       else 'guest' end as "role!: SeatRole"
+           from live_room_attendance a
+           join live_rooms r on r.id = a.live_room_id
+           where a.session_id = $1 and a.user_id = any($2)"#,
+        session.0,
+        users
+    )
+    .fetch_all(db)
+    .statement("SELECT list_roles")
+    .await
 }
