@@ -94,18 +94,17 @@ impl Recordings {
         end: &End,
         by: &'static str,
     ) -> Result<Recording, Error> {
-        let Some(closed) = watch::set_closed(&self.rooms.pool, recording.id, end).await? else {
-            let now = store::find_recording(&self.rooms.pool, recording.id).await?;
-            return Ok(now.unwrap_or_else(|| recording.clone()));
-        };
-        let status = closed.status.as_str();
-        metrics::counter!("greenroom_recordings_ended_total", "status" => status, "by" => by).increment(1);
-        if closed.status == RecordingStatus::Complete {
-            tracing::info!(recording.id = %closed.id, "recording completed");
-        } else {
-            let error = closed.error.as_deref();
-            tracing::warn!(recording.id = %closed.id, status, error, by, "recording ended without a complete file");
+        if watch::set_closed(&self.rooms.pool, recording.id, end).await? {
+            let (id, status, error) = (recording.id, end.status.as_str(), end.error.as_deref());
+            metrics::counter!("greenroom_recordings_ended_total", "status" => status, "by" => by)
+                .increment(1);
+            if end.status == RecordingStatus::Complete {
+                tracing::info!(recording.id = %id, "recording completed");
+            } else {
+                tracing::warn!(recording.id = %id, status, error, by, "recording ended without a complete file");
+            }
         }
-        Ok(closed)
+        let now = store::find_recording(&self.rooms.pool, recording.id).await?;
+        Ok(now.unwrap_or_else(|| recording.clone()))
     }
 }

@@ -8,67 +8,25 @@ use sqlx::{PgExecutor, Result};
 
 use super::{DISCONNECT_HOLD, LEAVE_GRACE};
 
-/// `$rest` over two CTEs. `room` is the live session of one of our rooms on LiveKit. `changes` are those of its
-/// admitted seats that differ from what LiveKit shows, or whose users have no participant record yet.
-///
-/// A participant that the last check missed does not get a seat back. A seat that was released, not given up, is taken
-/// again as soon as its user is observed. This never holds for users who are kicked or banned (`is_out`).
-macro_rules! changes {
-    ($rest:literal, $($argument:expr),+ $(,)?) => {
-        sqlx::query!(
-            "with room as (
-                 select k.id, s.id as session_id, s.host_present, s.peak_viewers, r.host_user_id
-                 from livekit_rooms k
-                 join live_room_sessions s on s.id = k.live_session_id and s.status in ('lobby', 'live')
-                 join live_rooms r on r.id = s.room_id
-                 where k.id = $1),
-             changes as (
-                 select a.session_id, a.user_id, a.role, p.participant_sid, p.joined_at, i.present,
-                        i.is_out, p.user_id is null as unknown
-                 from room
-                 join live_room_attendance a on a.session_id = room.session_id and a.lobby_status = 'admitted'
-                 left join livekit_participants p on p.room_id = room.id and p.user_id = a.user_id
-                 left join live_room_bans b on b.live_room_id = a.live_room_id and b.user_id = a.user_id
-                                           and (b.until is null or b.until > app_now())
-                 cross join lateral (
-                     select b.user_id is not null or p.status is not distinct from 'kicked' as is_out,
-                            coalesce(p.status = 'joined' and b.user_id is null
-                                     and (p.absent_since is null
-                                          or a.left_at is null and a.disconnected_at is null), false) as present) i
-                 where case when i.present and a.left_at is null
-                            then a.joined_at is null or a.held_until is not null or a.disconnected_at is not null
-                                 or a.participant_sid is distinct from p.participant_sid
-                            when i.present
-                            then a.held_until is not null or a.left_at <= app_now() - make_interval(secs => $2)
-                            else a.left_at is null
-                                 and (a.held_until is null or p.user_id is null or i.is_out) end) "
-            + $rest,
-            $($argument),+
-        )
-    };
-}
-
 /// Whether anything of a live room's session differs from what LiveKit shows. Only reads, because most checks find
 /// nothing new.
 pub async fn is_stale(db: impl PgExecutor<'_>, livekit_room: RoomId) -> Result<bool> {
-    let row = changes!(
-        r#"select exists (select from changes) or exists (
-               select from room
-               where room.host_present <> exists (
-                         select from livekit_participants p
-                         where p.joined_room = room.id and p.user_id = room.host_user_id)
-                  or room.peak_viewers < (
-                         select count(*) from live_room_attendance a
-                         where a.open_session = room.session_id and a.lobby_status = 'admitted'
-                           and a.joined_at is not null and a.disconnected_at is null
-                           and a.role <> 'host')) as "stale!""#,
+    sqlx::query_scalar!(
+        r#"select exists (select from seat_changes($1, $2)) or exists (
+               select from livekit_rooms k
+               join live_room_sessions s on s.id = k.live_session_id and s.status in ('lobby', 'live')
+               join live_rooms r on r.id = s.room_id
+               where k.id = $1
+                 and (s.host_present <> exists (select from livekit_participants p
+                                                where p.joined_room = k.id and p.user_id = r.host_user_id)
+                      or s.peak_viewers < (select count(*) from connected_seats c
+                                           where c.session_id = s.id and c.role <> 'host'))) as "stale!""#,
         livekit_room.0,
         LEAVE_GRACE.as_seconds_f64(),
     )
     .fetch_one(db)
     .statement("SELECT is_stale")
-    .await?;
-    Ok(row.stale)
+    .await
 }
 
 /// A live room and its session, by the session's room on LiveKit.
@@ -96,7 +54,7 @@ pub async fn lock_room(db: impl PgExecutor<'_>, livekit_room: RoomId) -> Result<
 
 /// Makes the seats equal to what LiveKit shows.
 pub async fn set_seats(db: impl PgExecutor<'_>, livekit_room: RoomId) -> Result<u64> {
-    let done = changes!(
+    let done = sqlx::query!(
         "update live_room_attendance a
          set joined_at = case when c.present then coalesce(a.joined_at, c.joined_at, app_now()) else a.joined_at end,
              participant_sid = case when c.present then c.participant_sid else a.participant_sid end,
@@ -105,7 +63,7 @@ pub async fn set_seats(db: impl PgExecutor<'_>, livekit_room: RoomId) -> Result<
              disconnected_at = case when not c.present and not c.is_out
                                     then coalesce(a.disconnected_at, app_now()) end,
              held_until = case when not c.present and not c.is_out then app_now() + make_interval(secs => $3) end
-         from changes c where a.session_id = c.session_id and a.user_id = c.user_id",
+         from seat_changes($1, $2) c where a.session_id = c.session_id and a.user_id = c.user_id",
         livekit_room.0,
         LEAVE_GRACE.as_seconds_f64(),
         DISCONNECT_HOLD.as_seconds_f64(),
@@ -119,10 +77,10 @@ pub async fn set_seats(db: impl PgExecutor<'_>, livekit_room: RoomId) -> Result<
 /// Inserts participants for users with a seat who have no record: they took the seat before the room was recorded, or
 /// another writer inserted the seat. Without a record they cannot be observed.
 pub async fn insert_missing_participants(db: impl PgExecutor<'_>, livekit_room: RoomId) -> Result<u64> {
-    let done = changes!(
+    let done = sqlx::query!(
         "insert into livekit_participants (room_id, user_id, role, display_name)
-         select room.id, c.user_id, case c.role when 'guest' then 'viewer' else c.role end, u.display_name
-         from room cross join changes c left join app_users u on u.id = c.user_id
+         select c.room_id, c.user_id, participant_role(c.role), u.display_name
+         from seat_changes($1, $2) c left join app_users u on u.id = c.user_id
          where c.unknown
          on conflict do nothing",
         livekit_room.0,
@@ -146,9 +104,8 @@ pub async fn set_numbers(db: impl PgExecutor<'_>, livekit_room: RoomId) -> Resul
              select exists (select from livekit_participants p
                             where p.joined_room = k.id and p.user_id = r.host_user_id)
                         as host_present,
-                    (select count(*)::integer from live_room_attendance a
-                     where a.open_session = t.id and a.lobby_status = 'admitted'
-                       and a.joined_at is not null and a.disconnected_at is null and a.role <> 'host') as viewers) n
+                    (select count(*)::integer from connected_seats c
+                     where c.session_id = t.id and c.role <> 'host') as viewers) n
          where k.id = $1 and s.id = t.id and s.status in ('lobby', 'live')
            and (s.host_present <> n.host_present or s.peak_viewers < n.viewers)",
         livekit_room.0
@@ -219,9 +176,7 @@ pub async fn list_roles(
 ) -> Result<Vec<Role>> {
     sqlx::query_as!(
         Role,
-        r#"select a.user_id,
-                  case when a.user_id = r.host_user_id then 'host' when a.role = 'speaker' then 'speaker'
-                       else 'guest' end as "role!: SeatRole"
+        r#"select a.user_id, seat_role(a.user_id, r.host_user_id, a.role) as "role!: SeatRole"
            from live_room_attendance a
            join live_rooms r on r.id = a.live_room_id
            where a.session_id = $1 and a.user_id = any($2)"#,

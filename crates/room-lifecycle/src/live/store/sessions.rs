@@ -152,12 +152,10 @@ pub async fn list_unsettled(db: impl PgExecutor<'_>, limit: i64) -> Result<Vec<L
 /// Lists rooms with a due transition, longest due first: the lobby opens, the session starts, or it was missed.
 pub async fn list_due(db: impl PgExecutor<'_>, limit: i64) -> Result<Vec<LiveRoomId>> {
     sqlx::query_scalar!(
-        "select room_id as \"room_id: LiveRoomId\" from live_room_sessions
-         where due_start <= app_now() + interval '1 day' -- the longest buffer
-           and (starts_at <= app_now()
-                or status = 'scheduled'
-                   and coalesce(lobby_open_at, starts_at - make_interval(mins => lobby_buffer_minutes)) <= app_now())
-         order by due_start limit $1",
+        "select s.room_id as \"room_id: LiveRoomId\" from live_room_sessions s
+         where s.due_start <= app_now() + interval '1 day' -- the longest buffer
+           and is_live_session_due(s)
+         order by s.due_start limit $1",
         limit
     )
     .fetch_all(db)
