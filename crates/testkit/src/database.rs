@@ -11,6 +11,7 @@ pub fn database(connect: &PgConnectOptions, role: &'static str) -> db::Settings 
     db::Settings {
         url: SecretString::from(connect.to_url_lossy().to_string()),
         role: Some(role),
+        // Many tests run against one server, whose connections are limited.
         max_connections: 4,
     }
 }
@@ -33,6 +34,7 @@ pub async fn slow_database_clock(pool: &PgPool) {
 pub async fn advance_database_clock(pool: &PgPool, offset: Duration) {
     let mut connection = pool.acquire().await.expect("a connection");
     let seconds = format!("{} seconds", offset.whole_seconds());
+    // A `do` block takes no parameters, so the offset passes through a setting of the session.
     sqlx::query!("select set_config('testkit.offset', $1, false) as offset", seconds)
         .fetch_one(&mut *connection)
         .await

@@ -39,6 +39,7 @@ impl StreamRow {
     /// Returns the access level. Legacy clients may write other texts until sync corrects them; these count as `group`.
     #[must_use]
     pub fn access_level(&self) -> AccessLevel {
+        // An unknown text must not make a row public.
         self.access_level.parse().unwrap_or(AccessLevel::Group)
     }
 }
@@ -105,8 +106,12 @@ macro_rules! page {
             + ") " + $($few)+
             + ") c where true " + $after
             + ")) order by c.scheduled_for desc, c.id desc",
+            // Without a cursor the bounds in `$after` are the latest time and the greatest id, so the
+            // statement has one form.
             $filter.after.map(|cursor| cursor.at),
             $filter.after.map(|cursor| cursor.id),
+            // Ids of the same time are read in descending order, so the greatest id means "from the
+            // beginning".
             Uuid::max(),
             $reader.user_id,
             $reader.is_privileged,
@@ -165,6 +170,7 @@ impl Search {
     #[must_use]
     pub fn of(query: &str) -> Option<Self> {
         let query = query.trim();
+        // Counted in characters, because trigrams are made of characters.
         match query.chars().count() {
             0 => None,
             count if count < Self::SHORTEST_TEXT => Some(Self::Title(query.to_owned())),
@@ -196,6 +202,7 @@ pub async fn list_streams(
     limit: i64,
 ) -> Result<Vec<StreamRow>, sqlx::Error> {
     match (&filter.search, filter.status.map(StreamStatus::as_str)) {
+        // One statement for each combination: a generic plan cannot skip a filter that is null.
         (None, None) => {
             page!([""], [""], [""], reader, filter, limit)
                 .fetch_all(executor)
