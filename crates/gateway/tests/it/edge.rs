@@ -20,8 +20,8 @@ async fn request_id_is_kept_or_created_and_passed_on() {
     for id in ["abc-123", longest.as_str()] {
         let request = gateway.get("/api/bookings").header("x-request-id", id);
         let response = request.bearer_auth(token("ana")).send().await.unwrap();
-        assert_eq!(response.headers()["x-request-id"], id);
-        assert_eq!(gateway.fake.last().metadata.get("x-request-id").unwrap(), id);
+        assert_eq!(response.headers()["x-request-id"], id, "{id:?}");
+        assert_eq!(gateway.fake.last().metadata.get("x-request-id").unwrap(), id, "{id:?}");
     }
     let too_long = "x".repeat(129);
     for id in ["", "with space", "ümlaut", too_long.as_str()] {
@@ -29,7 +29,7 @@ async fn request_id_is_kept_or_created_and_passed_on() {
         let response = response.send().await.unwrap();
         let created = response.headers()["x-request-id"].to_str().unwrap().to_owned();
         assert!(created.len() == 32 && created != id, "{id} became {created}");
-        assert_eq!(status_and_body(response).await.1["request_id"], json!(created));
+        assert_eq!(status_and_body(response).await.1["request_id"], json!(created), "{id:?}");
     }
 }
 
@@ -50,7 +50,7 @@ async fn unknown_routes_and_methods_are_answered_in_json() {
     for path in ["/", "/api", "/api/bookings/x/y/z", "/API/bookings", "//", "/api/bookings/"] {
         let (status, body) = answer(gateway.get(path)).await;
         assert_eq!((status, &body["code"]), (404, &json!("route_not_found")), "{path}");
-        assert!(!body["request_id"].as_str().unwrap().is_empty());
+        assert!(!body["request_id"].as_str().unwrap().is_empty(), "{path}");
     }
     for (method, path) in [
         (Method::DELETE, "/api/bookings"),
@@ -192,7 +192,7 @@ async fn local_origins_are_allowed_by_their_setting_alone() {
     };
     for method in [Method::GET, Method::OPTIONS] {
         for origin in ["http://localhost:5173", "http://127.0.0.1", "http://[::1]:3000"] {
-            assert_eq!(allowed(method.clone(), origin).await.as_deref(), Some(origin));
+            assert_eq!(allowed(method.clone(), origin).await.as_deref(), Some(origin), "{origin}, {method}");
         }
         for origin in
             ["null", "https://localhost", "http://127.attacker.example", "http://localhost.attacker.example"]

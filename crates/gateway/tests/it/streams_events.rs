@@ -195,9 +195,9 @@ async fn streams_of_a_reader_are_limited_and_freed() {
     }
     for request in [gateway.get(&events()).bearer_auth(token("ana")), gateway.get(&events())] {
         let response = request.send().await.unwrap();
-        assert!(response.headers().contains_key("retry-after"));
+        assert!(response.headers().contains_key("retry-after"), "{response:?}");
         let (status, body) = crate::support::status_and_body(response).await;
-        assert_eq!((status, &body["error"]), (429, &json!("RATE_LIMITED")));
+        assert_eq!((status, &body["error"]), (429, &json!("RATE_LIMITED")), "{body}");
     }
     listen(&gateway, "ben").await;
     drop(held);
@@ -222,7 +222,7 @@ async fn wrong_last_event_id_is_400_with_its_field() {
             request = request.header("last-event-id", last);
         }
         let (status, body) = answer(request).await;
-        assert_eq!((status, &body["field"]), (400, &json!(field)));
+        assert_eq!((status, &body["field"]), (400, &json!(field)), "{header:?} {query}");
     }
     gateway.fake.assert_not_called();
     Events::open(gateway.get(&events()).header("last-event-id", "").bearer_auth(token("ana"))).await;

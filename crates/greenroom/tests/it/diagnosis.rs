@@ -55,7 +55,7 @@ async fn diagnosis_names_the_reason_of_each_refusal(Diagnosable(mut world): Diag
         let booking = seed::booking(&world.pool, state).await;
         let answer = diagnose(&replica, Some(&booking.guest), &booking.id.to_string()).await;
         assert_eq!((&answer["scenario"], &answer["code"]), (&json!(scenario), &json!(code)), "{answer}");
-        assert!(!answer["fix"].as_str().unwrap().is_empty());
+        assert!(!answer["fix"].as_str().unwrap().is_empty(), "{state:?}: {answer}");
         let (_, refused) =
             replica.get(&booking.guest, &format!("/api/sessions/{}/livekit/access-token", booking.id)).await;
         if state == State::OpensTomorrow {
@@ -76,7 +76,11 @@ async fn diagnosis_hides_rooms_from_strangers(Diagnosable(mut world): Diagnosabl
     let room = replica.room("ana", &session).await["roomName"].as_str().unwrap().to_owned();
     for who in [Some("eve"), None] {
         let unknown = comparable(diagnose(&replica, who, "0190c9d2-5c1e-7a11-9c5e-2f6d3b1a7e99").await);
-        assert_eq!((&unknown["scenario"], &unknown["code"]), (&json!("B"), &json!("room_not_known")));
+        assert_eq!(
+            (&unknown["scenario"], &unknown["code"]),
+            (&json!("B"), &json!("room_not_known")),
+            "as {who:?}"
+        );
         let link = format!("https%3A%2F%2Fapp.test%2Fmeeting%2F{session}");
         for reference in [session.as_str(), &room, &link, "garbage", "%F0%9F%92%A9", "naddr1xyz"] {
             assert_eq!(comparable(diagnose(&replica, who, reference).await), unknown, "{reference}");

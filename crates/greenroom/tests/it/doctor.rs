@@ -57,9 +57,9 @@ async fn doctor_names_each_fault_with_its_fix(world: World) {
         let report: Value = serde_json::from_str(&result.out).unwrap();
         let checks = report["checks"].as_array().unwrap();
         let failed: Vec<&Value> = checks.iter().filter(|finding| finding["ok"] == false).collect();
-        assert_eq!(report["ok"], false);
+        assert_eq!(report["ok"], false, "{check}: {report:#}");
         assert!(failed.iter().any(|finding| finding["check"] == check), "{check}: {report:#}");
-        assert!(failed.iter().all(|finding| finding["fix"].is_string()));
+        assert!(failed.iter().all(|finding| finding["fix"].is_string()), "{check}: {report:#}");
         assert!(
             !result.out.contains("eyJ"),
             "LiveKit repeats the token, and doctor does not: {}",

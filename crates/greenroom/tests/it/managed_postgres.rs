@@ -56,7 +56,7 @@ async fn migrate(connect: &PgConnectOptions, environment: &[(&str, &str)]) {
 async fn exercise(replica: &Replica) {
     let session = replica.book("ada", "bob", 10).await;
     for user in ["ada", "bob"] {
-        assert!(replica.admit(user, &session).await["token"].is_string());
+        assert!(replica.admit(user, &session).await["token"].is_string(), "{user}");
     }
     assert_eq!(replica.end("ada", &session).await.0, StatusCode::OK);
     let (_, mine) = replica.get("una", "/api/v1/live/rooms/me").await;

@@ -14,7 +14,7 @@ async fn host_and_guest_meet_in_one_room_over_two_replicas(mut world: World) {
     assert_eq!((host["isHost"].as_bool(), guest["isHost"].as_bool()), (Some(true), Some(false)));
     for token in [&host["token"], &guest["token"]] {
         let (status, text) = world.validate(token.as_str().unwrap()).await;
-        assert_eq!((status, text.as_str()), (StatusCode::OK, "success"));
+        assert_eq!((status, text.as_str()), (StatusCode::OK, "success"), "{token}");
     }
     let room = one.room("gus", &id).await;
     assert_eq!((room["status"].as_str(), &room["roomName"]), (Some("active"), &host["roomName"]));

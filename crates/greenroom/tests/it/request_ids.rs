@@ -54,9 +54,17 @@ async fn request_id_of_a_refusal_finds_its_decision_in_the_log(mut world: World)
         let decided: Vec<&Value> = lines.iter().filter(is_decision).collect();
         assert_eq!(decided.len(), 1, "{code}: {lines:#?}");
         let line = decided[0];
-        assert_eq!((&line["level"], &line["request.id"]), (&json!("INFO"), &answer["request_id"]));
+        assert_eq!(
+            (&line["level"], &line["request.id"]),
+            (&json!("INFO"), &answer["request_id"]),
+            "{code}: {line:#}"
+        );
         if !kind.is_empty() {
-            assert_eq!((&line["owner.kind"], &line["owner.id"]), (&json!(kind), &json!(id)));
+            assert_eq!(
+                (&line["owner.kind"], &line["owner.id"]),
+                (&json!(kind), &json!(id)),
+                "{code}: {line:#}"
+            );
         }
     }
     replica.stop().await;

@@ -114,7 +114,7 @@ async fn token_has_a_minute_of_leeway_on_both_sides() {
         claims[claim] = json!(now_s() + bad);
         let reason = reason(&target, &sign(&target.secret, &claims)).await;
         let why = if claim == "exp" { "expired" } else { "not valid yet" };
-        assert_eq!(reason, format!("token has invalid claims: token is {why}"));
+        assert_eq!(reason, format!("token has invalid claims: token is {why}"), "{claim}");
     }
 }
 

@@ -230,7 +230,7 @@ async fn announced_end_is_renewed_when_not_carried_out(connect: PgConnectOptions
         let record = world.live_record(&open).await;
         let left = record.closing_at.unwrap() - record.now;
         assert!((Duration::seconds(15)..=Duration::seconds(20)).contains(&left), "{left}");
-        assert!(world.marks(record.id.0).await > 0);
+        assert!(world.marks(record.id.0).await > 0, "after {wait}");
     }
 }
 
@@ -256,7 +256,11 @@ async fn auto_end_is_finished_after_a_crash(world: World) {
         steady.pass().await.unwrap();
         world.assert_ended(&open).await;
         let closed = rooms.live.join_live_room(&person("ann"), LiveRoomId(open.room.id)).await;
-        assert_eq!(crate::harness::reason(closed), chassis::status::Reason::RoomNotActive);
+        assert_eq!(
+            crate::harness::reason(closed),
+            chassis::status::Reason::RoomNotActive,
+            "after {polls} polls"
+        );
         if announced && ended {
             assert!(polls > 1, "the first cut came before the end");
             break;

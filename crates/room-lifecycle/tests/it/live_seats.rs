@@ -228,7 +228,7 @@ async fn seats_are_kept_when_livekit_restarts(connect: PgConnectOptions) {
     world.advance(Duration::seconds(100));
     rooms.live.release_held().await.unwrap();
     for who in ["ann", "ben"] {
-        assert_eq!(join(&rooms, &open, who).await, VIEWER);
+        assert_eq!(join(&rooms, &open, who).await, VIEWER, "{who}");
         join_and_connect(&world, &rooms, &open, who).await;
     }
     assert_eq!(world.numbers(&open).await, (2, 2, false), "viewers, peak, host present");

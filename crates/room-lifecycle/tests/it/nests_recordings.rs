@@ -76,7 +76,7 @@ async fn recordings_of_a_nest_are_for_its_admins_only(WithRecorder(world): WithR
             who.get(&recording.id).await.map(drop),
             who.list().await.map(drop),
         ] {
-            assert_eq!(refused.unwrap_err().reason, Reason::InvalidRequest);
+            assert_eq!(refused.unwrap_err().reason, Reason::InvalidRequest, "as {stranger}");
         }
     }
     nest.permit(&rooms, (&nest.host, &key(2)), |request| request.is_admin = Some(true)).await.unwrap();

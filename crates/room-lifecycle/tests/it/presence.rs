@@ -48,7 +48,7 @@ async fn left_takes_two_checks_five_seconds_apart(world: World) {
     for wait in [0, 2, 2] {
         world.advance(Duration::seconds(wait));
         check(&rooms, &record).await;
-        assert_eq!(world.status(&booking, &booking.guest).await, "joined");
+        assert_eq!(world.status(&booking, &booking.guest).await, "joined", "after {wait} s");
     }
     world.advance(Duration::seconds(2));
     check(&rooms, &record).await;
