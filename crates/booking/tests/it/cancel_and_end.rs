@@ -88,7 +88,7 @@ async fn end_and_cancel_are_refused_when_the_window_closes_meanwhile(world: Worl
     assert_eq!(reason(cancelled), Reason::MeetingEnded);
     booking::reconcile(&world.pool).await.unwrap();
     for booking in [first, second] {
-        assert_eq!(world.get(&booking.id).await.status(), SessionStatus::NoShow);
+        assert_eq!(world.get(&booking.id).await.status(), SessionStatus::NoShow, "{booking:?}");
     }
     assert_eq!(world.rooms.calls("EndRoom"), 0);
 }

@@ -35,12 +35,14 @@ async fn request_id_is_kept_or_created_and_passed_on() {
 
 #[tokio::test]
 async fn time_budget_is_the_deadline_of_the_call() {
-    for gateway in [Gateway::start().await, Gateway::in_process().await] {
+    for (kind, gateway) in
+        [("a socket", Gateway::start().await), ("one process", Gateway::in_process().await)]
+    {
         let path = format!("/api/sessions/{SESSION}/livekit/access-token");
-        assert_eq!(answer(gateway.get(&path).bearer_auth(token("host-1"))).await.0, 200);
+        assert_eq!(answer(gateway.get(&path).bearer_auth(token("host-1"))).await.0, 200, "{kind}");
         let timeout = gateway.fake.last().metadata.get("grpc-timeout").cloned().unwrap();
         let left: u64 = timeout.to_str().unwrap().strip_suffix('m').unwrap().parse().unwrap();
-        assert!((5_000..=10_000).contains(&left), "{left} ms");
+        assert!((5_000..=10_000).contains(&left), "{kind}: {left} ms");
     }
 }
 

@@ -71,12 +71,14 @@ async fn titles_keep_the_words_of_the_replaced_systems() {
 
 #[tokio::test]
 async fn service_failure_without_a_reason_is_500_without_details() {
-    for gateway in [Gateway::start().await, Gateway::in_process().await] {
+    for (kind, gateway) in
+        [("a socket", Gateway::start().await), ("one process", Gateway::in_process().await)]
+    {
         for behaviour in [Behaviour::Panic, Behaviour::Fail(Status::unknown("select * from secrets"))] {
             gateway.fake.set(behaviour);
             let (status, body) = answer(gateway.get(&access_token()).bearer_auth(token("host-1"))).await;
-            assert_eq!((status, &body["code"]), (500, &json!("internal")));
-            assert!(!body.to_string().contains("secrets"));
+            assert_eq!((status, &body["code"]), (500, &json!("internal")), "{kind}: {body}");
+            assert!(!body.to_string().contains("secrets"), "{kind}: {body}");
         }
         gateway.fake.set(Behaviour::Answer);
         let (status, _) = answer(gateway.get(&access_token()).bearer_auth(token("host-1"))).await;

@@ -76,7 +76,7 @@ async fn assert_powerless(connect: &PgConnectOptions) {
     let may = sqlx::query_scalar!(
         r#"select rolsuper or rolcreaterole or rolcreatedb as "may!" from pg_roles where rolname = current_user"#
     );
-    assert!(!may.fetch_one(&pool).await.unwrap());
+    assert!(!may.fetch_one(&pool).await.unwrap(), "the role has more rights than it needs");
     pool.close().await;
 }
 

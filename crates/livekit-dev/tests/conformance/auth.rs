@@ -26,7 +26,7 @@ async fn text(request: RequestBuilder) -> (StatusCode, String) {
 
 async fn refused(target: &Target, token: &str) -> String {
     let (status, text) = text(list(target).bearer_auth(token)).await;
-    assert_eq!(status, StatusCode::UNAUTHORIZED);
+    assert_eq!(status, StatusCode::UNAUTHORIZED, "{text}");
     assert!(serde_json::from_str::<Value>(&text).is_err(), "plain text: {text}");
     text
 }

@@ -78,10 +78,10 @@ async fn wrong_verb_or_content_type_is_a_bad_route() {
     let target = Target::start().await;
     let get = target.request(Method::GET, CREATE);
     let text = target.request(Method::POST, CREATE).header("content-type", "text/plain").body("{}");
-    for request in [get, text] {
+    for (case, request) in [("GET", get), ("text", text)] {
         let response = request.bearer_auth(target.token("", &creator())).send().await.unwrap();
-        assert_eq!(response.status(), StatusCode::NOT_FOUND);
-        assert_eq!(response.json::<Value>().await.unwrap()["code"], "bad_route");
+        assert_eq!(response.status(), StatusCode::NOT_FOUND, "{case}");
+        assert_eq!(response.json::<Value>().await.unwrap()["code"], "bad_route", "{case}");
     }
 }
 

@@ -104,7 +104,7 @@ fn pending_room_is_created_when_wanted_and_due() {
     ] {
         assert_eq!(plan(&record, &Observed::Unknown, policy), step, "{record:?}");
         let failed = Record { status: RoomStatus::Failed, ..record };
-        assert_eq!(plan(&failed, &Observed::Unknown, policy), step);
+        assert_eq!(plan(&failed, &Observed::Unknown, policy), step, "{failed:?}");
     }
 }
 

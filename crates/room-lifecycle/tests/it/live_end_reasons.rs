@@ -38,9 +38,9 @@ impl World {
     }
 
     async fn assert_missed(&self, host: &Host, session: Uuid) {
-        assert_eq!(self.live_status(session).await, "cancelled");
-        assert_eq!(self.end_reason(session).await, Some(EndReason::Missed));
-        assert_eq!(self.listed(host.room.id).await, "ended");
+        assert_eq!(self.live_status(session).await, "cancelled", "the session of {host:?}");
+        assert_eq!(self.end_reason(session).await, Some(EndReason::Missed), "the session of {host:?}");
+        assert_eq!(self.listed(host.room.id).await, "ended", "the listing of {host:?}");
     }
 }
 

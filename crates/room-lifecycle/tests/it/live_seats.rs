@@ -21,7 +21,7 @@ pub async fn join_and_connect(world: &World, rooms: &Service, open: &Open, who: 
     join(rooms, open, who).await;
     let sid = world.enter(open, who).await;
     world.check_live(rooms, open).await;
-    assert!(world.seat_row(open, who).await.joined);
+    assert!(world.seat_row(open, who).await.joined, "{who}");
     sid
 }
 

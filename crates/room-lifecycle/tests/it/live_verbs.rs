@@ -211,10 +211,10 @@ async fn stopped_while_starting(connect: PgConnectOptions, first: Verb, then: Ve
     });
     world.reached("CreateRoom", 1).await;
     let stopped = host.change(&replicas[1], then).await.unwrap().session.unwrap();
-    assert!(!stopped.status.is_open());
+    assert!(!stopped.status.is_open(), "after {then:?}: {stopped:?}");
     world.server().faults().clear(); // now LiveKit creates the room
     let late = starting.await.unwrap().unwrap().session.unwrap();
-    assert_eq!((late.id.0, late.status), (session, stopped.status));
+    assert_eq!((late.id.0, late.status), (session, stopped.status), "{first:?}, then {then:?}");
     testkit::eventually("no room is left on LiveKit", async || world.names().is_empty().then_some(())).await;
     world.assert_live_rooms_whole().await;
 }

@@ -176,7 +176,7 @@ async fn passes_forget_only_expired_requests(world: World) {
 async fn nest_is_created_when_livekit_fails(world: World) {
     let rooms = world.rooms().await;
     for fault in [refused(), Fault::HangAfterEffect, Fault::FailAfterEffect] {
-        world.server().faults().set("CreateRoom", fault);
+        world.server().faults().set("CreateRoom", fault.clone());
         let nest = world.nest(&rooms).await;
         assert!(world.nest_is_open(&nest).await, "the nest is open");
         world.server().faults().clear();
@@ -187,7 +187,7 @@ async fn nest_is_created_when_livekit_fails(world: World) {
             (world.nest_record(&nest).await.status == RoomStatus::Active).then_some(())
         })
         .await;
-        assert_eq!(world.metadata(&nest).await["host"], key(1));
+        assert_eq!(world.metadata(&nest).await["host"], key(1), "after {fault:?}");
     }
     world.assert_one_room_per_open_owner().await;
 }

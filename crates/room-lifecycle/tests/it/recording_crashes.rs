@@ -34,7 +34,7 @@ async fn settle(world: &World) {
     open.sort();
     let mut running: Vec<String> = world.running().into_iter().map(|info| info.egress_id).collect();
     running.sort();
-    assert_eq!(open, running);
+    assert_eq!(open, running, "recordings in the database, and on LiveKit");
 }
 
 #[testkit::test]
