@@ -54,6 +54,7 @@ check: ## Check format, lints, docs, queries, dependencies, interfaces, words, l
 	.ci/bench
 	.ci/dependencies
 	.ci/unused
+	.ci/imports
 	.ci/proto
 	.ci/words
 	.ci/links

@@ -47,7 +47,7 @@ async fn live_room(fixture: &Fixture, title: String) -> Result<String> {
     let caller = Caller { user_id: "seat-7".to_owned(), ..Caller::default() };
     token::store::find_live_join(&mut *connection, room.into(), &caller).await?.context("no join")?;
     let arguments = format!("'{room}', 'seat-7', false, '{{}}'");
-    explain(&mut connection, &title, "%live_room_bans%", &arguments).await
+    explain(&mut connection, &title, "%current_bans%", &arguments).await
 }
 
 async fn listing(fixture: &Fixture, title: String) -> Result<String> {

@@ -26,11 +26,7 @@ use chassis::{
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
-use crate::{
-    NotificationSettings,
-    policy::{MAX_MAILS_OF_INVITER, MAX_MAILS_TO_STRANGER},
-    store::{self, StrangerLimits},
-};
+use crate::{NotificationSettings, store};
 
 use self::{email::Mailer, webhook::Hook, worker::Worker};
 
@@ -41,9 +37,6 @@ const DELETION_PERIOD: Duration = Duration::from_mins(10);
 const METRICS_PERIOD: Duration = Duration::from_secs(15);
 /// Notifications that are expanded, or deliveries that are deleted, in one statement.
 const BATCH: i64 = 1000;
-
-const STRANGER_LIMITS: StrangerLimits =
-    StrangerLimits { per_address: MAX_MAILS_TO_STRANGER, per_inviter: MAX_MAILS_OF_INVITER };
 
 /// Delivers notifications over the configured channels.
 #[derive(Clone)]
@@ -164,8 +157,7 @@ impl Outbox {
         let mut all = 0;
         loop {
             let mut transaction = chassis::db::begin(&self.pool).await?;
-            let expanded =
-                store::expand_notifications(&mut transaction, &self.channels, BATCH, STRANGER_LIMITS).await?;
+            let expanded = store::expand_notifications(&mut transaction, &self.channels, BATCH).await?;
             transaction.commit().await?;
             let expanded = expanded.unwrap_or(0);
             if expanded > 0 {

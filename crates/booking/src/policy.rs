@@ -1,5 +1,7 @@
-//! The limits of bookings and of the e-mails that they cause, and who may do what with a booking. Pure: times come from
-//! the database's clock.
+//! The limits of bookings, and who may do what with a booking. Pure: times come from the database's clock.
+//!
+//! The limits of e-mails to unverified addresses are in the function `mail_refusal()` of the database, because triggers
+//! count these mails too.
 
 use std::str::FromStr;
 
@@ -15,11 +17,6 @@ pub const MAX_PER_PAIR: i64 = 10;
 pub const MAX_START_AGE: Duration = Duration::minutes(5);
 /// How far in the future a start may be.
 pub const MAX_START_AHEAD: Duration = Duration::days(365);
-/// The most mails within an hour to an address with which no user signed in, or which is not verified. The limits keep
-/// this server from being an open relay.
-pub const MAX_MAILS_TO_STRANGER: i64 = 5;
-/// The most mails within an hour to all such addresses because of one inviter.
-pub const MAX_MAILS_OF_INVITER: i64 = 20;
 
 /// Which party may book. Admins and our own services always may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

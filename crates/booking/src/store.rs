@@ -12,9 +12,7 @@ mod write;
 
 pub use claim::{ClaimTerms, Claimed, DeliveryBooking, claim_deliveries, claim_probe};
 pub use conclude::{Outcome, conclude_delivery};
-pub use deliveries::{
-    Delivery, StrangerLimits, delete_deliveries, expand_notifications, find_backlog, list_deliveries,
-};
+pub use deliveries::{Delivery, delete_deliveries, expand_notifications, find_backlog, list_deliveries};
 pub use notifications::{Notification, insert_room_failed, list_notifications, mark_notification_read};
 pub use pass::{BATCH, close_overdue, start_attended};
 pub use read::{Booking, Filter, find_booking, find_booking_by_key, find_now, is_kicked, list_bookings};

@@ -52,6 +52,7 @@ impl Problems {
     where
         T::Err: fmt::Display,
     {
+        // Trimmed first: values from files often end with a line break.
         match value.map(str::trim).filter(|value| !value.is_empty()).map(str::parse) {
             None => default,
             Some(Ok(parsed)) => parsed,
@@ -107,6 +108,7 @@ impl Problems {
     pub fn url(&mut self, setting: &str, value: Option<String>, schemes: &[&str]) -> Option<Url> {
         let value = self.required(setting, value)?;
         match Url::parse(&value) {
+            // `has_host` refuses `postgres:name`, which parses as a URL without a host.
             Ok(url) if schemes.contains(&url.scheme()) && url.has_host() => return Some(url),
             Ok(_) => {
                 self.add(setting, format_args!("must be a URL that starts with {}", schemes.join(" or ")));
@@ -135,9 +137,11 @@ pub fn non_blank(value: Option<String>) -> Option<String> {
 
 /// Runs `check` and returns either the settings or every problem.
 pub fn check<T>(check: impl FnOnce(&mut Problems) -> Option<T>) -> Result<T, Invalid> {
+    // `check` returns None for what it could not build. The problems say why, so they are returned first.
     let mut problems = Problems::default();
     let checked = check(&mut problems);
     problems.into_result()?;
+    // Not reached while each None adds a problem. A forgotten one must not start the process.
     checked.ok_or_else(|| Invalid(vec!["a setting is missing".to_owned()]))
 }
 

@@ -39,6 +39,7 @@ pub fn remaining(cap: Duration) -> Duration {
 /// Runs `work` with a budget of at most `budget`, or of the rest of the request's budget when that is less.
 pub async fn with_budget<F: Future>(budget: Duration, work: F) -> F::Output {
     let context = Context {
+        // `remaining` caps the budget: a step of a request never gets more time than the request has.
         deadline: Instant::now() + remaining(budget),
         request_id: current().map_or_else(|| Arc::from(""), |context| context.request_id),
     };

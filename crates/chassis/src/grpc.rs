@@ -54,8 +54,10 @@ pub fn with_health<S: tonic::server::NamedService>(
     let (reporter, health) = tonic_health::server::health_reporter();
     let (readiness, stopping) = (runtime.readiness.clone(), runtime.lifecycle.stopping().clone());
     runtime.lifecycle.spawn("health", async move {
+        // Subscribed before the first state is read, so that no change is lost in between.
         let mut changes = readiness.changes();
         loop {
+            // `Starting` does not serve: until the first probe it is unknown whether the database suits.
             let is_up = readiness.state(&needed) == Some(State::Up);
             let status = if is_up { ServingStatus::Serving } else { ServingStatus::NotServing };
             for service in [OVERALL, S::NAME] {
@@ -66,10 +68,12 @@ pub fn with_health<S: tonic::server::NamedService>(
             }
         }
     });
+    // Health reads no database, so it is added outside of the expiry.
     let routes = with_expiry(routes, expiry).add_service(health);
     if !settings.reflection {
         return routes;
     }
+    // Reflection is a tool for people: the service works without it.
     reflection::with_reflection(routes.clone(), S::NAME).unwrap_or_else(|error| {
         tracing::warn!(%error, "reflection is not served");
         routes
@@ -94,6 +98,7 @@ pub async fn serve(
     lifecycle: &Lifecycle,
 ) -> Result<(), tonic::transport::Error> {
     let server = Server::builder()
+        // Finds clients that vanished without closing the connection.
         .http2_keepalive_interval(Some(Duration::from_secs(20)))
         .layer(GuardLayer::new(settings))
         .add_routes(routes)

@@ -85,12 +85,16 @@ pub async fn serve_admitted<T: Send + 'static>(
         let (stopping, router) = (own.stopping(), router.with_state(()));
         let permits = Arc::new(Semaphore::new(bounds.connections as usize));
         let mut http = http1::Builder::new();
+        // hyper counts idle time as part of this timeout. `Watched` limits the time of a head that has begun.
         http.timer(TokioTimer::new()).header_read_timeout(bounds.idle_timeout).max_buf_size(LARGEST_HEAD);
         http.half_close(true); // a client may close its half and still wait for the answer
         loop {
             let next =
+                // The permit comes first: at the limit, clients wait in the kernel's queue and cost this
+                // process nothing.
                 async { (Arc::clone(&permits).acquire_owned().await, Listener::accept(&mut listener).await) };
             let Some((permit, (stream, peer))) = stopping.run_until_cancelled(next).await else { break };
+            // A dual-stack socket reports IPv4 clients as `::ffff:a.b.c.d`.
             let Some(admitted) = admit(peer.ip().to_canonical()) else { continue };
             let served =
                 serve_connection(http.clone(), router.clone(), (stream, peer), bounds, stopping.clone());
@@ -100,6 +104,7 @@ pub async fn serve_admitted<T: Send + 'static>(
                 drop((permit, admitted));
             });
         }
+        // Closed before the wait below: new clients are refused at once and go to another replica.
         drop(listener);
         let _ = permits.acquire_many(bounds.connections).await; // the last connection has ended
     };
@@ -131,6 +136,7 @@ async fn serve_connection(
     let outcome = tokio::select! {
         outcome = connection.as_mut() => outcome,
         () = stopping.cancelled() => {
+            // Idle connections close at once, busy ones after their answer.
             connection.as_mut().graceful_shutdown();
             connection.await
         }
@@ -149,6 +155,7 @@ fn with_security_headers(mut response: Response) -> Response {
     if is_page {
         headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
         let policy = HeaderValue::from_static("frame-ancestors 'none'");
+        // `or_insert`: a page may have a policy of its own.
         headers.entry(header::CONTENT_SECURITY_POLICY).or_insert(policy);
     }
     response

@@ -65,9 +65,11 @@ impl Lifecycle {
     ) -> JoinHandle<Option<T>> {
         let hard = self.hard.clone();
         let crashes = Arc::clone(&self.crashes);
+        // Read here, in the caller's task: the new one does not inherit task-locals.
         let task = Expiry::inherited(task);
         let guarded = async move {
             let caught = std::panic::AssertUnwindSafe(task).catch_unwind();
+            // The hard stop cancels at an await, also within a transaction, which then rolls back.
             match hard.run_until_cancelled(caught).await {
                 Some(Ok(value)) => Some(value),
                 Some(Err(_)) => {
@@ -89,6 +91,7 @@ impl Lifecycle {
         budget: Duration,
         work: impl Future<Output = T> + Send + 'static,
     ) -> Result<T, TaskError> {
+        // Only the request id is kept. The caller's deadline must not end work that outlasts the caller.
         let request_id = context::current().map_or_else(|| Arc::from(""), |context| context.request_id);
         let own = context::Context { deadline: Instant::now() + budget, request_id };
         let work = Box::pin(work); // otherwise each layer below holds its size again
@@ -96,6 +99,7 @@ impl Lifecycle {
         match self.spawn(name, timed).await {
             Ok(Some(Ok(value))) => Ok(value),
             Ok(Some(Err(_))) => Err(TaskError::Deadline),
+            // A panic and the hard stop both give None.
             Ok(None) if self.hard.is_cancelled() => Err(TaskError::Stopping),
             Ok(None) | Err(_) => Err(TaskError::Panicked),
         }
@@ -104,10 +108,12 @@ impl Lifecycle {
     /// Stops softly, then hard after `grace`. Returns how many tasks had panicked.
     pub async fn stop(&self, grace: Duration) -> usize {
         self.soft.cancel();
+        // `wait` returns only for a closed tracker. Tasks may still be added to it.
         self.tracker.close();
         if tokio::time::timeout(grace, self.tracker.wait()).await.is_err() {
             tracing::warn!(tasks = self.tracker.len(), "grace period ended, aborting tasks");
             self.hard.cancel();
+            // A cancelled task runs until its next await.
             self.tracker.wait().await;
         }
         self.crashes.load(Ordering::Relaxed)

@@ -53,13 +53,16 @@ impl Dependency {
     /// Records a probe. Returns whether the reported state or problem changed.
     fn observe(&mut self, problem: Option<&str>) -> bool {
         let (before, well) = (self.state, problem.is_none());
+        // A change of direction starts at ±1: only equal results in a row count.
         self.streak = if well { self.streak.max(0) + 1 } else { self.streak.min(0) - 1 };
         self.state = match self.state {
             State::Starting if well => State::Up,
             State::Down if self.streak >= i64::from(PROBES_TO_CHANGE) => State::Up,
+            // Includes `Starting`: until the second failure a slow start is no outage.
             _ if self.streak <= -i64::from(PROBES_TO_CHANGE) => State::Down,
             state => state,
         };
+        // The problem of a single failure is not shown: `/readyz` would look like an outage.
         let problem = problem.filter(|_| self.state == State::Down).map(str::to_owned);
         let is_news = self.state != before || self.problem != problem;
         self.problem = problem;
@@ -116,6 +119,7 @@ impl Readiness {
         lifecycle.spawn("readiness", async move {
             let mut logged = BTreeSet::new();
             while !stopping.is_cancelled() {
+                // A probe that hangs counts as a failure and must not delay the next one.
                 let outcome = tokio::time::timeout(PERIOD, probe()).await;
                 let problem = match outcome {
                     Ok(Ok(())) => None,
@@ -125,6 +129,7 @@ impl Readiness {
                 readiness.observe(&name, problem.as_deref(), &mut logged);
                 let pause = match readiness.state(&name) {
                     Some(State::Starting) => PERIOD / 10, // `up` waits for the first success
+                    // Sooner while it is down, because two successes are necessary.
                     Some(State::Down) => PERIOD / 2,
                     Some(State::Up) | None => PERIOD,
                 };
@@ -136,12 +141,14 @@ impl Readiness {
     fn observe(&self, name: &str, problem: Option<&str>, logged: &mut BTreeSet<String>) {
         let before = self.state(name);
         self.0
+            // Receivers wake up for changes only, not for each probe.
             .send_if_modified(|all| all.get_mut(name).is_some_and(|dependency| dependency.observe(problem)));
         let now = self.state(name);
         metrics::gauge!("greenroom_dependency_up", "dependency" => name.to_owned())
             .set(if now == Some(State::Up) { 1.0 } else { 0.0 });
         match (now, problem) {
             (Some(State::Down), Some(problem))
+                // Texts may contain parts that change, such as ports. Each would be another line.
                 if logged.len() < PROBLEMS_LOGGED && logged.insert(problem.to_owned()) =>
             {
                 tracing::warn!(dependency = name, problem, "dependency is down");
@@ -172,6 +179,8 @@ impl Readiness {
         let down = |required| {
             dependencies
                 .values()
+                // `Starting` counts as down: a required dependency keeps the process out of the load balancer
+                // from the start.
                 .any(|dependency| dependency.required == required && dependency.state != State::Up)
         };
         let status = if down(true) {

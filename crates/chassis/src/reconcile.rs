@@ -68,6 +68,7 @@ pub fn spawn_periodic<F, E>(
             let bounded = timed(name, within(LONGEST_PASS, Box::pin(pass())));
             traced(&tasks, name, bounded).await;
             let pause = period.mul_f64(rand::random_range(0.9..1.1));
+            // A nudge during the pass is kept by `Notify`, so the next pass follows at once.
             tokio::select! {
                 () = stopping.cancelled() => {}
                 () = nudge.0.notified() => {}
@@ -100,6 +101,7 @@ async fn within<T, E: Display + DatabaseError>(
 ) -> Result<T, String> {
     match timeout(longest, pass).await {
         Ok(outcome) => outcome.map_err(|error| {
+            // Noted here, because a pass has no refusal that would do it.
             error.database().inspect(|error| db::note(error));
             error.to_string()
         }),
@@ -146,6 +148,7 @@ pub fn listen(lifecycle: &Lifecycle, url: SecretString, channel: &'static str, n
             if let Some(Err(error)) = heard {
                 tracing::debug!(%error, channel, "listening failed; polling continues");
             }
+            // Also after a regular end: a server that closes connections must not be asked in a tight loop.
             let _ = stopping.run_until_cancelled(tokio::time::sleep(Duration::from_secs(1))).await;
         }
     };
@@ -165,9 +168,11 @@ async fn follow(url: &SecretString, channel: &str, nudge: &Nudge, check: Check) 
     loop {
         tokio::select! {
             biased;
+            // First (`biased`): also under a flood of notifications the server must be checked.
             _ = checks.tick() => ask(&mut listener, check).await?,
             heard = listener.try_recv() => match heard? {
                 Some(_) => nudge.now(),
+                // The connection was lost. The caller connects again and nudges.
                 None => return Ok(()),
             },
         }

@@ -33,6 +33,7 @@ impl Keys {
     #[must_use]
     pub fn verify(&self, text: &str, signature: &str) -> bool {
         let Ok(signature) = URL_SAFE_NO_PAD.decode(signature) else { return false };
+        // Compares the length too, so a truncated signature is refused.
         self.0.iter().any(|key| key.clone().chain_update(text).verify_slice(&signature).is_ok())
     }
 }
@@ -46,6 +47,7 @@ fn derive(secret: &str, purpose: &str) -> Option<HmacSha256> {
 pub fn link_secrets(setting: Option<String>, problems: &mut Problems) -> Option<Vec<SecretString>> {
     let secrets = problems.required("LINK_SECRET", setting)?;
     let secrets: Vec<&str> = secrets.split(',').map(str::trim).collect();
+    // Two suffice for a rotation. A longer list would keep retired secrets valid.
     if secrets.len() > 2 || secrets.iter().any(|secret| secret.len() < 32) {
         problems.add("LINK_SECRET", "must be one secret of at least 32 bytes, or two, `new,old`");
         return None;

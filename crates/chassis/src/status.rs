@@ -200,8 +200,10 @@ impl Refusal {
     /// Reads another service's status. A status without our reason is a failure of that service.
     #[must_use]
     pub fn from_status(status: &Status) -> Self {
+        // A proxy or a library may attach an ErrorInfo of its own.
         let ours = status.get_details_error_info().filter(|info| info.domain == DOMAIN);
         if let Some(info) = ours
+            // A reason that this program does not know comes from a newer service: its status decides.
             && let Ok(reason) = info.reason.parse()
         {
             return Self {

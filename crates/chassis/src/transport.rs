@@ -46,7 +46,9 @@ impl Transport {
     /// A channel that connects when it is used, and reconnects after a loss.
     pub fn to(endpoint: Endpoint, tokens: &InternalTokens) -> Self {
         let endpoint = endpoint
+            // Peers are near: the rest of the budget is for the answer.
             .connect_timeout(Duration::from_secs(1))
+            // A host without power sends no reset. After 10 s + 5 s the channel connects again.
             .http2_keep_alive_interval(Duration::from_secs(10))
             .keep_alive_timeout(Duration::from_secs(5))
             .keep_alive_while_idle(true)
@@ -65,6 +67,7 @@ impl Transport {
         let budget = context::remaining(LONGEST);
         let headers = request.headers_mut();
         headers.insert(TOKEN_HEADER, self.token.clone());
+        // At most 30,000 ms, so within the 8 digits that the header allows.
         if let Ok(timeout) = HeaderValue::from_str(&format!("{}m", budget.as_millis())) {
             headers.insert("grpc-timeout", timeout);
         }
@@ -99,6 +102,8 @@ impl Service<Request<Body>> for Transport {
             }
             Connection::Channel(channel) => {
                 let call = channel.clone().oneshot(request);
+                // The server limits the call too. This limit also covers connecting, and a server that is
+                // silent.
                 let budget = context::remaining(LONGEST);
                 let call = async move {
                     match tokio::time::timeout(budget, call).await {

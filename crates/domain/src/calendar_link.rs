@@ -25,6 +25,7 @@ impl CalendarLink<'_> {
     #[must_use]
     pub fn path(&self, signature: &str) -> String {
         let Self { booking, user, version } = self;
+        // Encoded, because a user's id may contain any visible character.
         let user: String = byte_serialize(user.as_bytes()).collect();
         format!("/api/bookings/{booking}/calendar.ics?user={user}&version={version}&signature={signature}")
     }

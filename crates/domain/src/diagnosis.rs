@@ -62,6 +62,7 @@ macro_rules! causes {
                         diagnosis: $diagnosis,
                         likely_cause: $likely,
                         fix: $fix,
+                        // `or` is appended only for causes with an operator's text.
                         operator: None$(.or(Some($operator)))?,
                     },)+
                 }

@@ -46,16 +46,21 @@ impl FromStr for EmailAddress {
     fn from_str(text: &str) -> Result<Self, InvalidEmail> {
         let written: Address = text.trim().parse().map_err(|_| InvalidEmail)?;
         let (local_part, domain) = (written.user(), written.domain());
+        // Bytes, not characters: SMTP limits octets.
         if local_part.len() > LONGEST_LOCAL_PART
+            // Joiners are refused here, because IDNA checks only the domain.
             || local_part.chars().any(|character| is_hidden(character) || is_joiner(character))
             || domain.chars().any(is_hidden)
         {
             return Err(InvalidEmail);
         }
+        // Punycode, because mail servers compare domains in ASCII.
         let domain = idna::domain_to_ascii(domain).map_err(|_| InvalidEmail)?;
+        // Measured after the conversion: punycode is longer.
         if !is_host_name(&domain) || local_part.len() + 1 + domain.len() > LONGEST_ADDRESS {
             return Err(InvalidEmail);
         }
+        // Parsed again: the converted address is the one that is sent.
         Address::new(local_part, domain).map(Self).map_err(|_| InvalidEmail)
     }
 }

@@ -28,6 +28,7 @@ impl Cursor {
         let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
         let (micros, id) = bytes.split_first_chunk::<8>()?;
         let micros = i64::from_be_bytes(*micros);
+        // Microseconds, as Postgres stores them. With fewer digits rows would be repeated or skipped.
         let at = OffsetDateTime::from_unix_timestamp_nanos(i128::from(micros) * 1000).ok()?;
         let at = (at.year() >= 0).then_some(at)?; // Postgres has no years before -4712
         Some(Self { at, id: Uuid::from_slice(id).ok()? })
@@ -63,6 +64,7 @@ pub fn fetch_limit(limit: usize) -> i64 {
 pub fn page<T>(mut rows: Vec<T>, limit: usize, end: impl Fn(&T) -> Cursor) -> (Vec<T>, Option<String>) {
     let more = rows.len() > limit;
     rows.truncate(limit);
+    // Only with a row beyond the page, so that the last page never has a cursor.
     let next = rows.last().filter(|_| more).map(|last| end(last).encode());
     (rows, next)
 }

@@ -22,6 +22,7 @@ impl Reader<'_> {
     ) -> bool {
         level == AccessLevel::Public
             || self.is_privileged
+            // An anonymous reader is None and never equals a host, also not an empty one.
             || self.user_id == Some(host)
             || groups.into_iter().any(|group| self.groups.iter().any(|own| own == group))
     }

@@ -85,6 +85,15 @@ impl OwnerKind {
             Self::Nest => Owner::Nest(NestId(id)),
         }
     }
+
+    /// Whether its rooms have only sound.
+    #[must_use]
+    pub const fn is_audio_only(self) -> bool {
+        match self {
+            Self::Session | Self::LiveSession => false,
+            Self::Nest => true,
+        }
+    }
 }
 
 /// What a room belongs to: exactly one thing.
@@ -138,6 +147,7 @@ impl Owner {
     /// Parses the owner and the generation from the name of a LiveKit room.
     #[must_use]
     pub fn from_room_name(name: &str) -> Option<(Self, i32)> {
+        // No kind contains a hyphen, so the first one ends it.
         let (kind, rest) = name.split_once('-')?;
         let (id, suffix) = rest.split_at_checked(36)?; // a hyphenated UUID
         let id = Uuid::try_parse(id).ok()?;
@@ -148,6 +158,7 @@ impl Owner {
             _ => return None,
         };
         let generation = if suffix.is_empty() { 1 } else { suffix.strip_prefix("-g")?.parse().ok()? };
+        // Only the exact form: `-g1`, `-g02` and other spellings are not names of ours.
         (owner.room_name(generation) == name).then_some((owner, generation))
     }
 }

@@ -17,6 +17,7 @@ text_enum! {
 pub fn stream_file(name: &str) -> Option<&'static str> {
     let (stem, extension) = name.split_once('.')?;
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+    // No dot, no slash: the name can never lead out of the stream's folder.
     if stem.is_empty() || name.len() > 200 || !stem.bytes().all(is_plain) {
         return None;
     }

@@ -22,6 +22,7 @@ pub fn line(text: &str) -> Cow<'_, str> {
 /// Cleans a text that may have several lines.
 #[must_use]
 pub fn prose(text: &str) -> Cow<'_, str> {
+    // Line breaks are control characters too, but they belong to prose.
     clean(text, |character| !matches!(character, '\n' | '\r') && is_removed(character), |text| text)
 }
 
@@ -34,6 +35,7 @@ pub fn is_visible(text: &str) -> bool {
 /// Whether a text can be the id of a user: 1 to 200 bytes, no white space at its ends, no line break, and no control
 /// or invisible character.
 #[must_use]
+// Bytes, as the columns limit it.
 pub fn is_id(text: &str) -> bool {
     (1..=LONGEST_ID).contains(&text.len()) && is_plain(text)
 }
@@ -41,6 +43,7 @@ pub fn is_id(text: &str) -> bool {
 /// As [`is_id`], for ids that are not a user's, of any length; an empty text is accepted too.
 #[must_use]
 pub fn is_plain(text: &str) -> bool {
+    // Refused and not trimmed: another service may compare the id as it was written.
     text.trim().len() == text.len()
         && !text
             .chars()
@@ -48,6 +51,7 @@ pub fn is_plain(text: &str) -> bool {
 }
 
 fn clean(text: &str, is_removed: fn(char) -> bool, cut: fn(&str) -> &str) -> Cow<'_, str> {
+    // The common case allocates nothing. An isolate alone does not decide: its pair must be checked.
     if text.chars().all(|character| !is_removed(character) && !is_isolate(character)) {
         return Cow::Borrowed(cut(text));
     }
@@ -95,11 +99,13 @@ fn balanced(text: &[char]) -> Vec<bool> {
         match character {
             '\u{2066}'..='\u{2068}' => open.push(index),
             '\u{2069}' => {
+                // An end without a beginning stays unbalanced, and is removed.
                 if let Some(initiator) = open.pop() {
                     balanced[initiator] = true;
                     balanced[index] = true;
                 }
             }
+            // An isolate ends with its paragraph at the latest.
             '\n' | '\r' | &PARAGRAPH_SEPARATOR => open.clear(),
             _ => {}
         }

@@ -33,6 +33,7 @@ macro_rules! text_enum {
 
             fn try_from(value: $wire) -> Result<Self, Self::Error> {
                 match value {
+                    // Zero is what a sender that does not know the field leaves there.
                     <$wire>::Unspecified => Err($crate::UnknownValue::new(stringify!($name), 0)),
                     $(<$wire>::$variant => Ok(Self::$variant)),+
                 }
@@ -66,6 +67,7 @@ macro_rules! text_enum {
         }
 
         impl $name {
+            // The length from the texts, because a macro cannot count its variants.
             pub const ALL: [Self; [$($text),+].len()] = [$(Self::$variant),+];
 
             #[must_use]

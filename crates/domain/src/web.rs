@@ -59,13 +59,17 @@ pub fn is_global(address: IpAddr) -> bool {
 /// The normal form is stored: a text that browsers would read in another way than it was checked is never passed on.
 #[must_use]
 pub fn public_url(text: &str) -> Option<String> {
+    // The parser drops blanks and control characters and reads `\` as `/`, so texts with them are refused
+    // before.
     let is_written_plainly = text.len() <= LONGEST_URL
         && !text
             .chars()
             .any(|character| character.is_whitespace() || character.is_control() || character == '\\');
     let authority =
+        // By bytes: `get` is None where the text is shorter, or where byte 8 is inside a character.
         text.get(..8).filter(|scheme| is_written_plainly && scheme.eq_ignore_ascii_case("https://"));
     authority?;
+    // The parser would accept user info, and a reader could take it for the host.
     if text[8..].split(['/', '?', '#']).next()?.contains('@') {
         return None;
     }
@@ -76,11 +80,13 @@ pub fn public_url(text: &str) -> Option<String> {
         Host::Domain(name) => is_public_name(name),
     };
     let url = String::from(url);
+    // Measured again: the normal form may be longer, with percent-encoding or punycode.
     (is_public && url.len() <= LONGEST_URL).then_some(url)
 }
 
 /// The name is in lower case: the URL parser converted it.
 fn is_public_name(name: &str) -> bool {
+    // `localhost.` is the same name as `localhost`.
     let name = name.trim_end_matches('.');
     let top = name.rsplit('.').next().unwrap_or_default();
     !matches!(top, "" | "localhost" | "local")

@@ -37,7 +37,9 @@ impl TrustedProxies {
         let peer = extensions
             .get::<ConnectInfo<SocketAddr>>()
             .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |info| info.0.ip());
+        // A dual-stack socket reports IPv4 peers as `::ffff:a.b.c.d`, which no IPv4 network contains.
         let mut client = peer.to_canonical();
+        // Several headers count as one list, so the last one is read first.
         let hops = headers.get_all(FORWARDED).iter().rev();
         let mut hops = hops.flat_map(|value| value.to_str().unwrap_or_default().rsplit(','));
         while self.contain(client) {
@@ -63,6 +65,7 @@ impl TrustedProxies {
 pub(crate) fn network_of(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(_) => address,
+        // A length of 64 is valid for IPv6, so this never panics.
         IpAddr::V6(address) => Ipv6Net::new_assert(address, 64).network().into(),
     }
 }
@@ -70,6 +73,7 @@ pub(crate) fn network_of(address: IpAddr) -> IpAddr {
 /// Parses one hop as proxies write it: an address, with or without a port.
 fn hop(text: &str) -> Option<IpAddr> {
     let text = text.trim();
+    // Proxies write IPv6 as `[::1]` or `[::1]:443`. The second form is parsed as a socket address.
     let bare = text.trim_start_matches('[').trim_end_matches(']');
     let address = bare.parse().or_else(|_| text.parse::<SocketAddr>().map(|address| address.ip()));
     address.ok().map(|address: IpAddr| address.to_canonical())

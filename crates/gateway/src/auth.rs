@@ -95,9 +95,11 @@ impl Auth {
         };
         match verified {
             Ok(caller) => {
+                // Bodies of this request count against the person from here on, not against the address.
                 parts.extensions.insert(Sender::Person(caller.user_id.clone()));
                 self.limit(caller)
             }
+            // Not the caller's fault, so neither 401 nor a count against the address.
             Err(refused @ Refused::NoKeys) => {
                 note_refused(reason(refused));
                 Err(Refusal::unavailable(Reason::ServiceUnavailable, 2).into())
@@ -121,6 +123,7 @@ impl Auth {
 
     fn refuse(&self, parts: &Parts, reason: &'static str, refusal: Refusal) -> Rejection {
         note_refused(reason);
+        // The limit first: a flood of wrong tokens gets 429, and does not count as many refused sign-ins.
         if let Err(rate_limited) = self.limits().limit_address(parts) {
             return rate_limited;
         }

@@ -46,11 +46,13 @@ where
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Rejection> {
         let Query(link) = Query::<CalendarLinkQuery>::from_request_parts(parts, state).await?;
         let auth = Auth::from_ref(state);
+        // A token wins over a signature: it names the caller, a link only the user that it was made for.
         let signature = link.signature.filter(|_| !parts.headers.contains_key(header::AUTHORIZATION));
         let Some(signature) = signature else {
             return Ok(Self { caller: auth.sign_in(parts).await?, link_version: None });
         };
         let Id(booking) = Id::from_request_parts(parts, state).await?;
+        // Defaults are safe: no signature of ours covers an empty user.
         let (user, version) = (link.user.unwrap_or_default(), link.version.unwrap_or_default());
         let is_good = Links::from_ref(state)
             .verify_calendar(CalendarLink { booking: &booking, user: &user, version }, &signature);
@@ -82,6 +84,7 @@ pub(crate) async fn get(
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static("text/calendar; charset=utf-8")),
         (header::CONTENT_DISPOSITION, HeaderValue::from_static("inline; filename=\"booking.ics\"")),
+        // Calendar programs poll the file, and a moved booking must show at once.
         (header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache")),
         (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
     ];

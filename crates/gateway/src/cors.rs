@@ -30,6 +30,7 @@ impl Cors {
         }
         let origin = |text: &str| {
             let text = text.trim();
+            // Refuses a path or a slash at the end: browsers send none, and the value would never match.
             let is_origin = Url::parse(text).is_ok_and(|url| url.origin().ascii_serialization() == text);
             HeaderValue::from_str(text)
                 .ok()
@@ -52,6 +53,7 @@ impl Cors {
             .allow_origin(origins)
             .allow_methods([Method::GET, Method::POST, Method::PATCH, Method::DELETE])
             .allow_headers([
+                // A page cannot send these headers unless the preflight allows them.
                 header::AUTHORIZATION,
                 header::CONTENT_TYPE,
                 header::RANGE,
@@ -74,6 +76,7 @@ pub(crate) fn of_nests(setting: &Cors) -> CorsLayer {
     };
     CorsLayer::new()
         .allow_origin(origins)
+        // Mirrored, because these clients use methods and headers that this list cannot know.
         .allow_methods(AllowMethods::mirror_request())
         .allow_headers(AllowHeaders::mirror_request()) // `*` would not cover Authorization
         .expose_headers(EXPOSED)

@@ -202,6 +202,7 @@ async fn examine(
 /// Builds and logs the verdict. It is also built when a service has failed.
 fn conclude(principal: &Principal, outcome: Result<room::Diagnosis, FailedCall>) -> Verdict {
     let outcome =
+        // A verdict with an unknown value comes from a newer service; for the caller that is a failed check.
         outcome.and_then(|found| Verdict::try_from(found).map_err(|rejection| FailedCall(ROOMS, rejection)));
     let verdict = match outcome {
         Ok(verdict) => verdict,
@@ -234,10 +235,12 @@ pub(crate) async fn diagnose(
     principal: Principal,
     Reference(reference): Reference,
 ) -> Result<Json<Verdict>, Rejection> {
+    // Before the refusal of a token: a diagnosis costs several calls, also without a valid one.
     limits.limit_diagnosis(principal.key())?;
     if let Principal::Refused(_, refusal) = principal {
         return Ok(Json(Verdict::of_refusal(refusal, None, false)));
     }
+    // One budget for both calls, so that the second one cannot exceed the 2 s.
     let outcome = context::with_budget(BUDGET, async {
         match find(&clients, &principal, reference).await.map_err(|rejection| FailedCall(ROOMS, rejection))? {
             RoomLookup::NotKnown(not_known) => Ok(not_known),
@@ -294,6 +297,7 @@ pub(crate) async fn repair(
     let repaired = outcome?.into_inner().repaired;
     let outcome = context::with_budget(BUDGET, examine(&clients, &principal, kind, id)).await;
     let mut verdict = conclude(&principal, outcome);
+    // A repair that left the room in A or C has not helped, and must not claim so.
     verdict.repaired = repaired && !matches!(verdict.scenario, Scenario::A | Scenario::C);
     Ok(Json(verdict))
 }

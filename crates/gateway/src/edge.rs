@@ -78,15 +78,18 @@ where
 
     fn call(&mut self, mut request: Request) -> Self::Future {
         let started = Instant::now();
+        // Keeps tokens out of debug output of headers.
         if let Some(token) = request.headers_mut().get_mut(header::AUTHORIZATION) {
             token.set_sensitive(true);
         }
         let (request_id, echo) = request_id(request.headers());
         let route = request.extensions().get::<MatchedPath>().cloned();
+        // Read now: the request moves into the handler, and the refusal needs the family after it.
         let family = Family::of(request.uri().path());
         let method = method(request.method());
         let span = span(method, route.as_ref(), &request_id);
         let trace = Trace::carried_by(request.headers());
+        // From `started`: the time in this layer counts too.
         let context = Context { deadline: started + BUDGET, request_id };
         let call = self.inner.call(request);
         let work = context::scope(context, async move {
@@ -150,6 +153,7 @@ where
 type Handled = Result<Response, Infallible>;
 
 fn after_panic(outcome: std::thread::Result<Handled>) -> Handled {
+    // The panic itself was logged by the hook, with its place.
     outcome.unwrap_or_else(|_panic| {
         telemetry::meters::count_panic("http request");
         tracing::error!("a handler panicked");
@@ -159,6 +163,7 @@ fn after_panic(outcome: std::thread::Result<Handled>) -> Handled {
 
 /// Returns the client's request id if it is valid, else a new one: as text, and as the value of the response header.
 fn request_id(headers: &HeaderMap) -> (Arc<str>, HeaderValue) {
+    // Only visible ASCII: the id is part of log lines and of a response header.
     let theirs = headers.get(REQUEST_ID).filter(|id| {
         (1..=LONGEST_REQUEST_ID).contains(&id.len()) && id.as_bytes().iter().all(u8::is_ascii_graphic)
     });

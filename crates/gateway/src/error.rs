@@ -85,6 +85,7 @@ impl Rejection {
         match self {
             Self::Refused(refusal) => refusal,
             Self::Service(status) => from_service(&status),
+            // Only reached for a diagnosis, whose route exists.
             Self::NoRoute | Self::NoMethod => Refusal::internal(),
             Self::Incomplete(what) => {
                 tracing::error!(what, "a service answered without a required field");
@@ -139,12 +140,14 @@ pub(crate) fn from_service(status: &tonic::Status) -> Refusal {
 fn refuse(refusal: Refusal) -> Response {
     let reason = refusal.reason;
     let status = StatusCode::from_u16(reason.http()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    // Clients that retry at once would keep an overloaded service down, so both have a time.
     let later = matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS);
     let mut facts: Map<String, Value> =
         refusal.facts.into_iter().map(|(fact, value)| (fact, Value::String(value))).collect();
     let seconds = facts
         .get("retry_after")
         .and_then(|seconds| seconds.as_str()?.parse::<u64>().ok())
+        // A refusal of a service may come without a time.
         .or(later.then_some(1));
     if let Some(seconds) = seconds {
         facts.insert("retry_after".to_owned(), seconds.into());
@@ -182,6 +185,7 @@ fn body(
     for (field, value) in fixed {
         fields.insert(field.to_owned(), value.into());
     }
+    // A refusal depends on the moment and on the caller.
     let headers = [(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))];
     let mut response = (status, headers, axum::Json(&fields)).into_response();
     response.extensions_mut().insert(Fields(fields));
@@ -208,6 +212,7 @@ pub(crate) fn word_for(family: Family, response: &mut Response) {
 
 /// Rewrites a refusal of `/api/v1/live`: `ok` is false and `error` is the code in capitals.
 fn word_for_live(response: &mut Response) {
+    // Only refusals have fields: other answers of the family stay as they are.
     let Some(Fields(mut fields)) = response.extensions_mut().remove() else { return };
     let code = fields.get("code").and_then(Value::as_str).unwrap_or_default().to_ascii_uppercase();
     fields.insert("error".to_owned(), code.into());

@@ -75,6 +75,7 @@ async fn ids<S: Send + Sync, const N: usize>(parts: &mut Parts, state: &S) -> Re
             _ => Refusal::invalid(name, "The id is not a UUID."),
         }),
     });
+    // Collected before `finish`, so that one answer names all wrong ids.
     let ids: Vec<String> = ids.map(|id| wrong.check(id)).collect();
     wrong.finish()?;
     ids.try_into().map_err(|_| Rejection::NoRoute)
@@ -94,6 +95,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
 fn query<T: DeserializeOwned>(query: &str) -> Result<T, Refusal> {
     let is_blank = |value: &str| value.trim().is_empty();
     let pairs = || url::form_urlencoded::parse(query.as_bytes());
+    // Only copied when a blank value is there, which is rare.
     let query = if pairs().any(|(_, value)| is_blank(&value)) {
         Cow::Owned(encode_query(pairs().filter(|(_, value)| !is_blank(value))))
     } else {
@@ -173,10 +175,12 @@ pub(crate) async fn receive(
     slots: &Semaphore,
 ) -> Result<Bytes, Rejection> {
     let (mut parts, body) = request.into_parts();
+    // Without a declared length the body counts as long: it could become so.
     let most = body.size_hint().upper().and_then(|most| usize::try_from(most).ok());
     if most.is_some_and(|most| most <= SMALL_BODY) {
         return read(&parts.headers, body, BODY_LIMIT).await;
     }
+    // An unauthenticated sender is its address; authentication has put a person or key there.
     let sender = parts.extensions.remove().unwrap_or_else(|| Sender::Address(limits.client_address(&parts)));
     let _share = limits.body_of(&sender).ok_or_else(too_many)?;
     let _slot = slot(slots).await?;
@@ -190,6 +194,7 @@ fn too_many() -> Refusal {
 }
 
 async fn slot(slots: &Semaphore) -> Result<SemaphorePermit<'_>, Refusal> {
+    // Waits a second at most: slots are held only while a body arrives.
     let slot = tokio::time::timeout(Duration::from_secs(1), slots.acquire()).await;
     let slot = slot.ok().and_then(Result::ok);
     slot.ok_or_else(|| Refusal::unavailable(Reason::ServiceUnavailable, 1))
@@ -202,11 +207,13 @@ pub(crate) fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
         b"" => b"{}",
         text => text,
     };
+    // Before serde, which would also read an array into a struct.
     if text.first() != Some(&b'{') {
         return Err(no_object());
     }
     let mut json = serde_json::Deserializer::from_slice(text);
     let first = match serde_path_to_error::deserialize(&mut json) {
+        // `end` refuses text after the object.
         Ok(value) => return json.end().map(|()| value).map_err(|_| no_object()),
         Err(error) => Failure::of(error.path(), error.inner()),
     };
@@ -241,11 +248,13 @@ fn check_encoding(headers: &HeaderMap) -> Result<(), Refusal> {
 pub(crate) async fn read(headers: &HeaderMap, body: Body, limit: usize) -> Result<Bytes, Rejection> {
     check_encoding(headers)?;
     let late = |_| Refusal::invalid("body", "The body did not come in time.");
+    // The time of the request counts, not of the body: a slow body leaves less for the services.
     tokio::time::timeout(context::remaining(Duration::from_secs(10)), async {
         let length = headers
             .get(header::CONTENT_LENGTH)
             .and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
         let mut stream = body.into_data_stream();
+        // At most the limit, because the header may claim any length.
         let mut whole = Vec::with_capacity(length.unwrap_or(0).min(limit));
         let mut received = 0;
         let cut = |_| Refusal::invalid("body", "The body was cut off.");
@@ -257,6 +266,7 @@ pub(crate) async fn read(headers: &HeaderMap, body: Body, limit: usize) -> Resul
                 break;
             }
         }
+        // Checked here too: the loop also ends with a body that is only a little too large.
         if received > limit {
             let message = format!("The body is larger than {} KiB.", limit / 1024);
             return Err(Refusal::new(Reason::TooLarge, message).into());
@@ -282,6 +292,7 @@ impl<S: Send + Sync> FromRequestParts<S> for IdempotencyKey {
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Refusal> {
     let Some(key) = headers.get("idempotency-key") else { return Ok(None) };
     let key = key.to_str().ok().map(str::trim);
+    // A tab is allowed in a header's value, and would be invisible in a log.
     let key = key.filter(|key| (1..=200).contains(&key.len()) && !key.contains('\t'));
     key.map(|key| Some(key.to_owned()))
         .ok_or_else(|| Refusal::invalid("Idempotency-Key", "must have 1 to 200 visible ASCII characters"))

@@ -22,6 +22,7 @@ impl Family {
     /// Returns the family of a path, whether the route exists or not.
     pub(crate) fn of(path: &str) -> Self {
         let nest = || path.strip_prefix(HLS).and_then(|rest| rest.split('/').next());
+        // The HLS route of nests is below the prefix of live rooms; its id tells them apart.
         if is_below(path, NESTS) || nest().is_some_and(|id| Uuid::try_parse(id).is_ok()) {
             Self::Nests
         } else if is_below(path, LIVE) {

@@ -29,6 +29,7 @@ pub(crate) async fn health(State(runtime): State<Runtime>) -> Json<Health> {
     let report = runtime.readiness.report();
     let state = |(name, dependency): (String, ops::Dependency)| (name, dependency.state);
     Json(Health {
+        // `unavailable` is `degraded` here: this route says only that the process runs.
         status: if report.status == "ok" { "ok" } else { "degraded" },
         version: env!("CARGO_PKG_VERSION"),
         dependencies: report.dependencies.into_iter().map(state).collect(),

@@ -44,6 +44,7 @@ impl Intake {
 
     /// Takes a slot for a webhook, and a share of the bodies that are read for its address.
     pub(crate) fn begin(&self, address: IpAddr) -> Result<(SemaphorePermit<'_>, Share), Refusal> {
+        // Checked and not taken: only failed webhooks take a token.
         self.failed.has(address, Instant::now()).map_err(|_| no_slot())?;
         let slot = self.slots.try_acquire().map_err(|_| no_slot())?;
         Ok((slot, self.reading.take(address).ok_or_else(no_slot)?))

@@ -84,12 +84,14 @@ pub const SERVICES: [&str; 4] = ["booking", "room-lifecycle", "token", "sync"];
 /// the key set.
 pub fn start(config: &HttpConfig, peers: Peers, runtime: &Runtime) -> Result<Router, StartError> {
     chassis::telemetry::meters::describe(meters::METERS, meters::TASKS);
+    // The order of the names is that of the peers.
     for (name, peer) in SERVICES.into_iter().zip([&peers.booking, &peers.room, &peers.token, &peers.sync]) {
         watch(name, peer, runtime);
     }
     let app = App::start(config, peers, runtime)?;
     let (router, nests, document) = routes();
     let document = openapi::finish(document, config.api_url.as_deref());
+    // Counted too, although it needs no sign-in: the document is large.
     let documentation = documentation(document)?.layer(from_fn_with_state(app.clone(), count));
     let router = router
         .route("/webhooks/livekit", post(webhook::receive))
@@ -98,9 +100,11 @@ pub fn start(config: &HttpConfig, peers: Peers, runtime: &Runtime) -> Result<Rou
         .with_state(app.clone())
         .merge(documentation);
     let router = match config.cors.layer() {
+        // The order from outside in: the edge logs preflights, CORS covers the answer of a panic.
         Some(cors) => router.layer((EdgeLayer, cors, CaughtLayer)),
         None => router.layer((EdgeLayer, CaughtLayer)),
     };
+    // Merged after the layer of the others: nests have a CORS of their own.
     let nests = nests.method_not_allowed_fallback(no_method).with_state(app);
     Ok(router.merge(nests.layer((EdgeLayer, cors::of_nests(&config.cors), CaughtLayer))))
 }

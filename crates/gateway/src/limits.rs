@@ -91,6 +91,7 @@ impl Limits {
         }
         let proxies = &self.0.trusted_proxies;
         if let Some(peer) = proxies.untrusted_forwarder(&parts.extensions, &parts.headers)
+            // `swap`: of two requests at the same time only one logs.
             && !self.0.forwarder_logged.swap(true, Ordering::Relaxed)
         {
             tracing::warn!(
@@ -127,6 +128,7 @@ impl Limits {
     /// Takes a token of a Nostr key. Keys and users have separate buckets: a `sub` may look like a key.
     pub(crate) fn limit_key(&self, public_key: &str, moderates: bool) -> Result<(), Rejection> {
         let (key, now) = (("nostr", public_key), Instant::now());
+        // The general limit first: moderation counts against both.
         self.0.users.take(key, now).map_err(rate_limited)?;
         if moderates { self.0.moderation.take(key, now).map_err(rate_limited) } else { Ok(()) }
     }
@@ -177,6 +179,7 @@ impl Limits {
 }
 
 fn rate_limited(missing: Duration) -> Rejection {
+    // Rounded up: a client that waits a second less would be refused again.
     let seconds = missing.as_secs() + u64::from(missing.subsec_nanos() > 0);
     Refusal::new(Reason::RateLimited, "Too many requests; wait a moment before the next one.")
         .with("retry_after", seconds.max(1).to_string())

@@ -28,6 +28,7 @@ impl Links {
     pub(crate) fn new(config: &HttpConfig) -> Self {
         let secrets = &config.streams.link_secrets;
         Self(Arc::new(Signed {
+            // Without `API_URL` links are relative, which browsers accept.
             base: config.api_url.clone().unwrap_or_default(),
             calendars: Keys::derived(secrets, CalendarLink::PURPOSE),
             files: FileLinks::signed_with(secrets),
@@ -84,6 +85,7 @@ impl FileLinks {
 
     fn verify(&self, ticket: &str, recording: &str, now: i64) -> bool {
         let claims = self.0.verify::<FileClaims>(ticket);
+        // The ticket names its recording, so a link of one file opens no other.
         claims.is_some_and(|claims| claims.recording == recording && now < claims.exp)
     }
 }

@@ -11,7 +11,7 @@ use crate::{
     config::HttpConfig,
     connections::{CONNECTIONS, Connections},
     extract, intake, limits,
-    streams::catch_up,
+    streams::state::MISSED_BYTES_OF_ALL,
     webhook,
 };
 
@@ -32,7 +32,7 @@ const CONNECTION: usize = 16 * 1024;
 const HELD: usize = CONNECTIONS as usize * (CONNECTION + LARGEST_HEAD + extract::SMALL_BODY)
     + (limits::BODIES + limits::BODIES_OF_KEYS) * extract::BODY_LIMIT
     + intake::SLOTS * webhook::BODY_LIMIT
-    + catch_up::MISSED_BYTES_OF_ALL;
+    + MISSED_BYTES_OF_ALL;
 const _: () = assert!(HELD + OWN <= MEMORY, "clients could exceed the memory limit of the gateway");
 
 /// Serves routes until the process stops. On a stop, open requests are finished, then connections close.

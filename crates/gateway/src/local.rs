@@ -13,8 +13,10 @@ use http::{HeaderMap, HeaderValue, Uri, header};
 #[must_use]
 pub fn is_request(uri: &Uri, headers: &HeaderMap) -> bool {
     let target = uri.authority().map(|authority| authority.as_str().as_bytes());
+    // Every host counts. One local name among several would hide a foreign one.
     let mut hosts = target.into_iter().chain(headers.get_all(header::HOST).iter().map(HeaderValue::as_bytes));
     let is_host = |host: &[u8]| std::str::from_utf8(host).is_ok_and(is_host);
+    // A request without any host is refused too.
     hosts.next().is_some_and(is_host)
         && hosts.all(is_host)
         && headers.get_all(header::ORIGIN).iter().all(is_origin)
@@ -29,9 +31,11 @@ pub fn is_origin(origin: &HeaderValue) -> bool {
 /// Whether a host is `localhost` or a loopback address, with or without a port.
 fn is_host(host: &str) -> bool {
     let (name, port) = match host.rsplit_once(':') {
+        // In `[::1]` the last colon is part of the address.
         Some((name, port)) if !port.ends_with(']') => (name, port),
         _ => (host, ""),
     };
+    // A port that is no number may hide another host, as in `localhost:x@attacker.example`.
     if !port.is_empty() && (!port.bytes().all(|byte| byte.is_ascii_digit()) || port.parse::<u16>().is_err()) {
         return false;
     }

@@ -40,6 +40,7 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(recordings::start, recordings::list))
         .routes(routes!(recordings::read, recordings::stop, recordings::delete))
         .routes(routes!(play::play))
+        // Clients exist that send the slash (docs/nests.md).
         .route("/api/v1/nests/", put(token::create))
 }
 
@@ -56,6 +57,7 @@ where
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Rejection> {
         let params = RawPathParams::from_request_parts(parts, state).await;
         let Some(id) = path_ids(params.as_ref().ok()).next().flatten() else {
+            // Counted, so that guessing ids is not free.
             Limits::from_ref(state).limit_address(parts)?;
             return Err(no_nest());
         };

@@ -146,6 +146,7 @@ impl Signed {
             Some(signed) => (signed != body_hash).then_some(Refused::Payload),
         };
         if let Some(refused) = refused {
+            // Counts against the address: the key has not sent this body.
             limits.limit_address_at(address)?;
             return Err(unauthenticated(refused));
         }

@@ -39,6 +39,7 @@ impl TryFrom<pb::Notification> for Notification {
         Ok(Self {
             id: notification.id,
             kind: notification.kind.try_into()?,
+            // Stored JSON that cannot be read is a failure of ours, and the caller gets a 500.
             payload: payload.map_err(|_| Rejection::Incomplete("notification.payload_json"))?,
             created_at: wire::time("notification.created_at", notification.created_at)?,
             read_at: wire::time_or_null(notification.read_at),

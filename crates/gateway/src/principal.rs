@@ -94,6 +94,7 @@ where
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Rejection> {
         let auth = Auth::from_ref(state);
         let address = auth.limits().client_address(parts);
+        // Counted here. A refused token has been counted by `sign_in`.
         if !parts.headers.contains_key(header::AUTHORIZATION) {
             auth.limits().limit_address(parts)?;
             return Ok(Self::Anonymous(address));
@@ -106,6 +107,7 @@ where
         };
         match person {
             Ok(person) => Ok(person),
+            // A refused token is explained by the diagnosis. A rate limit must stay a 429.
             Err(Rejection::Refused(refusal)) if refusal.reason != Reason::RateLimited => {
                 Ok(Self::Refused(address, refusal))
             }

@@ -30,6 +30,7 @@ impl Rate {
     #[must_use]
     pub const fn new(per_second: u32, burst: u32) -> Self {
         const SECOND: Duration = Duration::from_secs(1);
+        // 0 is refused by `FromStr`; dividing by it must not panic in a constant.
         let interval = match SECOND.checked_div(per_second) {
             Some(interval) => interval,
             None => SECOND,
@@ -112,13 +113,16 @@ impl Limiter {
     }
 
     fn key(&self, key: impl Hash) -> u64 {
+        // Never 0, which is the key of the shared bucket.
         self.hasher.hash_one(key).max(SHARED + 1)
     }
 
     fn find(&self, key: impl Hash, now: Instant) -> Result<Available<'_>, Duration> {
         let key = self.key(key);
         let mut buckets = self.buckets.lock();
+        // Before the capacity is checked, so that full buckets do not take the room of new keys.
         buckets.sweep(now, self.capacity);
+        // A known key keeps its bucket, also in a full map.
         let key = if buckets.full_at.len() < self.capacity || buckets.full_at.contains_key(&key) {
             key
         } else {
@@ -126,6 +130,7 @@ impl Limiter {
         };
         let bucket = buckets.full_at.get(&key).copied().unwrap_or(now);
         let full_at = bucket.max(now) + self.interval;
+        // Ahead of now by more than the burst: no token is left.
         match full_at.saturating_duration_since(now).checked_sub(self.tolerance) {
             Some(missing) if !missing.is_zero() => Err(missing),
             _ => Ok(Available { buckets, after: (key, full_at) }),
@@ -143,6 +148,7 @@ impl Buckets {
     /// Removes full buckets every 10 s, and when the map is full, but at most once a second.
     fn sweep(&mut self, now: Instant, capacity: usize) {
         let since = now.saturating_duration_since(self.swept_at);
+        // At most once a second: with a full map each request would sweep 100,000 entries under the lock.
         if since >= SWEEP_EVERY || (self.full_at.len() >= capacity && since >= Duration::from_secs(1)) {
             self.full_at.retain(|_, full_at| *full_at > now);
             self.swept_at = now;

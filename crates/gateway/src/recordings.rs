@@ -152,6 +152,7 @@ impl Recordings {
 
     /// Returns the URL of the file, if there is one: the link of the storage, or a signed link of ours below `path`.
     fn download_url(&self, path: &str, recording: &pb::Recording) -> Result<Option<String>, Rejection> {
+        // The link of the storage is preferred: its bytes need not pass through us.
         if !recording.downloadable || recording.download_url.is_some() {
             return Ok(recording.download_url.clone());
         }

@@ -158,6 +158,7 @@ pub(crate) async fn access_token(
     Query(query): Query<Ensure>,
 ) -> Result<impl IntoResponse, Rejection> {
     let ensure_now = query.now();
+    // Only the forced check is limited: a token without it costs little.
     if ensure_now {
         limits.limit_forced_refresh(&caller.user_id)?;
     }

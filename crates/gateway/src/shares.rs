@@ -30,6 +30,7 @@ impl Shares {
     pub(crate) fn take(&self, client: impl Hash) -> Option<Share> {
         let client = self.hasher.hash_one(client);
         let mut held = self.held.lock();
+        // At the limit the entry exists and is at least one, so nothing is left behind when this returns.
         let count = held.entry(client).or_default();
         if *count >= self.most {
             return None;

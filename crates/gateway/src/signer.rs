@@ -22,6 +22,7 @@ impl Signer {
     /// Returns the claims if the signature is valid. The caller checks whether they have expired.
     pub(crate) fn verify<T: DeserializeOwned>(&self, signed: &str) -> Option<T> {
         let (payload, signature) = signed.split_once('.')?;
+        // The signature first: a payload that we did not write is never parsed.
         self.0.verify(payload, signature).then_some(())?;
         serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).ok()?).ok()
     }

@@ -56,6 +56,7 @@ struct Search(String);
 impl<'de> Deserialize<'de> for Search {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
+        // The same check as the service's, so that the message names the parameter of the URL.
         let line = field::maybe_line("q", &text, 100);
         line.map(Self).map_err(|refusal| D::Error::custom(extract::ours(&refusal.message)))
     }

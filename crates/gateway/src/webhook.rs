@@ -32,6 +32,7 @@ pub(crate) async fn receive(
 ) -> Result<Response, Rejection> {
     let (parts, body) = request.into_parts();
     let address = limits.client_address(&parts);
+    // Before the body is read. The slot is held to the end, the share only while the body arrives.
     let (_slot, reading) = limits.webhooks().begin(address)?;
     let outcome = pass_on(&clients, &parts.headers, body, reading).await;
     if outcome.is_err() {
@@ -51,12 +52,14 @@ async fn pass_on(
         .and_then(|value| value.to_str().ok())
         .ok_or_else(|| Refusal::new(Reason::Unauthenticated, "The webhook is not signed."))?;
     let body = tokio::time::timeout(BODY_TIMEOUT, extract::read(headers, body, BODY_LIMIT)).await;
+    // The body is here, so the next one of this address may come.
     drop(reading);
     let body = body.map_err(|_| Refusal::unavailable(Reason::ServiceUnavailable, 1))?.map_err(unread)?;
     let request = ReceiveWebhookRequest { authorization: authorization.to_owned(), body: body.into() };
     match clients.room().receive_webhook(request).await {
         Ok(_) => Ok(StatusCode::OK.into_response()),
         Err(status) => {
+            // 4xx would tell LiveKit that the event was delivered. Only these two will never succeed.
             let refusal = Refusal::from_status(&status);
             match refusal.reason {
                 Reason::Unauthenticated | Reason::TooLarge => Err(refusal.into()),

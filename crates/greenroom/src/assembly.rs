@@ -30,6 +30,7 @@ impl Services {
 
 /// Starts the services. The caller serves the gateway's routes.
 pub async fn start(services: &Services, runtime: &Runtime) -> Result<Router, StartError> {
+    // First the services that call no other one; the next two call room-lifecycle.
     let (room, sync) = tokio::try_join!(
         room_lifecycle::start(&services.room, runtime),
         sync::start(&services.sync, runtime)

@@ -40,10 +40,12 @@ pub struct Diagnose {
 
 pub async fn run(args: Diagnose) -> anyhow::Result<ExitCode> {
     let api_url = non_blank(args.api_url);
+    // Both at once: a gateway that hangs costs its 2 s only once.
     let (gateway, examined) =
         tokio::join!(gateway(api_url.as_deref()), examine(*args.settings, &args.reference));
     let mut diagnosis = examined?;
     diagnosis.checks.insert(0, gateway);
+    // The cause of the highest priority wins, also over what the service found.
     diagnosis.cause =
         verdict(diagnosis.checks.iter().filter_map(|finding| finding.cause).chain([diagnosis.cause]));
     diagnosis.fix = diagnosis.cause.fix(true);
@@ -59,6 +61,7 @@ pub async fn run(args: Diagnose) -> anyhow::Result<ExitCode> {
 async fn examine(settings: room_lifecycle::Args, reference: &str) -> anyhow::Result<Diagnosis> {
     let service = match open(settings).await {
         Ok(service) => service,
+        // The operator's settings are wrong, and nothing is known about the room.
         Err(error) if error.is::<Invalid>() => return Err(error),
         Err(error) => return Ok(failed(Cause::DatabaseUnavailable, chain(error.as_ref()))),
     };
@@ -115,6 +118,7 @@ fn document(diagnosis: &Diagnosis) -> Value {
         "repaired": diagnosis.repaired,
     });
     for (fact, value) in &diagnosis.facts {
+        // Numbers as JSON numbers, as the gateway's diagnosis has them.
         let value = value.parse::<i64>().map_or_else(|_| Value::from(value.as_str()), Value::from);
         document[*fact] = value;
     }

@@ -108,6 +108,7 @@ impl Report {
             Outcome::Skipped(why) => (None, why, None),
         };
         let finding = Finding { check, ok, message, fix, took_ms: begun.elapsed().as_millis() };
+        // After a failure to print, the checks go on: their result is the exit code.
         if !self.json && self.printed.is_ok() {
             self.printed = finding.print();
         }
@@ -123,6 +124,7 @@ impl Report {
     }
 
     fn conclude(self) -> anyhow::Result<ExitCode> {
+        // Only now, because all checks have run.
         self.printed?;
         let failed = self.findings.iter().filter(|finding| finding.ok == Some(false)).count();
         if self.json {
@@ -153,6 +155,7 @@ impl Args {
     fn check(self) -> Result<(Target, bool), Invalid> {
         check(|problems| {
             let livekit = self.livekit.check(problems);
+            // Only the URL is used: `doctor` connects as the login, not as a service.
             let database = self.database.check("greenroom", problems);
             let api_url = non_blank(self.api_url);
             let api_url = api_url.and_then(|url| problems.base_url("API_URL", Some(url), &["http", "https"]));
@@ -165,6 +168,7 @@ impl Args {
 
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let (target, json) = args.check()?;
+    // One connection suffices, because the checks run one after the other.
     let pool = db::pool(&db::Settings { url: target.database.clone(), role: None, max_connections: 1 })?;
     let mut report = Report { json, findings: Vec::new(), printed: Ok(()) };
     let livekit = livekit::Client::new(&target.livekit)?;

@@ -17,6 +17,7 @@ pub struct Args {
 
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let url = args.url.unwrap_or_else(|| format!("http://127.0.0.1:{}/readyz", args.ops_listen.port()));
+    // Never through a proxy of the environment: the address is this machine's.
     let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(3)).build()?;
     let answer = client.get(&url).send().await.with_context(|| format!("{url} does not answer"))?;
     let ready = answer.status().is_success();

@@ -81,6 +81,7 @@ pub async fn run(cli: Cli) -> ExitCode {
     };
     outcome.unwrap_or_else(|error| {
         let _ = writeln!(std::io::stderr(), "greenroom: {}", chain(error.as_ref())); // stderr may be closed
+        // 2 as clap's own errors have: scripts can tell wrong settings from a failure.
         ExitCode::from(if error.is::<Invalid>() { 2 } else { 1 })
     })
 }

@@ -99,6 +99,7 @@ pub fn media_addresses(config: &RtcConfig) -> String {
 impl Args {
     fn check(&self) -> Result<(), Invalid> {
         check(|problems| {
+            // The services refuse shorter secrets, so a short one would only fail later.
             if self.api_secret.as_ref().is_some_and(|secret| secret.len() < 32) {
                 problems.add("LIVEKIT_API_SECRET", "must have at least 32 bytes");
             }
@@ -116,6 +117,7 @@ impl Args {
 
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     args.check()?;
+    // Printed below: the services need the same one.
     let secret = args.api_secret.unwrap_or_else(generate);
     let _telemetry = Telemetry::init("livekit-dev", &terminal())?;
     let listener = bind(args.listen).await?;
@@ -129,6 +131,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     config.webhook_urls = args.webhook_url;
     config.auto_create = args.auto_create;
     if args.exact_numbers {
+        // Exact numbers hide a property of LiveKit, so they are not the default.
         config.numbers_lag = Duration::ZERO;
     }
     config.store = args.store;
@@ -136,6 +139,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     config.rtc = rtc;
     let shutdown = CancellationToken::new();
     let stopping = shutdown.clone();
+    // A signal stops the server softly, so that its clients are notified.
     tokio::spawn(async move {
         if lifecycle::signal().await.is_ok() {
             stopping.cancel();

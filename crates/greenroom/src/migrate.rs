@@ -79,6 +79,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     })?;
     let telemetry = Telemetry::init("migrate", &terminal())?;
     let applied = apply(&url, windows, wait).await;
+    // Before the error is returned, so that its trace is sent too.
     telemetry.flush();
     for applied in &applied? {
         say(format_args!("applied {applied}"))?;
@@ -90,6 +91,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
 /// The log settings of a command that a person runs.
 pub fn terminal() -> Process {
     let args = ProcessArgs { log_format: Some("pretty".to_owned()), ..ProcessArgs::default() };
+    // The arguments are constants that have no problems.
     args.check(&mut Problems::default())
 }
 
@@ -97,6 +99,7 @@ pub fn terminal() -> Process {
 pub async fn apply(url: &SecretString, windows: Windows, wait: Duration) -> anyhow::Result<Vec<String>> {
     let mut connection = connect(url, wait).await?;
     let pool = db::pool(&db::Settings { url: url.clone(), role: None, max_connections: 2 })?;
+    // Before the schema: its last step gives rights to the roles.
     create_roles(&pool).await.context("the roles cannot be created")?;
     let applied = schema::apply(&mut connection).await?;
     connection.close().await?;
@@ -130,6 +133,7 @@ async fn connect(url: &SecretString, wait: Duration) -> anyhow::Result<PgConnect
 }
 
 fn is_transient(error: &sqlx::Error) -> bool {
+    // 57P03: the server is starting.
     matches!(error, sqlx::Error::Io(_)) || has_code(error, "57P03")
 }
 
@@ -143,6 +147,7 @@ async fn create_roles(pool: &PgPool) -> Result<(), sqlx::Error> {
     lock(&mut *transaction).await?;
     match sqlx::raw_sql(db::ROLES).execute(&mut *transaction).await {
         Ok(_) => transaction.commit().await,
+        // 42501: the login may not create roles.
         Err(error) if has_code(&error, "42501") => {
             tracing::warn!(
                 %error,
@@ -156,6 +161,7 @@ async fn create_roles(pool: &PgPool) -> Result<(), sqlx::Error> {
 
 async fn set_setting(executor: impl PgExecutor<'_>, name: &str, value: &str) -> Result<(), sqlx::Error> {
     sqlx::query!(
+        // An unchanged value is not written, so that a repeat has no effect at all.
         "insert into settings (name, value) values ($1, $2)
          on conflict (name) do update set value = excluded.value, updated_at = app_now()
          where settings.value <> excluded.value",

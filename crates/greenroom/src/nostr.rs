@@ -46,6 +46,7 @@ pub fn run(command: Nostr) -> anyhow::Result<ExitCode> {
                 Some(key) => Keys::parse(&key).context("--key is not a valid secret key")?,
                 None => Keys::generate(),
             };
+            // The window of NIP-98 is a minute, so this clock is good enough.
             let now = Clock::default().now().unix_timestamp().unsigned_abs();
             let body = body.as_deref().map(str::as_bytes);
             say(authorization(&keys, &method.to_uppercase(), &url, body, now)?)?;

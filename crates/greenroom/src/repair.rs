@@ -108,8 +108,10 @@ async fn repair_rooms(admin: &Admin, dry_run: bool) -> anyhow::Result<ExitCode> 
                     created.room_sid.unwrap_or_default()
                 )
             }
+            // The room became unnecessary after it was listed, which is no error.
             Ok(ended) => format!("➖ Not needed any more: {}", ended.room_name),
             Err(error) => {
+                // One room that fails does not stop the others.
                 errors += 1;
                 format!("❌ Could not fix room: {}: {error}", record.room_name)
             }
@@ -126,6 +128,7 @@ async fn repair_orphans(admin: &Admin, yes: bool) -> anyhow::Result<ExitCode> {
     for name in &strays.inhabited {
         say(format_args!("⚠️  Unknown room with participants, not deleted: {name}"))?;
     }
+    // `inhabited` is left out: unknown rooms with participants are never deleted.
     let orphans: Vec<&String> = strays.retired.iter().chain(&strays.unknown).collect();
     say(format_args!("Found {} orphaned rooms on LiveKit", orphans.len()))?;
     if !yes {
@@ -148,6 +151,7 @@ async fn repair_orphans(admin: &Admin, yes: bool) -> anyhow::Result<ExitCode> {
                 format!("❌ Could not delete room: {name}: {error}")
             }
         };
+        // `suspend` keeps the line and the bar apart on a terminal.
         bar.suspend(|| say(&line))?;
         bar.inc(1);
     }
@@ -160,6 +164,7 @@ fn bar(length: usize) -> ProgressBar {
     let bar = ProgressBar::new(length as u64);
     match ProgressStyle::with_template("{bar:40} {pos}/{len} rooms, {eta} left") {
         Ok(style) => bar.with_style(style),
+        // The template is a constant, so this arm is not reached.
         Err(_) => bar,
     }
 }

@@ -109,8 +109,10 @@ async fn serve(
     let telemetry = Telemetry::init(name, &process)?;
     let runtime = Runtime::default();
     if let Some(required) = required {
+        // Before the port opens: otherwise `/readyz` would be ready without any dependency.
         runtime.readiness.require(required);
     }
+    // A signal ends the select; the server goes on as a tracked task until `stop`.
     let outcome = tokio::select! {
         outcome = listen_and_serve(&process, listen, service, &runtime) => outcome,
         signal = lifecycle::signal() => signal.map_err(Into::into),
@@ -123,6 +125,7 @@ async fn serve(
         }
     };
     tracing::info!("shutdown started");
+    // First the running work, then its traces.
     runtime.lifecycle.stop(process.grace).await;
     telemetry.flush();
     Ok(code)
@@ -134,9 +137,11 @@ async fn listen_and_serve(
     service: impl AsyncFnOnce(TcpListener, &Runtime) -> Result<(), StartError>,
     runtime: &Runtime,
 ) -> anyhow::Result<()> {
+    // Both ports before anything starts, so that a taken port is an error at once.
     let operations = bind(process.ops_listen).await?;
     let listener = bind(listen).await?;
     let (address, ops) = (listener.local_addr()?, operations.local_addr()?);
+    // Before the service, which may wait for its database: readiness must show that.
     ops::serve(&runtime.lifecycle, operations, runtime.readiness.clone());
     tracing::info!(%address, ops.address = %ops, "listening");
     Ok(Box::pin(service(listener, runtime)).await?)

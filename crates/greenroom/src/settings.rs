@@ -62,11 +62,13 @@ struct Setting {
 
 fn find<'a>(root: &'a Command, path: &[&str]) -> &'a Command {
     path.iter().fold(root, |command, name| {
+        // A path that does not exist gives the parent; a test compares the result with the document.
         command.get_subcommands().find(|found| found.get_name() == *name).unwrap_or(command)
     })
 }
 
 fn of(command: &Command) -> Vec<Setting> {
+    // Positional arguments are not settings.
     let shown = command.get_arguments().filter(|argument| !argument.is_hide_set());
     shown.filter(|argument| !argument.is_positional()).map(setting).collect()
 }
@@ -82,6 +84,7 @@ fn setting(argument: &clap::Arg) -> Setting {
     let (marker, text) = split_marker(&text.replace("\n\n", " "));
     let default: Vec<_> = argument.get_default_values().iter().map(|value| value.to_string_lossy()).collect();
     let takes_value = argument.get_action().takes_values();
+    // The text of the field decides, because optional settings have their default in `check`.
     let marker = match marker {
         Some(marker) => marker,
         None if takes_value && !default.is_empty() => format!("default: `{}`", default.join(" ")),
@@ -94,6 +97,7 @@ fn setting(argument: &clap::Arg) -> Setting {
 /// Splits `[default: …]` or `[required…]` from the text around it.
 fn split_marker(text: &str) -> (Option<String>, String) {
     let found = ["[default: ", "[required", "[always required"].iter().find_map(|start| text.find(start));
+    // A marker without its bracket is left as text: the test of the document shows it.
     let Some((start, length)) = found.and_then(|start| Some((start, closing(&text[start..])?))) else {
         return (None, text.to_owned());
     };

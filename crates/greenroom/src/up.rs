@@ -102,6 +102,7 @@ impl Args {
             process.log_format.get_or_insert_with(|| "pretty".to_owned());
             process.ops_listen.get_or_insert_with(|| "127.0.0.1:9090".to_owned());
             let url = non_blank(self.database_url.clone());
+            // `--fresh` empties only the private Postgres.
             if self.fresh && url.is_some() {
                 problems.add("--fresh", "would not empty the database of DATABASE_URL; unset one of the two");
             }
@@ -125,6 +126,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let checked = args.check()?;
     let telemetry = Telemetry::init("greenroom", &checked.process)?;
     let outcome = run_in(&args, &checked).await;
+    // Also after a failure, whose trace may say why.
     telemetry.flush();
     outcome.map(|()| ExitCode::SUCCESS)
 }
@@ -136,15 +138,18 @@ async fn run_in(args: &Args, checked: &Checked) -> anyhow::Result<()> {
     migrate::apply(&database, checked.windows, Duration::from_mins(1)).await?;
     let livekit = LiveKitTask::default();
     let runtime = Runtime::default();
+    // A signal may come during the start, which then is dropped here.
     let outcome = tokio::select! {
         outcome = serve(args, checked, &data_dir, database, &livekit, &runtime) => outcome,
         signal = lifecycle::signal() => signal.map_err(Into::into),
     };
     tracing::info!("shutdown started");
+    // In this order: services use LiveKit and Postgres while they stop.
     runtime.lifecycle.stop(checked.process.grace).await;
     livekit.end().await;
     tokio::task::spawn_blocking(move || drop(postgres)).await?;
     data_dir.close();
+    // Returned last, so that everything is stopped also after a failure.
     outcome
 }
 
@@ -152,6 +157,7 @@ async fn database(args: &Args, checked: &Checked) -> anyhow::Result<(Option<Post
     if let Some(url) = &checked.database {
         return Ok((None, url.clone()));
     }
+    // The start blocks for seconds, so it has a thread of its own.
     let (dir, fresh) = (args.data_dir.clone(), args.fresh);
     let started = tokio::task::spawn_blocking(move || {
         if fresh {
@@ -172,6 +178,7 @@ async fn serve(
     livekit: &LiveKitTask,
     runtime: &Runtime,
 ) -> anyhow::Result<()> {
+    // Bound first: the other parts need the address, and a taken port fails early.
     let listener = bind(args.listen).await?;
     let address = listener.local_addr()?;
     let operations = operations_port(checked).await?;
@@ -184,6 +191,7 @@ async fn serve(
     }
     let mail = mail(&mut settings, runtime).await?;
     let services = settings.services()?;
+    // Before `/readyz` is served, which would be ready without them.
     for database in services.databases() {
         runtime.readiness.require(database.dependency());
     }
@@ -194,8 +202,10 @@ async fn serve(
     }
     data_dir.write_environment(&settings.environment())?;
     let served = gateway::listen(router, listener, &services.gateway, runtime);
+    // Pinned, because it is polled in the select and again after it.
     tokio::pin!(served);
     tokio::select! {
+        // The server ended before everything answered.
         outcome = &mut served => return Ok(outcome?),
         () = all_answer(runtime) => say(format_args!("ready http://{address}"))?,
     }
@@ -233,6 +243,7 @@ async fn all_answer(runtime: &Runtime) {
         let missing = dependencies.iter().filter(|(_, dependency)| dependency.state != State::Up);
         let (ours, elsewhere): (Vec<_>, Vec<_>) = missing
             .map(|(name, dependency)| (name.as_str(), dependency))
+            // Ours must answer; others may be down, and `up` is still useful.
             .partition(|(name, dependency)| dependency.required || gateway::SERVICES.contains(name));
         if ours.is_empty() && (elsewhere.is_empty() || begun.elapsed() > ELSEWHERE_TIMEOUT) {
             for (name, dependency) in elsewhere {

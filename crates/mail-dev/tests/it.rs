@@ -99,8 +99,8 @@ async fn only_the_newest_mails_are_kept() {
     let mut client = Client::new().await;
     for number in 0..210 {
         client.begins_mail().await;
-        assert_eq!(client.says("DATA").await, "354");
-        assert_eq!(client.says(&format!("Subject: {number}\r\n\r\n\r\n.")).await, "250");
+        assert_eq!(client.says("DATA").await, "354", "mail {number}");
+        assert_eq!(client.says(&format!("Subject: {number}\r\n\r\n\r\n.")).await, "250", "mail {number}");
     }
     let mails = client.mail.mails();
     assert_eq!((client.mail.taken(), mails.len(), mails[0].subject.as_str()), (210, 200, "209"));

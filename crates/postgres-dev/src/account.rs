@@ -38,6 +38,7 @@ impl Account {
             .lines()
             .map(|line| line.split(':'))
             .find_map(|mut fields| (fields.next() == Some(name)).then_some(fields))?;
+        // The iterator is after the name: skips the password, takes the uid, then the gid.
         Some(Self {
             name: name.to_owned(),
             uid: fields.nth(1)?.parse().ok()?,
@@ -52,6 +53,8 @@ impl Account {
         };
         dir.ancestors().all(|part| {
             part.metadata().is_ok_and(|part| {
+                // As the kernel checks it: only the most specific class counts, even if a wider one would
+                // allow more.
                 let bit = match part {
                     _ if part.uid() == self.uid => 0o100,
                     _ if part.gid() == self.gid => 0o010,
@@ -68,12 +71,14 @@ impl Account {
 
     /// Lets this account pass through `dir`, which remains closed to all other accounts.
     pub fn allow_traversal(&self, dir: &Path) -> io::Result<()> {
+        // The group before the mode: between the two steps the directory is not open to another group.
         chown(dir, None, Some(self.gid))?;
         fs::set_permissions(dir, fs::Permissions::from_mode(0o710))
     }
 
     /// Runs `command` as this account, without root's groups.
     pub fn run(&self, command: &mut Command) {
+        // Setting the uid drops root's supplementary groups too.
         command.uid(self.uid).gid(self.gid);
     }
 }

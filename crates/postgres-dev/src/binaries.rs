@@ -38,6 +38,7 @@ impl Binaries {
             return Ok(installed);
         }
         let major = wanted.unwrap_or(package::MAJOR);
+        // A data directory of another major version cannot be opened, so no other package helps.
         if !package::has(major) {
             bail!(
                 "PostgreSQL {major}, which created the data directory, is not installed; install it, or start with an empty database (--fresh)"
@@ -61,6 +62,7 @@ impl Binaries {
         if !dir.join("initdb").is_file() {
             return None;
         }
+        // In `/`, because root's current directory may be closed to the account.
         let output = Command::new(&server).arg("--version").current_dir("/").output().ok()?;
         let major = major(&String::from_utf8_lossy(&output.stdout))?;
         Some(Self { major, dir })

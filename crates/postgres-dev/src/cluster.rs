@@ -32,6 +32,7 @@ impl Cluster {
             private_file(&password)?
                 .write_all(Alphanumeric.sample_string(&mut rand::rng(), 40).as_bytes())?;
         }
+        // Root wrote these files, but the server reads them under its own account.
         if let Some(account) = &account {
             account.own(&home)?;
             account.own(&password)?;
@@ -71,11 +72,13 @@ impl Cluster {
             return Ok(());
         }
         let unfinished = self.home.join("data.unfinished");
+        // Left by a run that was killed during `initdb`.
         if unfinished.exists() {
             fs::remove_dir_all(&unfinished)?;
         }
         let mut initdb = self.command(&binaries.program("initdb"));
         initdb
+            // Locale C: the order of texts does not depend on the machine.
             .args(["--username=postgres", "--auth=scram-sha-256", "--encoding=UTF8", "--locale=C"])
             .args(["--no-instructions", "--pwfile"])
             .arg(self.home.join("password"))
@@ -95,6 +98,7 @@ impl Cluster {
     /// Builds a command that runs as the account, without the environment variables that Postgres would read.
     pub fn command(&self, program: &Path) -> Command {
         let mut command = Command::new(program);
+        // PGDATA, PGPORT and others of the caller's environment would change what is started.
         command.current_dir("/").env_clear().env("LC_ALL", "C").stdin(Stdio::null());
         if let Some(path) = std::env::var_os("PATH") {
             command.env("PATH", path);
@@ -110,6 +114,7 @@ impl Cluster {
 pub fn private_file(path: &Path) -> anyhow::Result<File> {
     let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path);
     let private = file.and_then(|file| {
+        // `mode` above applies only to a new file.
         file.set_permissions(fs::Permissions::from_mode(0o600))?;
         Ok(file)
     });

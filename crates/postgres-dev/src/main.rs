@@ -48,6 +48,7 @@ async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let url = postgres.database("greenroom").await?;
     migrate(&url).await?;
     let outcome = run_child(command.env("DATABASE_URL", url.expose_secret())).await;
+    // On a thread that may block: the drop waits until the server has ended.
     tokio::task::spawn_blocking(move || drop(postgres)).await?;
     outcome
 }
@@ -67,10 +68,13 @@ async fn run_child(command: &mut Command) -> anyhow::Result<ExitCode> {
     let status = loop {
         tokio::select! {
             status = child.wait() => break status?,
+            // Only consumed. Without a handler Ctrl-C would end this process before the command and its
+            // server.
             _ = int.recv() => {}
             _ = term.recv() => terminate(&child),
         }
     };
+    // As a shell reports a command that a signal ended.
     let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default());
     Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))
 }

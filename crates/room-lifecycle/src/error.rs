@@ -1,7 +1,5 @@
 //! The errors of this service, and the refusal for each.
 
-use std::fmt::Display;
-
 use chassis::{
     db::{self, DatabaseError},
     lifecycle::TaskError,
@@ -26,9 +24,12 @@ pub enum Error {
     Http(#[from] reqwest::Error),
     #[error(transparent)]
     Task(#[from] TaskError),
-    /// A refusal of one feature, with its reason for logs.
-    #[error("{why}")]
-    Refused { why: String, refusal: Refusal },
+    /// A refusal of one feature. Its cause is for logs, and for callers that act on it ([`Self::cause`]).
+    #[error("{cause}")]
+    Refused { cause: Box<dyn std::error::Error + Send + Sync>, refusal: Refusal },
+    /// An error of one feature that no request can avoid.
+    #[error("{0}")]
+    Internal(Box<dyn std::error::Error + Send + Sync>),
     #[error("the output of recordings: {0}")]
     Output(#[from] object_store::Error),
     #[error("{0}")]
@@ -50,8 +51,19 @@ pub enum Error {
 impl Error {
     /// The error for a feature's own refusal. Each feature converts its refusals with it, so that this file knows no
     /// feature.
-    pub(crate) fn refused(why: impl Into<Refusal> + Display) -> Self {
-        Self::Refused { why: why.to_string(), refusal: why.into() }
+    pub(crate) fn refused<C>(cause: C) -> Self
+    where
+        C: std::error::Error + Clone + Into<Refusal> + Send + Sync + 'static,
+    {
+        Self::Refused { refusal: cause.clone().into(), cause: Box::new(cause) }
+    }
+
+    /// The refusal of a feature that this error is, if it is one of that feature.
+    pub(crate) fn cause<C: std::error::Error + 'static>(&self) -> Option<&C> {
+        match self {
+            Self::Refused { cause, .. } => cause.downcast_ref(),
+            _ => None,
+        }
     }
 }
 
@@ -89,6 +101,10 @@ impl From<Error> for Refusal {
             Error::Closed { refusal, .. } | Error::Refused { refusal, .. } | Error::Request(refusal) => {
                 refusal
             }
+            Error::Internal(error) => {
+                tracing::error!(%error, "a request failed because of an internal error");
+                Self::internal()
+            }
             Error::Output(error) => {
                 tracing::warn!(%error, "the output of recordings failed");
                 Self::unavailable(Reason::RecordingUnavailable, 5)
@@ -119,4 +135,11 @@ pub(crate) fn first_failure(outcomes: impl IntoIterator<Item = Result<(), Error>
         tracing::warn!(%error, "another step of the pass failed");
     }
     first.map_or(Ok(()), Err)
+}
+
+/// Returns the first failure; one of the room before one of a participant.
+pub(crate) fn one_failure(outcomes: impl IntoIterator<Item = Result<(), Error>>) -> Result<(), Error> {
+    let failures = outcomes.into_iter().filter_map(Result::err);
+    let chosen = failures.reduce(|first, next| if matches!(first, Error::Unfinished) { next } else { first });
+    chosen.map_or(Ok(()), Err)
 }

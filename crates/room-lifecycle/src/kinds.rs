@@ -1,27 +1,21 @@
-//! What the kinds of owners need: one file for each kind, and one match for each question. The core reaches features
-//! only through this file.
+//! What the core needs to know of each kind of owner: one file for each kind, and one match for each question. This is
+//! below the core and the features: it imports neither, and takes what it needs of them as arguments.
 
-mod live_session;
-mod nest;
+pub mod live_session;
+pub mod nest;
 mod session;
 
-use chassis::status::Refusal;
-use domain::{EndedReason, Owner, OwnerKind, RoomId};
-use livekit_protocol::ParticipantInfo;
-use sqlx::PgConnection;
-use time::Duration;
+use std::collections::HashMap;
 
-use crate::{
-    error::Error,
-    live::store::attendance,
-    nests::link::EventKind,
-    rooms::{
-        Rooms,
-        policy::Policy,
-        roles::Roles,
-        store::{Record, auto_end::EmptyTimeouts},
-    },
-};
+use chassis::status::Refusal;
+use domain::{EndReason, EndedReason, Grants, NestId, Owner, OwnerKind, RoomId};
+use livekit_protocol::ParticipantInfo;
+use sqlx::{PgConnection, PgPool};
+use time::{Duration, OffsetDateTime};
+use uuid::Uuid;
+
+use self::nest::link::EventKind;
+use crate::error::Error;
 
 /// The settings that only one kind needs.
 #[derive(Clone, Copy, Debug)]
@@ -29,14 +23,6 @@ pub struct Settings {
     /// The kind of event that the links of nests contain.
     pub nest_link: EventKind,
 }
-
-/// How long empty rooms wait for participants before their owners are ended. Bookings end with their window.
-pub(crate) const EMPTY_TIMEOUTS: EmptyTimeouts = EmptyTimeouts {
-    first_join: live_session::FIRST_JOIN_TIMEOUT,
-    live_session: live_session::EMPTY_TIMEOUT,
-    nest: nest::EMPTY_TIMEOUT,
-    nest_join: nest::CONNECT_TIMEOUT,
-};
 
 /// The timers of a room on LiveKit, in seconds. `left`: until the end of the owner's window.
 pub(crate) fn livekit_timeout(kind: OwnerKind, left: u32) -> u32 {
@@ -47,11 +33,28 @@ pub(crate) fn livekit_timeout(kind: OwnerKind, left: u32) -> u32 {
 }
 
 /// The metadata of a room on LiveKit. It marks the room as ours.
-pub(crate) async fn metadata(rooms: &Rooms, record: &Record) -> Result<String, Error> {
-    match record.kind {
-        OwnerKind::Session => Ok(session::metadata(rooms, record)),
-        OwnerKind::LiveSession => Ok(live_session::metadata(rooms, record)),
-        OwnerKind::Nest => nest::metadata(rooms, record).await,
+pub(crate) async fn metadata(
+    pool: &PgPool,
+    deployment: Uuid,
+    settings: Settings,
+    owner: Owner,
+) -> Result<String, Error> {
+    match owner {
+        Owner::Session(id) => {
+            Ok(serde_json::json!({ "deployment": deployment, "session_id": id.0 }).to_string())
+        }
+        Owner::LiveSession(id) => {
+            Ok(serde_json::json!({ "deployment": deployment, "live_session_id": id.0 }).to_string())
+        }
+        Owner::Nest(id) => nest::metadata(pool, deployment, settings.nest_link, id).await,
+    }
+}
+
+/// Whether the metadata changes while the room is open, so that every check compares it.
+pub(crate) fn has_changing_metadata(kind: OwnerKind) -> bool {
+    match kind {
+        OwnerKind::Session | OwnerKind::LiveSession => false,
+        OwnerKind::Nest => true,
     }
 }
 
@@ -64,18 +67,10 @@ pub(crate) fn is_kept_while_empty(kind: OwnerKind) -> bool {
 }
 
 /// Whether the room's absence on LiveKit is a loss.
-pub(crate) fn is_lost(record: &Record) -> bool {
-    match record.kind {
-        OwnerKind::Session | OwnerKind::LiveSession => true,
-        OwnerKind::Nest => record.occupied, // LiveKit ends the room of an empty nest
-    }
-}
-
-/// Whether only sound is recorded.
-pub(crate) fn is_audio_only(kind: OwnerKind) -> bool {
+pub(crate) fn is_lost(kind: OwnerKind, occupied: bool) -> bool {
     match kind {
-        OwnerKind::Session | OwnerKind::LiveSession => false,
-        OwnerKind::Nest => true,
+        OwnerKind::Session | OwnerKind::LiveSession => true,
+        OwnerKind::Nest => occupied, // LiveKit ends the room of an empty nest
     }
 }
 
@@ -83,7 +78,7 @@ pub(crate) fn is_audio_only(kind: OwnerKind) -> bool {
 pub(crate) fn not_found(owner: Owner) -> Error {
     match owner {
         Owner::Session(_) | Owner::LiveSession(_) => Error::NoSession,
-        Owner::Nest(_) => nest::not_found(),
+        Owner::Nest(_) => nest::not_found().into(),
     }
 }
 
@@ -92,110 +87,137 @@ pub(crate) fn closed(kind: OwnerKind, reason: Option<EndedReason>) -> Error {
     let refusal: Refusal = match kind {
         OwnerKind::Session => session::closed(reason),
         OwnerKind::LiveSession => live_session::closed(),
-        OwnerKind::Nest => nest::closed(),
+        OwnerKind::Nest => nest::not_found(),
     };
     Error::Closed { kind, reason, refusal }
 }
 
-/// How long a room is watched after a participant may do less than their token says.
-pub(crate) fn watch_for(kind: OwnerKind, policy: Policy) -> Duration {
+/// How long the tokens of this kind are valid, if not as long as the setting says.
+pub(crate) fn token_ttl(kind: OwnerKind) -> Option<Duration> {
     match kind {
-        OwnerKind::Session | OwnerKind::LiveSession => policy.watch_for(),
-        OwnerKind::Nest => nest::WATCHED,
+        OwnerKind::Session | OwnerKind::LiveSession => None,
+        OwnerKind::Nest => Some(nest::TOKEN_TTL),
+    }
+}
+
+/// What each participant may do.
+pub(crate) struct Roles {
+    known: HashMap<String, Grants>,
+    /// The grants of participants without a role of their own: those of a guest.
+    others: Grants,
+}
+
+impl Roles {
+    pub fn of(&self, identity: &str) -> Grants {
+        self.known.get(identity).copied().unwrap_or(self.others)
     }
 }
 
 /// What these participants may do. `None`: roles of this kind never change.
-pub(crate) async fn roles(rooms: &Rooms, record: &Record, keys: &[String]) -> Result<Option<Roles>, Error> {
-    match record.kind {
-        OwnerKind::Session => Ok(None),
-        OwnerKind::LiveSession => live_session::roles(&rooms.pool, record, keys).await.map(Some),
-        OwnerKind::Nest => nest::roles(&rooms.pool, record, keys).await.map(Some),
+pub(crate) async fn roles(pool: &PgPool, owner: Owner, keys: &[String]) -> Result<Option<Roles>, Error> {
+    match owner {
+        Owner::Session(_) => Ok(None),
+        Owner::LiveSession(id) => live_session::roles(pool, id, keys).await.map(Some),
+        Owner::Nest(id) => nest::roles(pool, id, keys).await.map(Some),
     }
 }
 
-/// Whether a check of this room corrects permissions.
-pub(crate) fn is_aligned(record: &Record) -> bool {
-    match record.kind {
+/// Whether a check of a room corrects permissions. `is_watched`: a participant may do less than their token says.
+pub(crate) fn is_aligned(kind: OwnerKind, is_watched: bool) -> bool {
+    match kind {
         OwnerKind::Session => false,
-        OwnerKind::LiveSession => record.watched_until.is_some(),
+        OwnerKind::LiveSession => is_watched,
         OwnerKind::Nest => true,
     }
 }
 
-/// Prepares the records of participants that a check found. Runs before their presence is recorded.
+/// Prepares the records of participants that a check found. Runs before their presence is recorded. `at`: when the
+/// check began.
 pub(crate) async fn before_presence(
-    rooms: &Rooms,
-    record: &Record,
+    pool: &PgPool,
+    owner: Owner,
+    room: RoomId,
+    at: OffsetDateTime,
     participants: &[ParticipantInfo],
 ) -> Result<(), Error> {
-    match record.kind {
-        OwnerKind::Session | OwnerKind::LiveSession => Ok(()),
-        OwnerKind::Nest => nest::before_presence(&rooms.pool, record, participants).await,
+    match owner {
+        Owner::Session(_) | Owner::LiveSession(_) => Ok(()),
+        Owner::Nest(id) => nest::note_guests(pool, id, room, at, participants).await,
     }
 }
 
 /// Updates what depends on who is in a room, after presence was recorded.
-pub(crate) async fn after_presence(rooms: &Rooms, kind: OwnerKind, room: RoomId) -> Result<(), Error> {
+pub(crate) async fn after_presence(pool: &PgPool, kind: OwnerKind, room: RoomId) -> Result<(), Error> {
     match kind {
         OwnerKind::Session | OwnerKind::Nest => Ok(()),
-        OwnerKind::LiveSession => live_session::after_presence(&rooms.pool, room).await,
+        OwnerKind::LiveSession => live_session::project_presence(pool, room).await,
     }
 }
 
-/// Aligns LiveKit with the owner, after a check. `metadata` is what LiveKit has; `None`: unknown.
-pub(crate) async fn after_check(
-    rooms: &Rooms,
-    record: &Record,
-    participants: &[ParticipantInfo],
-    metadata: Option<&str>,
-) -> Result<(), Error> {
-    if !is_aligned(record) {
-        return Ok(());
-    }
-    match record.kind {
-        OwnerKind::Session | OwnerKind::LiveSession => rooms.align_participants(record, participants).await,
-        OwnerKind::Nest => nest::after_check(rooms, record, participants, metadata).await,
+/// An open owner that stays as it is until the transaction ends.
+pub(crate) enum Locked {
+    LiveSession(live_session::store::Locked),
+    Nest(NestId),
+}
+
+/// Locks an owner that may end because its room stays empty. `None`: it is not open, or ends with its window.
+pub(crate) async fn lock_open(
+    transaction: &mut PgConnection,
+    owner: Owner,
+    room: RoomId,
+) -> Result<Option<Locked>, Error> {
+    match owner {
+        Owner::Session(_) => Ok(None),
+        Owner::LiveSession(_) => Ok(live_session::lock(transaction, room).await?.map(Locked::LiveSession)),
+        Owner::Nest(id) => {
+            Ok(nest::store::lock_nest(transaction, id).await?.is_some().then_some(Locked::Nest(id)))
+        }
     }
 }
 
-/// Ends the owner as the host would, if no participant came since the announcement. Returns whether it has ended.
-pub(crate) async fn end_empty(rooms: &Rooms, record: &Record) -> Result<bool, Error> {
-    match record.kind {
-        OwnerKind::Session => Ok(false), // ends with its window
-        OwnerKind::LiveSession => live_session::end_empty(&rooms.pool, record).await,
-        OwnerKind::Nest => nest::end_empty(&rooms.pool, record).await,
+/// Ends the owner as its host would. Returns the end reason of a live session.
+pub(crate) async fn end(transaction: &mut PgConnection, locked: Locked) -> Result<Option<EndReason>, Error> {
+    match locked {
+        Locked::LiveSession(live) => live_session::end(transaction, live).await,
+        Locked::Nest(id) => {
+            nest::store::set_ended(transaction, id).await?;
+            Ok(None)
+        }
     }
 }
 
-/// Counts an owner that was ended because its room stayed empty.
-pub(crate) fn count_ended(kind: OwnerKind) {
+/// Counts an owner that was ended because its room stayed empty. Called after the commit.
+pub(crate) fn count_ended(kind: OwnerKind, reason: Option<EndReason>) {
     match kind {
         OwnerKind::Session => {}
-        OwnerKind::LiveSession => live_session::count_ended(),
-        OwnerKind::Nest => nest::count_ended(),
+        OwnerKind::LiveSession => live_session::count_ended_empty(reason),
+        OwnerKind::Nest => metrics::counter!("greenroom_nests_auto_ended_total").increment(1),
     }
 }
 
-/// The locks of an owner whose room is being retired.
-pub(crate) struct Locked(Option<attendance::Locked>);
+/// What is locked while a room is retired.
+pub(crate) struct Retiring(Option<live_session::store::Locked>);
 
 /// Locks what changes when a room is retired, in the order of all transactions: owner, then record.
-pub(crate) async fn lock(transaction: &mut PgConnection, record: &Record) -> Result<Locked, Error> {
-    match record.kind {
-        OwnerKind::Session | OwnerKind::Nest => Ok(Locked(None)),
-        OwnerKind::LiveSession => live_session::lock(transaction, record).await.map(Locked),
+pub(crate) async fn lock_to_retire(
+    transaction: &mut PgConnection,
+    kind: OwnerKind,
+    room: RoomId,
+) -> Result<Retiring, Error> {
+    match kind {
+        OwnerKind::Session | OwnerKind::Nest => Ok(Retiring(None)),
+        OwnerKind::LiveSession => live_session::lock(transaction, room).await.map(Retiring),
     }
 }
 
 /// Updates what depends on the participants of a room that was retired, in the same transaction.
 pub(crate) async fn after_retirement(
     transaction: &mut PgConnection,
-    locked: Locked,
+    retiring: Retiring,
     room: RoomId,
 ) -> Result<(), Error> {
-    match locked.0 {
-        Some(live) => crate::live::attendance::project(transaction, live, room).await,
+    match retiring.0 {
+        Some(live) => live_session::project(transaction, live, room).await,
         None => Ok(()),
     }
 }

@@ -4,7 +4,6 @@
 //! every transaction here refreshes it ([`sessions`], correctness.md §5). Decisions are pure functions in
 //! [`session_decision`] and [`join_decision`]. Locks are taken in one order: room, session, seats.
 
-pub mod attendance;
 mod convert;
 mod error;
 mod grpc;
@@ -14,7 +13,7 @@ mod join_decision;
 mod lobby;
 pub mod moderation;
 pub mod policy;
-pub mod request;
+mod request;
 mod rooms;
 mod seats;
 pub mod session_decision;
@@ -24,7 +23,6 @@ mod transitions;
 
 pub use error::LiveError;
 pub(crate) use seats::predict_join;
-pub(crate) use sessions::count_ended;
 
 use crate::rooms::Rooms;
 

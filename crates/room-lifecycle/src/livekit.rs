@@ -25,12 +25,13 @@ use std::{
 };
 
 use chassis::{config, telemetry};
+use domain::Source;
 use futures::FutureExt;
 use livekit_api::services::{
     egress::EgressClient,
     room::{CreateRoomOptions, RoomClient, UpdateParticipantOptions},
 };
-use livekit_protocol::{ParticipantInfo, ParticipantPermission, Room};
+use livekit_protocol::{ParticipantInfo, ParticipantPermission, Room, TrackSource, participant_info};
 use secrecy::ExposeSecret;
 use tokio::sync::Semaphore;
 use tracing::{Instrument, Span, field};
@@ -231,4 +232,22 @@ fn span(method: &'static str) -> Span {
         "livekit", otel.name = %format_args!("{service}/{method}"), otel.kind = "client", rpc.system = "twirp",
         rpc.service = service, rpc.method = method, error.type = field::Empty, otel.status_code = field::Empty,
     )
+}
+
+/// Whether a participant is a user or a guest: not a recorder, not an agent.
+pub(crate) fn is_standard(one: &ParticipantInfo) -> bool {
+    one.kind == participant_info::Kind::Standard as i32 && !one.identity.starts_with("EG_")
+}
+
+pub(crate) fn is_active(one: &ParticipantInfo) -> bool {
+    one.state == participant_info::State::Active as i32
+}
+
+pub(crate) const fn track_source(source: Source) -> TrackSource {
+    match source {
+        Source::Camera => TrackSource::Camera,
+        Source::Microphone => TrackSource::Microphone,
+        Source::ScreenShare => TrackSource::ScreenShare,
+        Source::ScreenShareAudio => TrackSource::ScreenShareAudio,
+    }
 }

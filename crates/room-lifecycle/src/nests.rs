@@ -1,16 +1,14 @@
 //! Nests: open audio rooms of Nostr clients. The gateway authenticates callers by their signature. `nest_participants`
-//! holds what they may do. The checks that observe participants also align LiveKit with it.
+//! holds what they may do. The checks that observe participants also align LiveKit with it
+//! ([`crate::kinds::nest`]).
 //!
 //! Every change is one transaction with the proof of its signed request. So each signed request has its effect once,
 //! whichever replica it reaches.
 
-pub(crate) mod alignment;
 mod commands;
 mod convert;
 mod error;
 mod grpc;
-pub mod link;
-pub(crate) mod metadata;
 mod permissions;
 pub(crate) mod policy;
 pub(crate) mod request;
@@ -18,6 +16,7 @@ pub(crate) mod store;
 
 pub use error::NestError;
 
+pub use crate::kinds::nest::link;
 use crate::rooms::Rooms;
 
 /// Nests, on top of the core.

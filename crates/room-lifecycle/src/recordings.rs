@@ -24,26 +24,13 @@ pub(crate) mod watch;
 
 use std::sync::{Arc, Mutex};
 
-use chassis::{reconcile::Nudge, status::Refusal};
+use chassis::reconcile::Nudge;
 use domain::RecordingId;
-use proto::room::v1::{Proof, RecordingPlace, recording_place::Place as Wire};
-use sqlx::{Postgres, Transaction};
 
 pub use self::store::{Recording, RecordingScope};
 pub use self::{error::RecordingError, start::StartRequest};
 use self::{output::Output, settings::RecordingSettings};
-use crate::{error::Error, rooms::Rooms, signed};
-
-/// The scope of a request.
-fn scope(place: Option<RecordingPlace>) -> Result<RecordingScope, Refusal> {
-    use chassis::grpc::uuid;
-    match place.and_then(|place| place.place) {
-        Some(Wire::SessionId(id)) => Ok(RecordingScope::Session(uuid("session_id", &id)?)),
-        Some(Wire::LiveRoomId(id)) => Ok(RecordingScope::LiveRoom(uuid("room_id", &id)?)),
-        Some(Wire::NestId(id)) => Ok(RecordingScope::Nest(uuid("nest_id", &id)?)),
-        None => Err(Refusal::invalid("place", "must be one")),
-    }
-}
+use crate::{error::Error, rooms::Rooms};
 
 /// Recordings and streams, on top of the core.
 #[derive(Clone, Debug)]
@@ -77,15 +64,6 @@ impl Recordings {
             missing: Arc::default(),
             nudges: Nudges::default(),
         })
-    }
-
-    /// Begins the transaction of a change. The proof of a signed request is the first write in it.
-    async fn begin_change(&self, proof: Option<&Proof>) -> Result<Transaction<'static, Postgres>, Error> {
-        let mut transaction = chassis::db::begin(&self.rooms.pool).await?;
-        if let Some(proof) = proof {
-            signed::accept(&mut transaction, proof).await?;
-        }
-        Ok(transaction)
     }
 
     /// One of the scope's recordings that are not deleted.

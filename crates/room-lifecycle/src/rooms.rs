@@ -1,10 +1,11 @@
 //! The core: rooms on LiveKit, their records, and the participants in them. Everything here holds for all kinds of
-//! owners. What one kind needs is in [`crate::kinds`]. Nothing here imports a feature.
+//! owners. What one kind needs is in [`crate::kinds`], which is below. Nothing here imports a feature.
 //!
 //! Every flow is committed intent → idempotent step on LiveKit → conditional result ([`ensure`]). Every change ends in
 //! [`reconcile`], which can finish any flow from any point. Requests, webhooks, kicks and the periodic [`sweep`] only
 //! leave marks. [`plan`] makes the decisions.
 
+pub(crate) mod alignment;
 pub(crate) mod auto_end;
 pub(crate) mod closing;
 pub(crate) mod drain;
@@ -13,7 +14,6 @@ mod keyed_lock;
 pub(crate) mod lanes;
 pub(crate) mod missing;
 pub(crate) mod moderation;
-pub(crate) mod opening;
 pub mod orphans;
 pub(crate) mod participant_calls;
 pub mod plan;
@@ -21,8 +21,6 @@ pub mod policy;
 pub(crate) mod presence;
 pub(crate) mod probe_rooms;
 pub(crate) mod reconcile;
-pub(crate) mod roles;
-mod run;
 pub mod store;
 pub(crate) mod sweep;
 
@@ -32,11 +30,10 @@ use std::{
 };
 
 use chassis::{lifecycle::Lifecycle, reconcile::Nudge};
-use domain::Owner;
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use self::policy::Policy;
+use self::policy::{FLOW_TIMEOUT, Policy};
 use crate::{error::Error, kinds, lanes::Pace, livekit::LiveKit};
 
 /// What the core needs from the settings.
@@ -121,11 +118,25 @@ impl Rooms {
         self.check_deployment().await
     }
 
-    /// Reconciles the room of an owner that has changed.
-    pub(crate) async fn reconcile_owner(&self, owner: Owner) -> Result<(), Error> {
-        let Some(record) = store::find_record(&self.pool, owner.id()).await? else {
-            return Ok(());
-        };
-        self.reconcile(&[record.id]).await.map(drop)
+    /// Runs a flow detached, for at most 10 s.
+    pub async fn run<T: Send + 'static>(
+        &self,
+        name: &'static str,
+        flow: impl Future<Output = Result<T, Error>> + Send + 'static,
+    ) -> Result<T, Error> {
+        self.lifecycle.run_detached(name, FLOW_TIMEOUT, flow).await.map_err(Error::from)?
+    }
+
+    /// Runs a flow detached, and waits for it at most for the answer timeout. None: it continues in the background.
+    pub(crate) async fn run_briefly<T: Send + 'static>(
+        &self,
+        name: &'static str,
+        flow: impl Future<Output = Result<T, Error>> + Send + 'static,
+    ) -> Option<Result<T, Error>> {
+        let outcome = tokio::time::timeout(self.answer_timeout, self.run(name, flow)).await.ok();
+        if outcome.is_none() {
+            tracing::warn!(task = name, "timed out waiting for LiveKit; continuing in the background");
+        }
+        outcome
     }
 }

@@ -4,7 +4,7 @@ mod store;
 
 use chassis::status::{Reason, Refusal};
 use proto::room::v1::Proof;
-use sqlx::{PgConnection, PgExecutor, PgPool};
+use sqlx::{PgConnection, PgExecutor, PgPool, Postgres, Transaction};
 
 use crate::error::Error;
 
@@ -38,6 +38,18 @@ pub(crate) fn proof(proof: Option<Proof>) -> Result<Proof, Refusal> {
     } else {
         Err(Refusal::invalid("proof", "must be two hashes of 32 bytes"))
     }
+}
+
+/// Begins the transaction of a change. The proof of a signed request is the first write in it.
+pub(crate) async fn begin(
+    pool: &PgPool,
+    proof: Option<&Proof>,
+) -> Result<Transaction<'static, Postgres>, Error> {
+    let mut transaction = chassis::db::begin(pool).await?;
+    if let Some(proof) = proof {
+        accept(&mut transaction, proof).await?;
+    }
+    Ok(transaction)
 }
 
 /// Records the proof of a signed request, and refuses a proof that was used before. It is the first write of the

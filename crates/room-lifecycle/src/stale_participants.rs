@@ -174,7 +174,7 @@ impl StaleParticipants {
         live.dedup();
         live.retain(|room| found.iter().any(|stale| stale.room == RoomId(room.0)));
         for room in live {
-            kinds::after_presence(&self.rooms, OwnerKind::LiveSession, room).await?;
+            kinds::after_presence(&self.rooms.pool, OwnerKind::LiveSession, room).await?;
         }
         Ok(())
     }

@@ -26,6 +26,7 @@ pub struct Client {
 impl Client {
     /// Joins. Returns when `join` has arrived; media connects in the background.
     pub async fn join(options: Options) -> Result<Self, Error> {
+        // Boxed: the future of a join is large, and each layer above would hold its size again.
         let joined = within("join", Box::pin(connect::join(&options))).await?;
         let (commands, receiver) = mpsc::unbounded_channel();
         let shared = Shared::new();
@@ -64,11 +65,14 @@ impl Client {
         let mut changes = self.shared.subscribe();
         let found = async {
             loop {
+                // Marked before the read: a change during the read then wakes the wait below.
                 changes.mark_unchanged();
                 if let Some(found) = self.shared.read(&pick) {
                     return found;
                 }
                 if changes.changed().await.is_err() {
+                    // The client's task has ended, so nothing changes any more. The timeout reports what was
+                    // observed.
                     return std::future::pending().await;
                 }
             }
@@ -147,6 +151,7 @@ impl Client {
 
     /// Opens another socket for the same session, with the newest token, and restarts ICE.
     pub async fn resume(&self) -> Result<(), Error> {
+        // The newest one: the server sends another at each change of a permission.
         let token = self.seen(|seen| seen.refreshed_token.clone());
         self.resume_with(token.unwrap_or_else(|| self.options.token.clone())).await
     }
@@ -180,6 +185,7 @@ impl Client {
         self.command(command(reply));
         match tokio::time::timeout(TIMEOUT, answer).await {
             Ok(Ok(result)) => result,
+            // The task ended before it answered.
             Ok(Err(_)) => Err(Error::Closed),
             Err(_) => Err(Error::TimedOut { what: what.to_owned(), seen: self.shared.read(Seen::summary) }),
         }

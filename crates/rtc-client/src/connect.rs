@@ -21,6 +21,7 @@ pub async fn join(options: &Options) -> Result<Joined, Error> {
     let mut publisher = Transport::new(options.h264).await?;
     let (mut subscriber, mut first_offer) = (None, None);
     match options.path {
+        // Over `/rtc` the server makes the first offer, so the client has none.
         SignalPath::V0 => subscriber = Some(Transport::new(options.h264).await?),
         SignalPath::V1 if options.media => {
             first_offer = offer_with_sections(&mut publisher, options.first_sections);
@@ -54,6 +55,7 @@ pub async fn resume(
 async fn first_message(socket: &mut Socket) -> Result<signal_response::Message, Error> {
     match socket.next().await {
         Incoming::Message(message) => match *message {
+            // A refused resume is a `leave` with its reason, not a failed upgrade.
             signal_response::Message::Leave(leave) => Err(Error::Left(Box::new(leave))),
             message => Ok(message),
         },

@@ -116,6 +116,7 @@ impl Engine {
             received_mids: Vec::new(),
             sent_mids: Vec::new(),
         };
+        // The first offer was part of the join request, otherwise none was made yet.
         if !channels_offered {
             engine.offers = 0;
         }
@@ -130,10 +131,12 @@ impl Engine {
         let mut pings = interval(Duration::from_secs(5));
         pings.reset();
         loop {
+            // Before each wait, so that nothing that the last event caused stays in a queue.
             self.settle().await;
             let deadline = self.deadline();
             tokio::select! {
                 command = commands.recv() => match command {
+                    // Without a socket a message would be lost, so commands wait until the resume has ended.
                     Some(command) if self.resuming.is_some() => self.deferred.push_back(command),
                     Some(command) => self.on_command(command).await,
                     None => return,
@@ -144,6 +147,8 @@ impl Engine {
                     Incoming::Closed(code) => self.on_closed(code),
                 },
                 received = self.publisher.udp.recv_from(&mut buffer) => {
+                    // Read also while UDP is off. Otherwise the datagrams would arrive later, instead of
+                    // being lost.
                     if let (Ok((len, source)), true) = (received, self.udp_on) {
                         self.publisher.on_datagram(source, &buffer[..len]);
                     }
@@ -163,6 +168,7 @@ impl Engine {
     /// Sends all offers, datagrams and messages that result from the last change.
     async fn settle(&mut self) {
         loop {
+            // In this order: an offer may cause datagrams, and a datagram may open a channel for data.
             self.negotiate();
             self.poll();
             self.flush_data();
@@ -171,6 +177,7 @@ impl Engine {
             }
             for message in std::mem::take(&mut self.outbox) {
                 let Some(socket) = &mut self.socket else { continue };
+                // A server that no longer reads must not block media and commands.
                 match timeout(SERVER_TIMEOUT, socket.send(message)).await {
                     Ok(Ok(())) => {}
                     Ok(Err(_)) => self.read_to_the_end().await,
@@ -225,6 +232,7 @@ impl Engine {
     fn connected(&self) -> bool {
         let transports = || std::iter::once(&self.publisher).chain(&self.subscriber);
         let counted = if self.subscriber_primary { self.subscriber.as_ref() } else { Some(&self.publisher) };
+        // A connection that was never started must not count: over `/rtc` a client may only receive.
         counted.is_some_and(Transport::connected) && transports().all(|one| !one.started() || one.connected())
     }
 
@@ -252,10 +260,12 @@ impl Engine {
         for track in &mut self.tracks {
             packets.extend(track.packets(&self.publisher.rtc, now, self.ticks));
         }
+        // The loop above borrows the tracks, so packets are written after it.
         for (mid, rid, packet) in packets {
             if let Some(stream) = self.publisher.rtc.direct_api().stream_tx_by_mid(mid, rid) {
                 stream.write_rtp(packet);
             }
+            // str0m only queued the packet: this sends it.
             self.poll();
         }
     }
@@ -279,6 +289,7 @@ impl Engine {
 
     /// Repeats the packets that the server did not receive before a resume.
     pub fn replay_after(&mut self, sequence: u32) {
+        // They are among the kept packets, and would be sent twice.
         self.unsent.retain(|(label, _)| *label != "_reliable");
         let missed = self.kept.iter().filter(|(kept, _)| *kept > sequence);
         self.unsent.extend(missed.map(|(_, bytes)| ("_reliable", bytes.clone())));
@@ -289,6 +300,7 @@ impl Engine {
             return;
         }
         while let Some((label, bytes)) = self.unsent.front() {
+            // Not accepted: the packet stays first, so that the order is kept.
             if !self.publisher.write(label, bytes) {
                 return;
             }
@@ -320,6 +332,7 @@ async fn next(socket: &mut Option<Socket>) -> Incoming {
 
 fn interval(period: Duration) -> Interval {
     let mut interval = tokio::time::interval(period);
+    // After a pause, missed ticks must not become a burst of packets.
     interval.set_missed_tick_behavior(MissedTickBehavior::Skip);
     interval
 }

@@ -37,6 +37,7 @@ impl From<tokio_tungstenite::tungstenite::Error> for Error {
     fn from(error: tokio_tungstenite::tungstenite::Error) -> Self {
         use tokio_tungstenite::tungstenite::Error as Failure;
         match error {
+            // An answer of the server, not a broken connection: tests compare its status.
             Failure::Http(response) => Self::Refused(Refusal {
                 status: response.status().as_u16(),
                 body: String::from_utf8_lossy(response.body().as_deref().unwrap_or_default()).into_owned(),

@@ -56,6 +56,7 @@ impl Engine {
         let undecodable = self.shared.change(|seen| {
             let Some(sid) = seen.sections.get(&mid.to_string()).cloned() else { return false };
             let track = seen.received.entry(sid).or_default();
+            // Before the check for padding, because padding has sequence numbers too.
             track.number(sequence);
             // Padding only: probing, or the end of a track.
             if packet.payload.is_empty() {
@@ -63,6 +64,7 @@ impl Engine {
             }
             track.packets += 1;
             track.bytes += packet.payload.len() as u64;
+            // Audio has a frame in each packet; a video frame ends with the marker.
             track.frames += u64::from(!video || marker);
             track.h264 = codec == Codec::H264;
             if track.h264 {

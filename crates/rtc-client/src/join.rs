@@ -45,6 +45,7 @@ pub fn request(options: &Options, kind: Kind) -> Result<Request<()>, Error> {
 }
 
 fn socket_url(options: &Options) -> Result<Url, Error> {
+    // At most once and only at the beginning: `https` becomes `wss`.
     let text = options.url.replacen("http", "ws", usize::from(options.url.starts_with("http")));
     let mut url = Url::parse(&text).map_err(|error| Error::Url(error.to_string()))?;
     url.set_path(match options.path {
@@ -96,6 +97,7 @@ fn wrapped(join: &[u8]) -> String {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
     let (compression, join_request) = match encoder.write_all(join).and_then(|()| encoder.finish()) {
         Ok(zipped) => (wrapped_join_request::Compression::Gzip, zipped),
+        // Writing into memory cannot fail; the fallback avoids an `unwrap`.
         Err(_) => (wrapped_join_request::Compression::None, join.to_vec()),
     };
     let wrapped = WrappedJoinRequest { compression: compression.into(), join_request };

@@ -54,6 +54,8 @@ impl Received {
     /// Records the sequence number of a packet. A late packet was counted as lost.
     pub(crate) fn number(&mut self, sequence: u64) {
         match self.highest {
+            // It was counted as lost when a later packet arrived. A repeated packet may come here too, so not
+            // below 0.
             Some(highest) if sequence <= highest => self.lost = self.lost.saturating_sub(1),
             Some(highest) => {
                 self.lost += sequence - highest - 1;
@@ -143,6 +145,7 @@ impl Shared {
     }
 
     pub fn change<T>(&self, change: impl FnOnce(&mut Seen) -> T) -> T {
+        // The lock is released before the change is announced, so that readers do not wait for it.
         let result = change(&mut self.seen.lock());
         self.changed.send_modify(|version| *version += 1);
         result

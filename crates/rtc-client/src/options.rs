@@ -61,6 +61,7 @@ impl Options {
                 client_protocol: CLIENT_PROTOCOL,
                 ..ClientInfo::default()
             },
+            // Sections for the first tracks of others, so that these need no further offer.
             first_sections: (3, 3),
             h264: false,
             keeps_unpublished: false,

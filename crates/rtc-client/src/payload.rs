@@ -25,6 +25,7 @@ pub struct Vp8 {
 impl Vp8 {
     /// Returns the RTP payload of the next frame: a key frame, or a frame that changes nothing.
     pub fn frame(&mut self, keyframe: bool, (width, height): (u16, u16)) -> Vec<u8> {
+        // 15 bits, so that the two-byte form of the picture id always applies.
         self.picture_id = (self.picture_id + 1) & 0x7fff;
         self.tl0_pic_idx = self.tl0_pic_idx.wrapping_add(1);
         if keyframe {
@@ -54,6 +55,7 @@ impl Vp8 {
         let mut descriptor = descriptor.to_vec();
         let chunks = body.chunks(LARGEST_PAYLOAD - DESCRIPTOR).map(|chunk| {
             let payload = [descriptor.as_slice(), chunk].concat();
+            // Only the first packet of a frame has the start bit.
             descriptor[0] &= !FIRST;
             payload
         });
@@ -73,6 +75,7 @@ pub fn h264_packets(keyframe: bool) -> Vec<Vec<u8>> {
 
 /// Whether the payload is the first of a key frame: the aggregate with its parameters.
 pub fn starts_h264_key_frame(payload: &[u8]) -> bool {
+    // 0x78 is an aggregate (STAP-A); type 7 of its first unit are the sequence parameters.
     payload.first() == Some(&0x78) && payload.get(3).is_some_and(|header| header & 0x1f == 7)
 }
 
@@ -86,6 +89,7 @@ pub enum FrameStart {
 /// Reads the start of a VP8 frame; `None` for a packet in the middle of one.
 pub fn vp8_start(payload: &[u8]) -> Option<FrameStart> {
     let (&first, mut rest) = payload.split_first()?;
+    // The descriptor is optional in each part, so its length depends on its own bits.
     if first & 0x80 != 0 {
         let (&extensions, after) = rest.split_first()?;
         let picture_id = match (extensions & 0x80 != 0, after.first()) {
@@ -93,6 +97,7 @@ pub fn vp8_start(payload: &[u8]) -> Option<FrameStart> {
             (true, _) => 1,
             (false, _) => 0,
         };
+        // One byte for TL0PICIDX, and one shared by TID and KEYIDX.
         let others = usize::from(extensions & 0x40 != 0) + usize::from(extensions & 0x30 != 0);
         rest = after.get(picture_id + others..)?;
     }
@@ -103,6 +108,7 @@ pub fn vp8_start(payload: &[u8]) -> Option<FrameStart> {
     match rest {
         [tag, ..] if tag & 1 == 1 => Some(FrameStart::Delta),
         [_, _, _, a, b, c, w0, w1, h0, h1, ..] if [*a, *b, *c] == START_CODE => {
+            // The upper two bits are the scale.
             let size = |low, high| u16::from_le_bytes([low, high]) & 0x3fff;
             Some(FrameStart::Key(size(*w0, *w1), size(*h0, *h1)))
         }

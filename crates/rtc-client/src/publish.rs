@@ -161,6 +161,7 @@ pub struct Outgoing {
 impl Outgoing {
     pub fn new(track: Track, reply: oneshot::Sender<Result<TrackInfo, Error>>) -> Self {
         let simulcast = track.layers.len() > 1;
+        // Layers without a bitrate have frames of the least size.
         let bits = track.bitrates.iter().copied().chain(std::iter::repeat(0));
         let layers = track.layers.iter().zip(RIDS).zip(bits).map(|((size, rid), bits)| Layer {
             rid: simulcast.then(|| Rid::from(rid)),
@@ -189,12 +190,14 @@ impl Outgoing {
 
     pub fn request(&self) -> AddTrackRequest {
         if let Some(mut request) = self.track.request.clone() {
+            // A test cannot know the cid, which the server needs to find the section.
             request.cid.clone_from(&self.cid);
             for codec in &mut request.simulcast_codecs {
                 codec.cid.clone_from(&self.cid);
             }
             return request;
         }
+        // The track's own size is that of its largest layer.
         let (width, height) = self.track.layers.last().copied().unwrap_or_default();
         let video = self.track.kind() == MediaKind::Video;
         let codec = if self.track.h264 { "h264" } else { "vp8" }.to_owned();
@@ -253,6 +256,7 @@ impl Outgoing {
                 VideoQuality::High | VideoQuality::Off => self.layers.len().saturating_sub(1),
             };
             if let Some(layer) = self.layers.get_mut(index) {
+                // A layer that starts again begins with a key frame, otherwise no receiver could decode it.
                 layer.keyframe_due |= layer.off && wanted.enabled;
                 layer.off = !wanted.enabled;
             }
@@ -275,6 +279,7 @@ impl Outgoing {
 
     /// The codec of the track, or VP8 if the server did not accept it.
     fn payload_type(&self, rtc: &Rtc, mid: Mid) -> Option<(Codec, Pt)> {
+        // The codec that both sides accepted in the SDP, not the one that was asked for.
         let negotiated = rtc.media(mid)?.remote_pts();
         let of = |codec| {
             let params = rtc.codec_config().iter().filter(move |params| params.spec().codec == codec);
@@ -290,9 +295,11 @@ impl Outgoing {
         let Some(mid) = self.mid.filter(|_| due && !self.muted && !self.removed) else { return Vec::new() };
         let Some((codec, pt)) = self.payload_type(rtc, mid) else { return Vec::new() };
         if self.skipped_frames > 0 {
+            // After the negotiation is complete, so that the delay is between media and not between offers.
             self.skipped_frames -= 1;
             return Vec::new();
         }
+        // RTP clocks per millisecond: 90 kHz for video, 48 kHz for Opus.
         let clock = if self.is_video() { 90 } else { 48 };
         self.timestamp = self.timestamp.wrapping_add(clock * interval);
         let timestamp = self.timestamp;
@@ -316,6 +323,7 @@ impl Outgoing {
             let mut payloads = payloads.into_iter().peekable();
             while let Some(payload) = payloads.next() {
                 layer.sequence += 1;
+                // Video is repeated on request. A late audio packet has no use.
                 let packet = RtpWrite::new(pt, layer.sequence.into(), timestamp, now, payload).nackable(true);
                 packets.push((mid, layer.rid, packet.marker(payloads.peek().is_none())));
             }

@@ -40,6 +40,7 @@ impl Engine {
             Command::Publish(track, reply) => {
                 let outgoing = Outgoing::new(*track, reply);
                 self.outbox.push(signal_request::Message::AddTrack(outgoing.request()));
+                // Added at once, although it has no sid yet: the answer is matched by its cid.
                 self.tracks.push(outgoing);
             }
             Command::Unpublish(sid) => self.unpublish(&sid),
@@ -60,6 +61,7 @@ impl Engine {
                 self.resume(reply);
             }
             Command::CutSocket { close_frame } => {
+                // Taken, so that it is dropped without a close frame unless one was asked for.
                 if let Some(mut socket) = self.socket.take()
                     && close_frame
                 {
@@ -86,6 +88,7 @@ impl Engine {
     pub fn mute(&mut self, sid: String, muted: bool) {
         if let Some(track) = self.track(&sid) {
             track.muted = muted;
+            // A receiver cannot decode what comes after a pause without a key frame.
             track.keyframe_wanted(None);
         }
         self.outbox.push(signal_request::Message::Mute(MuteTrackRequest { sid, muted }));
@@ -104,6 +107,7 @@ impl Engine {
         let Some(resuming) = self.resuming.take() else { return };
         // An error means that the caller no longer waits.
         let _ = resuming.reply.send(resumed.and_then(|(socket, first)| self.continue_on(socket, first)));
+        // Stops at a deferred resume; commands after it wait for that one.
         while self.resuming.is_none()
             && let Some(command) = self.deferred.pop_front()
         {
@@ -118,10 +122,12 @@ impl Engine {
         let signal_response::Message::Reconnect(reconnect) = &first else {
             return Err(Error::UnexpectedMessage);
         };
+        // Read before `on_message` takes the message.
         let last = reconnect.last_message_seq;
         self.on_message(first);
         self.outbox.push(signal_request::Message::SyncState(self.sync_state()));
         self.permit_subscriptions();
+        // A resume restarts ICE, and only an offer can say so. Without media there is nothing to restart.
         (self.wanted.offer, self.wanted.restart) = (self.publisher.started(), true);
         self.replay_after(last);
         Ok(())
@@ -152,6 +158,7 @@ impl Engine {
 
     /// Sends the next offer, if one is needed and no offer waits for its answer.
     pub fn negotiate(&mut self) {
+        // One offer at a time. Changes that come meanwhile go into the next one.
         if !self.wanted.offer || self.publisher.negotiating() || !self.options.media || self.socket.is_none()
         {
             return;
@@ -159,15 +166,18 @@ impl Engine {
         let wanted = std::mem::take(&mut self.wanted);
         let receiving = self.options.path == SignalPath::V1;
         let sections: Vec<(Mid, Direction)> = self.receive_sections();
+        // A section that carries a track must not change its direction, even for a moment.
         let free = sections.iter().map(|(mid, _)| *mid).find(|mid| !self.carries(*mid));
         let (tracks, channels) = (&mut self.tracks, !self.channels_offered);
         let offer = self.publisher.offer(|api| {
             if channels {
                 add_channels(api);
             }
+            // Only tracks that the server has accepted: it finds the section by the cid of that request.
             for track in tracks.iter_mut().filter(|track| track.sid.is_some()) {
                 match track.mid {
                     None if !track.removed => track.add_section(api),
+                    // A section cannot be removed from the SDP, only be made inactive.
                     Some(mid) if track.removed => api.set_direction(mid, Direction::Inactive),
                     _ => {}
                 }
@@ -195,15 +205,19 @@ impl Engine {
             }
         });
         self.channels_offered = true;
+        // Kept after a track was removed, so that its section is never taken for one that receives.
         self.sent_mids =
             self.tracks.iter().filter_map(|track| track.mid).chain(self.sent_mids.drain(..)).collect();
         self.sent_mids.sort_unstable();
         self.sent_mids.dedup();
+        // Only now, because the offer above had to make their sections inactive.
         self.tracks.retain(|track| !track.removed);
+        // No offer: nothing has changed, so the wants are fulfilled.
         let Some(sdp) = offer else { return };
         self.offers += 1;
         self.last_offer = Some(sdp.clone());
         self.outbox.push(signal_request::Message::Offer(description("offer", sdp, self.offers)));
+        // A restart has new ICE credentials, and candidates belong to their credentials.
         if wanted.restart {
             self.trickle();
         }
@@ -234,6 +248,7 @@ impl Engine {
     pub fn ping(&mut self) {
         self.pings += 1;
         self.outbox.push(signal_request::Message::Ping(self.pings));
+        // Servers answer the form that they know.
         self.outbox.push(signal_request::Message::PingReq(Ping { timestamp: self.pings, rtt: 0 }));
     }
 }

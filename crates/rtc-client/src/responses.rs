@@ -15,6 +15,7 @@ use crate::{Error, SignalPath};
 impl Engine {
     pub fn on_message(&mut self, message: signal_response::Message) {
         let socket = self.socket_number;
+        // Before the message is handled, so that a test that observes its effect also finds the message.
         self.shared.change(|seen| seen.messages.push((socket, message.clone())));
         match message {
             signal_response::Message::Join(join) => self.on_join(join),
@@ -58,6 +59,7 @@ impl Engine {
 
     fn on_join(&mut self, join: livekit_protocol::JoinResponse) {
         self.subscriber_primary = join.subscriber_primary;
+        // Over `/rtc` the server says whether the client may offer before it publishes.
         if self.options.path == SignalPath::V0 && join.fast_publish {
             self.wanted.offer = true;
         }
@@ -76,6 +78,7 @@ impl Engine {
             } else if info.state() == participant_info::State::Disconnected {
                 // SDKs identify participants by identity: whatever session ended, the participant is removed.
                 seen.others.remove(&info.identity);
+                // An older session of this client has its own identity, and is not one of the others.
             } else if info.identity != seen.participant.identity {
                 seen.others.insert(info.identity.clone(), info);
             }
@@ -83,6 +86,7 @@ impl Engine {
     }
 
     fn on_answer(&mut self, answer: SessionDescription) {
+        // Without media the client stays JOINED; an answer would start ICE.
         if !self.options.media {
             return;
         }
@@ -121,6 +125,7 @@ impl Engine {
         let own: Vec<_> = self.tracks.iter().filter_map(|track| track.mid).collect();
         for line in description.sdp.lines() {
             let Some(mid) = line.strip_prefix("a=mid:").map(str0m::media::Mid::from) else { continue };
+            // Sections of this client's own tracks are not for receiving, also when they are inactive.
             if !own.contains(&mid) && !self.sent_mids.contains(&mid) && !self.received_mids.contains(&mid) {
                 self.received_mids.push(mid);
             }
@@ -141,18 +146,21 @@ impl Engine {
 
     fn on_published(&mut self, published: TrackPublishedResponse) {
         let Some(info) = published.track else { return };
+        // By cid: the sid is known only from this answer.
         let Some(track) = self.tracks.iter_mut().find(|track| track.cid == published.cid) else { return };
         track.sid = Some(info.sid.clone());
         track.info = Some(info.clone());
         if let Some(reply) = track.reply.take() {
             let _ = reply.send(Ok(info));
         }
+        // Now the server can match the section, so the offer may contain it.
         self.wanted.offer = true;
     }
 
     fn on_refused(&mut self, response: livekit_protocol::RequestResponse) {
         let Some(request_response::Request::AddTrack(refused)) = &response.request else { return };
         let Some(at) = self.tracks.iter().position(|track| track.cid == refused.cid) else { return };
+        // Queued is no refusal: the server answers later.
         if response.reason() == request_response::Reason::Queued {
             return;
         }
@@ -164,6 +172,7 @@ impl Engine {
     pub fn on_closed(&mut self, code: Option<u16>) {
         self.socket = None;
         self.shared.change(|seen| {
+            // A `leave` may have come before the close. It keeps its reason and gets the code.
             let end = seen.end.get_or_insert(End { leave: None, code });
             end.code = end.code.or(code);
             seen.closed = true;

@@ -65,6 +65,7 @@ impl Socket {
                 Some(Ok(Message::Close(frame))) => {
                     return Incoming::Closed(frame.map(|frame| frame.code.into()));
                 }
+                // Pings and pongs.
                 Some(Ok(_)) => continue,
                 Some(Err(_)) | None => return Incoming::Closed(None),
             };

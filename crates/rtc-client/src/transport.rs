@@ -57,6 +57,7 @@ impl Transport {
         let mut rtc = Rtc::builder()
             .set_crypto_provider(Arc::new(rtc_crypto::provider()))
             .set_rtp_mode(true)
+            // Only these codecs, so that a server never chooses one that cannot be generated.
             .clear_codecs()
             .enable_opus(true, false)
             .enable_vp8(true)
@@ -96,12 +97,14 @@ impl Transport {
     pub fn offer(&mut self, change: impl FnOnce(&mut SdpApi)) -> Option<String> {
         let mut api = self.rtc.sdp_api();
         change(&mut api);
+        // None: the changes need no offer.
         let (offer, pending) = api.apply()?;
         self.pending = Some(pending);
         Some(offer.to_sdp_string())
     }
 
     pub fn accept_answer(&mut self, sdp: &str) -> Result<(), Error> {
+        // No offer is pending, so this answer is a late one.
         let Some(pending) = self.pending.take() else { return Ok(()) };
         let answer = SdpAnswer::from_sdp_string(sdp).map_err(|error| Error::Media(error.to_string()))?;
         self.rtc.sdp_api().accept_answer(pending, answer)?;
@@ -115,6 +118,7 @@ impl Transport {
         let offer = SdpOffer::from_sdp_string(sdp).map_err(|error| Error::Media(error.to_string()))?;
         let answer = self.rtc.sdp_api().accept_offer(offer)?.to_sdp_string();
         self.now_described();
+        // Section by section, because the one of the data channel must stay as it is.
         let (head, sections) = answer.split_once("m=").unwrap_or((&answer, ""));
         let sections = sections.split("\r\nm=").map(|section| {
             if section.starts_with("application") {
@@ -127,6 +131,7 @@ impl Transport {
 
     fn now_described(&mut self) {
         self.remote = Remote::Fresh;
+        // Candidates before the description have no ICE credentials to belong to.
         for candidate in std::mem::take(&mut self.early) {
             self.add_candidate(candidate);
         }
@@ -181,6 +186,7 @@ impl Transport {
                     tracing::warn!(%error, "connection failed");
                     self.rtc.disconnect();
                     (self.ice, self.dtls) = (false, false);
+                    // str0m asks for no more timeouts; this only keeps the loop from turning without pause.
                     self.timeout = Instant::now() + IDLE;
                     return effects;
                 }
@@ -211,6 +217,7 @@ impl Transport {
         let Some(mut channel) = self.channels.get(label).and_then(|id| self.rtc.channel(*id)) else {
             return false;
         };
+        // An error means a closed channel; the packet waits for the next one.
         channel.write(true, packet).unwrap_or(false)
     }
 
@@ -223,6 +230,7 @@ impl Transport {
 
 /// The channels that every SDK opens.
 pub fn add_channels(api: &mut SdpApi) {
+    // No retransmits: a late packet has no use.
     let lossy = || Reliability::MaxRetransmits { retransmits: 0 };
     let unordered = |label: &str| ChannelConfig {
         label: label.to_owned(),

@@ -40,10 +40,12 @@ pub fn generate() -> Option<DtlsCert> {
 
 /// Returns the point of the certificate's P-256 key.
 pub fn p256_point(certificate: &[u8]) -> Result<&[u8], KeyError> {
+    // By bytes: any other curve or algorithm differs here.
     let (algorithm, key) = subject_public_key(certificate).ok_or(KeyError::Malformed)?;
     if algorithm != EC_P256 {
         return Err(KeyError::Unsupported);
     }
+    // The first byte of a bit string is its number of unused bits, which is 0 for whole bytes.
     match key.strip_prefix(&[0]) {
         Some(point) if point.len() == POINT_LEN && point[0] == 4 => Ok(point),
         _ => Err(KeyError::Malformed),
@@ -54,9 +56,11 @@ pub fn p256_point(certificate: &[u8]) -> Result<&[u8], KeyError> {
 fn subject_public_key(certificate: &[u8]) -> Option<(&[u8], &[u8])> {
     let (certificate, _) = element(certificate, SEQUENCE)?;
     let (mut fields, _) = element(certificate, SEQUENCE)?;
+    // Version 1 certificates have no version field.
     if let Some((_, after)) = element(fields, VERSION) {
         fields = after;
     }
+    // Fields before the key are skipped whatever they contain: only the fingerprint is trusted.
     for _ in ["serial number", "signature", "issuer", "validity", "subject"] {
         fields = any_element(fields)?.2;
     }
@@ -75,6 +79,7 @@ fn element(der: &[u8], expected: u8) -> Option<(&[u8], &[u8])> {
 fn any_element(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     let (&tag, der) = der.split_first()?;
     let (&first, der) = der.split_first()?;
+    // Below 0x80 the byte is the length; otherwise its low bits say how many bytes of length follow.
     let (len, der) = if first < 0x80 {
         (usize::from(first), der)
     } else {

@@ -57,6 +57,7 @@ impl DtlsProvider for Dtls {
         version: DtlsVersion,
         mtu: Option<usize>,
     ) -> Result<Box<dyn DtlsInstance>, CryptoError> {
+        // Every WebRTC client has DTLS 1.2, so 1.3 is not needed.
         if version != DtlsVersion::Dtls12 {
             return Err(CryptoError::Other(format!("{version} is not supported")));
         }

@@ -21,6 +21,7 @@ impl Sha256Provider for Hashes {
 impl Sha1HmacProvider for Hashes {
     fn sha1_hmac(&self, key: &[u8], payloads: &[&[u8]]) -> [u8; 20] {
         let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, key);
+        // In parts, so that str0m need not join the packet and its roll-over counter.
         let mut context = hmac::Context::with_key(&key);
         for payload in payloads {
             context.update(payload);

@@ -48,6 +48,7 @@ fn encrypt_block<C: KeyInit + BlockEncrypt + BlockSizeUser<BlockSize = U16>>(
     output: &mut [u8],
 ) {
     let cipher = C::new_from_slice(key).expect("SRTP master key has the profile's length");
+    // str0m's buffers may be longer than a block.
     let (input, _) = input.split_first_chunk::<16>().expect("input is a block");
     let (output, _) = output.split_first_chunk_mut::<16>().expect("output has room for a block");
     *output = *input;
@@ -85,6 +86,7 @@ impl CounterMode {
     /// Encryption and decryption are the same. `output` may be longer than `input`.
     fn apply(&self, iv: &[u8; 16], input: &[u8], output: &mut [u8]) -> Result<(), CryptoError> {
         let output = output.get_mut(..input.len()).ok_or_else(too_short)?;
+        // The whole 128-bit counter is one big-endian number (RFC 3711, 4.1.1).
         let counter = CtrCore::<&aes::Aes128, Ctr128BE>::inner_iv_init(&self.0, iv.into());
         StreamCipherCoreWrapper::from_core(counter)
             .apply_keystream_b2b(input, output)
@@ -116,6 +118,7 @@ impl Gcm {
     fn seal(&self, iv: [u8; 12], aad: &[u8], input: &[u8], output: &mut [u8]) -> Result<(), CryptoError> {
         let output = output.get_mut(..input.len() + TAG_LEN).ok_or_else(too_short)?;
         let (text, tag_out) = output.split_at_mut(input.len());
+        // ring encrypts in place, and str0m wants the input unchanged.
         text.copy_from_slice(input);
         let tag = self
             .0
@@ -137,6 +140,7 @@ impl Gcm {
         let (text, tag) = input.split_last_chunk::<TAG_LEN>().ok_or_else(failed)?;
         let output = output.get_mut(..text.len()).ok_or_else(too_short)?;
         output.copy_from_slice(text);
+        // The common case has one part and needs no allocation.
         let joined;
         let aad = if let [aad] = aads {
             *aad

@@ -1,6 +1,5 @@
 -- Deliveries that wait for this user's address (of this booking; null: of any booking) are due now. They count as
--- created now: for the 72 h of attempts, and for the e-mails of an hour to an unverified address (the same limits
--- as in expand_notifications of the booking service).
+-- created now: for the 72 h of attempts, and for the e-mails of an hour to an unverified address.
 create or replace function wake_deliveries(p_user text, p_session uuid) returns void
 language plpgsql volatile security definer set search_path = pg_catalog, greenroom, pg_temp
 as $$
@@ -25,11 +24,10 @@ begin
     update notification_deliveries d
     set dropped_at = app_now(), last_error = counted.refusal
     from (select id,
-                 case when row_number() over (partition by stranger order by created_at, seq) > 5
-                          then 'too many mails to an unverified address'
-                      when inviter is not null
-                       and row_number() over (partition by inviter order by created_at, seq) > 20
-                          then 'too many mails to strangers for one inviter' end as refusal
+                 mail_refusal(
+                     row_number() over (partition by stranger order by created_at, seq),
+                     case when inviter is not null then
+                         row_number() over (partition by inviter order by created_at, seq) end) as refusal
           from notification_deliveries
           where dropped_at is null and created_at > app_now() - interval '1 hour'
             and (stranger in (select stranger from notification_deliveries where id = any(limited))

@@ -26,15 +26,16 @@ pub const ROUTINES: &[Routine] = routines![
     "join_setting", "booking_window", "is_booking_open",
     "lock_users", "booking_limits", "is_slot_taken", "admit_booking",
     // notifications and their deliveries
-    "notifications_notify", "mail_address", "unverified_address", "wake_deliveries", "await_address",
+    "booking_payload", "notify_parties", "notifications_notify",
+    "mail_address", "unverified_address", "mail_refusal", "wake_deliveries", "await_address",
     "app_users_wake_deliveries", "sessions_wake_deliveries",
     // live rooms
     "may_read_live_room", "live_rooms_link_host", "live_room_sessions_end_reason", "live_session_due",
-    "live_seats", "seat_counts", "seat_role", "current_bans", "refresh_live_room", "stale_live_rooms",
+    "live_seats", "seat_counts", "seat_role", "current_bans", "seat_changes", "refresh_live_room", "stale_live_rooms",
     // rooms on LiveKit
-    "room_owners", "room_owner", "kicked_participants", "database_identity", "mark_room", "sessions_mark_room",
-    "live_room_sessions_mark_room", "nests_mark_room", "recordings_mark_nest", "livekit_rooms_write_name",
-    "livekit_participants_notify",
+    "room_owners", "room_owner", "owner_participants", "kicked_participants", "database_identity", "mark_room",
+    "sessions_mark_room", "live_room_sessions_mark_room", "nests_mark_room", "recordings_mark_nest",
+    "livekit_rooms_write_name", "livekit_participants_notify",
     // the listing
     "live_stream_projection", "unaligned_live_streams", "mark_streams", "mark_stream", "repair_live_rooms",
     // rights

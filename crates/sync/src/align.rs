@@ -45,6 +45,7 @@ impl Drained {
 /// # Errors
 /// Errors of the database. Batches that were committed before stay.
 pub async fn drain(pool: &PgPool) -> Result<Drained, sqlx::Error> {
+    // Callers that only drain, such as `repair`, include the rooms that were set aside.
     let mut drained = retry_set_aside(pool).await?;
     loop {
         let step = drain_batch(pool).await?;
@@ -61,10 +62,12 @@ pub async fn drain_batch(pool: &PgPool) -> Result<Drained, sqlx::Error> {
         Outcome::Done(drained) => return Ok(drained),
         Outcome::Refused { marks, .. } => marks,
     };
+    // One row of the batch is bad, and the error does not say which one. Alone, every good row is written.
     let mut drained = Drained { marks: marks.len() as u64, ..Drained::default() };
     let ids: Vec<i64> = marks.iter().map(|mark| mark.id).collect();
     for room in rooms(&marks) {
         let done = drain_room(pool, room, &ids).await?;
+        // The marks were counted above already.
         drained.add(Drained { marks: 0, ..done });
     }
     Ok(drained)
@@ -101,6 +104,7 @@ async fn drain_room(pool: &PgPool, room: Uuid, marks: &[i64]) -> Result<Drained,
         let started = Instant::now();
         let mut tx = store::begin(pool).await?;
         let marks = store::take_marks_of_room(&mut *tx, room, marks).await?;
+        // May find fewer marks than the failed batch held: another replica may have taken some in between.
         write(tx, marks, started).await
     };
     match db::retry_on_contention(alone).await? {
@@ -108,6 +112,8 @@ async fn drain_room(pool: &PgPool, room: Uuid, marks: &[i64]) -> Result<Drained,
         Outcome::Refused { marks, error } => {
             tracing::warn!(%error, live_room.id = %room, "failed to write a listing row; set aside");
             metrics::counter!("greenroom_listing_poisoned_total").increment(1);
+            // A transaction of its own: the one that failed is rolled back, and with it everything that it
+            // wrote.
             store::set_rooms_aside(pool, &[room], &error.to_string()).await?;
             Ok(Drained { marks: marks.len() as u64, written: 0, set_aside: 1 })
         }
@@ -124,12 +130,15 @@ async fn write(
         return Ok(Outcome::Done(Drained::default()));
     }
     // An advisory lock: versions are drawn by one transaction at a time.
+    // Taken after the marks and before the rows, always in this order.
     store::lock_versions(&mut *tx).await?;
     let mut free = rooms(&marks);
+    // Skips rows that a legacy client has locked: waiting for them would hold the lock of the versions.
     let held = store::lock_rows(&mut *tx, &free).await?;
     free.retain(|room| !held.contains(room));
     let written = match store::upsert_unaligned(&mut *tx, &free).await {
         Ok(written) => written,
+        // After an error Postgres accepts nothing more in this transaction, so the marks are released too.
         Err(error) if is_row_error(&error) => {
             tx.rollback().await?;
             return Ok(Outcome::Refused { marks, error });
@@ -137,6 +146,7 @@ async fn write(
         Err(error) => return Err(error),
     };
     if !held.is_empty() {
+        // In the same transaction: a mark is either deleted or set aside, also after a crash.
         store::set_rooms_aside(&mut *tx, &held, "the row is locked by another transaction").await?;
     }
     let done: Vec<&Mark> = marks.iter().filter(|mark| !held.contains(&mark.room)).collect();
@@ -146,6 +156,7 @@ async fn write(
         tracing::warn!(rows.held = held.len(), "listing rows were locked; set aside");
     }
     let took = started.elapsed().as_secs_f64();
+    // Database clocks may step back, so an age can be negative.
     for mark in done {
         metrics::histogram!("greenroom_listing_lag_seconds").record(mark.age.max(0.0) + took);
     }
@@ -180,5 +191,6 @@ fn rooms(marks: &[Mark]) -> Vec<Uuid> {
 fn is_row_error(error: &sqlx::Error) -> bool {
     let Some(code) = error.as_database_error().and_then(DatabaseError::code) else { return false };
     ["22", "23", "54", "P0"].iter().any(|class| code.starts_with(class))
+        // 55P03: the lock timeout of a row. 57014: the statement timeout, which one very slow row can cause.
         || ["55P03", "57014"].contains(&&*code)
 }

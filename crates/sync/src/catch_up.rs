@@ -45,6 +45,7 @@ pub async fn watch(
     after: Option<i64>,
     stopping: CancellationToken,
 ) -> Result<impl Stream<Item = Result<StreamEvent, Error>> + Send + 'static, Error> {
+    // Subscribed before the missed changes are read: a change in between is then in the ring, not lost.
     let (changes, from) = feed.follow().await?;
     let mut follower = Follower {
         pool,
@@ -77,6 +78,8 @@ impl Follower {
         let newest = store::find_position(&self.pool).await?;
         let missed = store::count_changes(&self.pool, after, MAX_MISSED).await?;
         if must_reset(after, newest, missed) {
+            // The position is set too, so that changes up to `newest` that are still in the ring are not sent
+            // after the reset.
             self.position = newest;
             self.waiting.push_back(StreamEvent { version: newest, event: Some(Event::Reset(Reset {})) });
         } else {
@@ -103,6 +106,8 @@ impl Follower {
             }
             let row = match self.changes.recv().await {
                 Ok(row) => row,
+                // The ring does not keep what this follower lost. The client reconnects with its last version
+                // and reads it.
                 Err(RecvError::Lagged(_)) => {
                     metrics::counter!("greenroom_listing_readers_dropped_total").increment(1);
                     return Err(Error::TooSlow);
@@ -121,6 +126,7 @@ impl Follower {
         for row in &rows {
             self.take(row);
         }
+        // A full page may have a successor. A short one is the end; newer changes are in the ring.
         self.catching_up = rows.len() == usize::try_from(PAGE).unwrap_or_default();
         if !self.catching_up {
             self.push_position();
@@ -134,6 +140,7 @@ impl Follower {
     }
 
     fn take(&mut self, row: &StreamRow) {
+        // Also for rows that the viewer may not see, otherwise they would be read again for each page.
         self.position = row.version;
         if self.viewer.may_read(row) {
             let event = Some(Event::Stream(convert::stream(row.clone(), &self.viewer)));

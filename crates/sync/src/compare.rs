@@ -50,6 +50,7 @@ impl Comparison {
         let page = store::find_page(&mut *tx, self.after, self.until, PAGE).await?;
         let marked = store::insert_marks_of_unaligned(&mut *tx, self.after, page.last).await?;
         let strays = store::count_strays(&mut *tx, self.after, page.last).await?;
+        // The preview runs the same statements and rolls back, so that it cannot differ from the comparison.
         if self.is_preview {
             tx.rollback().await?;
         } else {
@@ -58,6 +59,7 @@ impl Comparison {
         self.compared.rooms += page.rooms.unsigned_abs();
         self.compared.marked += marked;
         self.compared.strays += strays.unsigned_abs();
+        // From the page and not from its last room: a page may end with a row that has no room.
         self.after = page.last;
         Ok(page.last == self.until)
     }
@@ -94,6 +96,7 @@ pub async fn preview(pool: &PgPool) -> Result<Compared, sqlx::Error> {
 
 async fn compare_halves(pool: &PgPool, is_preview: bool) -> Result<Compared, sqlx::Error> {
     let middle = Uuid::from_u128(1 << 127);
+    // Ids are random, so the two halves are about equally large.
     let half = |after, until| Comparison { is_preview, ..Comparison::over(after, until) };
     let lower = half(Uuid::nil(), middle).walk(pool);
     let upper = half(middle, Uuid::max()).walk(pool);

@@ -28,6 +28,8 @@ pub fn streams(rows: Vec<StreamRow>, limit: usize, viewer: &Viewer) -> ListStrea
         let cursor = end(&row);
         let stream = stream(row, viewer);
         bytes += stream.encoded_len();
+        // The first row always fits: without one the client would get an empty page with the same cursor for
+        // ever.
         if let Some(last) = last.filter(|_| bytes > MAX_PAGE_BYTES) {
             next_cursor = Some(Cursor::encode(last));
             break;
@@ -39,6 +41,7 @@ pub fn streams(rows: Vec<StreamRow>, limit: usize, viewer: &Viewer) -> ListStrea
 }
 
 pub fn stream(row: StreamRow, viewer: &Viewer) -> Stream {
+    // Groups are for our own gateway, which filters with them. Clients must not learn them.
     let groups = row.groups.as_ref().filter(|_| viewer.is_system).map(names).unwrap_or_default();
     let access_level = row.access_level().into();
     Stream {

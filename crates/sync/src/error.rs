@@ -22,6 +22,7 @@ pub enum Error {
 
 impl From<Error> for Refusal {
     fn from(error: Error) -> Self {
+        // Both mean "reconnect", so they are 503 and not an error of ours.
         let retry = |message: &str| Self {
             message: message.to_owned(),
             ..Self::unavailable(Reason::ServiceUnavailable, 1)

@@ -49,9 +49,11 @@ impl Feed {
         // The lock excludes a pass: no change is lost between the subscription and the position.
         let mut position = self.position.lock().await;
         let receiver = self.ring.subscribe();
+        // A pass has read up to here. The next one sends what comes later, to this receiver too.
         if let Some(position) = *position {
             return Ok((receiver, position));
         }
+        // The lock is held during this read, so no pass can move on before the position is stored.
         let from = store::find_position(&self.pool).await?;
         *position = Some(from);
         Ok((receiver, from))
@@ -60,6 +62,7 @@ impl Feed {
     /// Sends the changes since the last pass to the ring.
     pub async fn pass(&self) -> Result<(), sqlx::Error> {
         let mut position = self.position.lock().await;
+        // The next follower starts at the newest version and needs no change from before.
         if !self.is_followed() {
             *position = None;
         }
@@ -71,6 +74,7 @@ impl Feed {
                 *at = row.version;
                 let _ = self.ring.send(Arc::new(row)); // an error means that the last follower has just left
             }
+            // Without followers the rest need not be read; the next pass forgets the position.
             if is_last || !self.is_followed() {
                 return Ok(());
             }

@@ -47,8 +47,9 @@ impl SyncService for Listing {
         // Searches, and pages for members of groups, may read many rows to find few that the viewer may see. Few of
         // them run at the same time, so that other pages and the marks get their connections.
         let is_long = filter.search.is_some() || (!viewer.is_admin && !viewer.groups.is_empty());
+        // None only for a closed semaphore, and this one is never closed.
         let _permit = if is_long { self.searches.acquire().await.ok() } else { None };
-        let rows = store::list_streams(&self.pool, &viewer, &filter, fetch_limit(limit)).await;
+        let rows = store::list_streams(&self.pool, viewer.reader(), &filter, fetch_limit(limit)).await;
         Ok(Response::new(convert::streams(rows.map_err(Error::from)?, limit, &viewer)))
     }
 

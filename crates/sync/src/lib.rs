@@ -62,6 +62,7 @@ pub async fn start(config: &Config, runtime: &Runtime) -> Result<Routes, StartEr
         lifecycle: runtime.lifecycle.clone(),
     };
     let expiry = runtime.expiry(&config.database.dependency());
+    // Loops inherit the expiry, so that their failed statements also close old connections.
     expiry.enter(|| listing.spawn_loops(config.database.url.clone(), changes));
     let server = SyncServiceServer::new(listing).max_decoding_message_size(MESSAGE_LIMIT);
     Ok(with_health::<SyncServiceServer<Listing>>(

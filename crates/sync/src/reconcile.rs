@@ -40,16 +40,19 @@ pub struct CompareState {
 
 impl Listing {
     pub(crate) fn spawn_loops(&self, url: SecretString, changes: Nudge) {
+        // Two nudges: one wakes the loop that takes marks, the other the loop that feeds followers.
         let marks = Nudge::default();
         let (listing, more) = (self.clone(), marks.clone());
         spawn_periodic(&self.lifecycle, "listing", POLL, marks.clone(), move || {
             let (listing, more) = (listing.clone(), more.clone());
             async move { listing.take_marks(&more).await }
         });
+        // Listening only saves the wait for the next poll. A lost NOTIFY costs at most POLL.
         listen(&self.lifecycle, url, "live_stream_dirty", marks.clone());
         let feed = self.feed.clone();
         spawn_periodic(&self.lifecycle, "listing_feed", POLL_FOLLOWED, changes, move || {
             let feed = feed.clone();
+            // This loop runs more often than POLL: with followers it makes the other one poll as often.
             if feed.is_followed() {
                 marks.now();
             }
@@ -67,6 +70,7 @@ impl Listing {
         if drained.written > 0 {
             self.feed.wake();
         }
+        // More marks may be due. Another pass, instead of a loop here, stays within the time limit of passes.
         if drained.is_full() {
             more.now();
         }
@@ -85,17 +89,20 @@ impl Listing {
     }
 
     async fn compare_page(&self) -> Result<(), sqlx::Error> {
+        // Copied out: the lock of the state is not held while the database works.
         let (mut comparison, not_before) = self.with_state(|state| (state.comparison, state.not_before));
         let (started, before) = (Instant::now(), comparison.compared.rooms);
         if not_before.is_some_and(|at| started < at) {
             return Ok(());
         }
         let is_last = comparison.next_page(&self.pool).await?;
+        // Before `finish`, whose own statement is not work of the page.
         let pause = pause_after(started.elapsed(), comparison.compared.rooms - before);
         let finished = if is_last { Some(self.finish(&comparison).await?) } else { None };
         self.with_state(|state| {
             state.comparison = if is_last { Comparison::default() } else { comparison };
             state.not_before = Some(Instant::now() + pause);
+            // `or`: a page that is not the last one keeps the previous result.
             state.last = finished.or(state.last);
         });
         Ok(())
@@ -109,6 +116,7 @@ impl Listing {
             tracing::warn!(rows.drifted = compared.marked, "listing rows differed without a mark");
         }
         let before = self.last_comparison().map_or(0, |last| last.compared.strays);
+        // Only an increase is logged, otherwise each comparison would repeat the same strays.
         if compared.strays > before {
             tracing::warn!(
                 rows.stray = compared.strays,

@@ -68,6 +68,7 @@ impl<'a> Strays<'a> {
         let found = store::list_strays(&mut *tx, self.after, PAGE).await?;
         tx.commit().await?;
         let Some(last) = found.last() else { return Ok(None) };
+        // Moves on before the rows are ended: a locked stray must not be found again in the same walk.
         self.after = last.id;
         Ok(Some(found))
     }

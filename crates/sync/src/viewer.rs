@@ -21,6 +21,7 @@ pub struct Viewer {
 }
 
 impl Viewer {
+    // Without a caller the viewer is anonymous. A caller that is not valid is refused below.
     pub fn of(caller: Option<Caller>) -> Result<Self, Refusal> {
         let Some(caller) = caller else { return Ok(Self::default()) };
         let mut caller = grpc::caller(Some(caller))?;
@@ -33,11 +34,15 @@ impl Viewer {
         })
     }
 
+    /// The viewer, as the rule and the SQL see them.
+    #[must_use]
+    pub fn reader(&self) -> Reader<'_> {
+        Reader { user_id: self.user.as_deref(), is_privileged: self.is_admin, groups: &self.groups }
+    }
+
     pub fn may_read(&self, row: &StreamRow) -> bool {
-        let reader =
-            Reader { user_id: self.user.as_deref(), is_privileged: self.is_admin, groups: &self.groups };
         let groups = row.groups.iter().flat_map(names);
-        reader.may_read(row.access_level(), &row.created_by, groups)
+        self.reader().may_read(row.access_level(), &row.created_by, groups)
     }
 }
 

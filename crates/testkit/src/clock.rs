@@ -29,6 +29,7 @@ impl Clock {
     pub fn advance(&self, by: Duration) {
         let by = i64::try_from(by.whole_milliseconds()).expect("less than 292 million years");
         let moved = |offset| Some(if offset == UNMOVED { by } else { offset + by });
+        // Relaxed: the value alone matters, and a test moves the clock before it starts what must observe it.
         self.offset.fetch_update(Ordering::Relaxed, Ordering::Relaxed, moved).expect("it is always Some");
     }
 
@@ -38,6 +39,7 @@ impl Clock {
         pool.after_connect(move |connection, _| {
             let clock = new.clone();
             Box::pin(async move {
+                // The role first: afterwards `set` runs with the rights that the service has.
                 if let Some(role) = role {
                     let statement = AssertSqlSafe(format!("set role {role}"));
                     sqlx::raw_sql(statement).execute(&mut *connection).await?;
@@ -47,12 +49,14 @@ impl Clock {
         })
         .before_acquire(move |connection, _| {
             let clock = reused.clone();
+            // Before each use, so that a connection that was opened before the clock moved follows it too.
             Box::pin(async move { clock.set(connection).await.map(|()| true) })
         })
     }
 
     async fn set(&self, connection: &mut PgConnection) -> Result<()> {
         let offset = self.offset.load(Ordering::Relaxed);
+        // Without a round trip, as long as the test has not moved the clock.
         if offset == UNMOVED {
             return Ok(());
         }

@@ -3,7 +3,7 @@
 use chassis::db;
 use secrecy::SecretString;
 use sqlx::{ConnectOptions, PgPool, postgres::PgConnectOptions};
-use time::Duration;
+use time::{Duration, OffsetDateTime};
 
 /// The settings of a service whose database role is `role`, on the database of this test.
 #[must_use]
@@ -11,6 +11,7 @@ pub fn database(connect: &PgConnectOptions, role: &'static str) -> db::Settings 
     db::Settings {
         url: SecretString::from(connect.to_url_lossy().to_string()),
         role: Some(role),
+        // Many tests run against one server, whose connections are limited.
         max_connections: 4,
     }
 }
@@ -28,11 +29,21 @@ pub async fn slow_database_clock(pool: &PgPool) {
     sqlx::raw_sql(slow).execute(pool).await.expect("only the owner of the database may slow its clock");
 }
 
+/// Stops `app_now()` for all connections and returns its time, so that rules can be compared at their edges.
+pub async fn stop_database_clock(pool: &PgPool) -> OffsetDateTime {
+    let stop = "do $$ begin execute format(
+                    'create or replace function app_now() returns timestamptz language sql stable parallel safe
+                     return %L::timestamptz', app_now()); end $$";
+    sqlx::raw_sql(stop).execute(pool).await.expect("only the owner of the database may stop its clock");
+    sqlx::query_scalar!(r#"select app_now() as "now!""#).fetch_one(pool).await.expect("the time")
+}
+
 /// Moves `app_now()` to `offset` from the real time. Only later connections observe it: start or restart the services
 /// afterwards, and use a new pool.
 pub async fn advance_database_clock(pool: &PgPool, offset: Duration) {
     let mut connection = pool.acquire().await.expect("a connection");
     let seconds = format!("{} seconds", offset.whole_seconds());
+    // A `do` block takes no parameters, so the offset passes through a setting of the session.
     sqlx::query!("select set_config('testkit.offset', $1, false) as offset", seconds)
         .fetch_one(&mut *connection)
         .await

@@ -51,11 +51,13 @@ pub async fn eventually<C: Check, F: Future<Output = C>>(
     loop {
         match check().await.found() {
             Ok(found) => return found,
+            // After the check and not before: a check that succeeds late still counts.
             Err(observed) if started.elapsed() > TIMEOUT => {
                 panic!("waited {TIMEOUT:?} for: {what}; last observed: {observed:?}")
             }
             Err(_) => {
                 tokio::time::sleep(pause).await;
+                // Grows slowly, so that short waits stay short.
                 pause = MAX_PAUSE.min(pause * 6 / 5);
             }
         }

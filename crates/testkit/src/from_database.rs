@@ -32,6 +32,7 @@ impl Database {
     /// Closes the pools that were arguments of the test.
     pub async fn close(self) {
         for pool in self.pools.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            // A connection that the test still uses must not block the whole run; the database then stays.
             if tokio::time::timeout(CLOSE_TIMEOUT, pool.close()).await.is_err() {
                 eprintln!("the test still uses a connection of its pool");
             }

@@ -29,7 +29,7 @@ mod world;
 pub use chassis::db::MIGRATOR;
 pub use testkit_macros::test;
 
-pub use database::{advance_database_clock, database, slow_database_clock};
+pub use database::{advance_database_clock, database, slow_database_clock, stop_database_clock};
 pub use eventually::{Check, eventually};
 pub use from_database::{Database, FromDatabase};
 pub use livekit::{LiveKit, livekit, livekit_with};

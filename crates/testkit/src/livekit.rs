@@ -39,6 +39,7 @@ pub async fn livekit_with(amend: impl FnOnce(&mut Config)) -> LiveKit {
 /// Starts livekit-dev with its defaults, where nothing can be awaited.
 pub(crate) fn start() -> LiveKit {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    // As tokio requires of a listener that it takes over.
     listener.set_nonblocking(true).expect("a setting of the port");
     serve(TcpListener::from_std(listener).expect("a runtime"), |_| {})
 }
@@ -47,6 +48,7 @@ fn serve(listener: TcpListener, amend: impl FnOnce(&mut Config)) -> LiveKit {
     let address = listener.local_addr().expect("the port's address");
     let mut config = Config::new("devkey", crate::secret());
     config.wait_speed = WAIT_SPEED;
+    // A real server waits here. Tests that need these waits set them, all others would only be slower.
     config.dead_node_timeout = Duration::ZERO;
     config.node_returns_after = Duration::ZERO;
     config.numbers_lag = Duration::ZERO;

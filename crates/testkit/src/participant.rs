@@ -28,6 +28,7 @@ impl Participant {
     /// Waits until more frames or audio of this track arrive.
     pub async fn receives(&self, track_sid: &str) {
         let before = self.0.seen(|seen| seen.frames(track_sid));
+        // Frames may still be on their way when this is called, so one more would prove nothing.
         let more = self.0.until("more frames", |seen| seen.frames(track_sid) > before + 2).await;
         more.expect("frames arrive");
     }

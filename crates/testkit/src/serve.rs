@@ -35,6 +35,7 @@ pub async fn serve_routes(routes: Routes, settings: &grpc::Settings, lifecycle: 
     let endpoint = Endpoint::from_shared(format!("http://{address}")).expect("a URL");
     let transport = Transport::to(endpoint, &settings.tokens);
     lifecycle
+        // A tracked task, so that the port closes when the lifecycle stops.
         .spawn("served routes", async move { grpc::serve(routes, listener, &settings, &stopping).await });
     Served { address, transport }
 }

@@ -42,6 +42,7 @@ impl Tap {
         let recorded = tap.recorded.clone();
         let accepting = running.clone();
         tokio::spawn(accepting.run_until_cancelled_owned(async move {
+            // Connections are tasks of their own, and end with the tap too.
             while let Ok((near, _)) = listener.accept().await {
                 let forwarding = forward(near, target.clone(), recorded.clone());
                 tokio::spawn(running.clone().run_until_cancelled_owned(forwarding));
@@ -77,6 +78,7 @@ async fn forward(near: TcpStream, target: String, recorded: Recorded) {
     let _ = (near.set_nodelay(true), far.set_nodelay(true)); // a failure only makes it slower
     let (from_client, to_client) = near.into_split();
     let (from_server, to_server) = far.into_split();
+    // When one side closes, both directions end, as they do without a tap.
     tokio::select! {
         _ = requests(from_client, to_server, &recorded.statements) => {}
         _ = answers(from_server, to_client, &recorded.errors) => {}
@@ -91,12 +93,15 @@ async fn requests(
 ) -> io::Result<()> {
     let start = content(&mut client).await?;
     server.write_all(&start).await?;
+    // A statement is prepared once and bound many times, so its text is kept under its name.
     let mut prepared = HashMap::new();
     loop {
         let kind = client.read_u8().await?;
         let message = content(&mut client).await?;
         let mut texts = message[4..].split(|byte| *byte == 0).map(String::from_utf8_lossy);
         match (kind, texts.next(), texts.next()) {
+            // P: Parse, with the name and the text. B: Bind, with the name of the portal before that of the
+            // statement. Q: a simple query.
             (b'P', Some(name), Some(text)) => drop(prepared.insert(name.into_owned(), text.into_owned())),
             (b'B', _, Some(name)) => locked(statements).extend(prepared.get(&*name).cloned()),
             (b'Q', Some(text), _) => locked(statements).push(text.into_owned()),
@@ -126,6 +131,7 @@ async fn answers(
 async fn content(from: &mut (impl AsyncRead + Unpin)) -> io::Result<Vec<u8>> {
     let length = from.read_u32().await?;
     let mut message = length.to_be_bytes().to_vec();
+    // At least 4: the length includes itself, and a smaller number would break the slice below.
     message.resize(usize::try_from(length).unwrap_or_default().max(4), 0);
     from.read_exact(&mut message[4..]).await?;
     Ok(message)

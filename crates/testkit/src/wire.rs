@@ -46,9 +46,12 @@ impl Wire {
         let accepting = running.clone();
         tokio::spawn(accepting.run_until_cancelled_owned(async move {
             while let Ok((near, _)) = listener.accept().await {
+                // SeqCst: after `cut` has returned, no connection may pass this check.
                 if is_cut.load(Ordering::SeqCst) {
                     continue; // dropping the stream closes the connection at once
                 }
+                // Copied for this connection. `renew` cancels these tokens and gives later connections new
+                // ones.
                 let Connections { broken, forgotten } = locked(&connections).clone();
                 let target = locked(&target).clone();
                 let forwarding = broken.run_until_cancelled_owned(forward(near, target, forgotten));
@@ -60,6 +63,7 @@ impl Wire {
 
     /// Breaks every connection. New ones are closed at once.
     pub fn cut(&self) {
+        // The flag first: a connection that arrives in between is refused, not left open.
         self.is_cut.store(true, Ordering::SeqCst);
         self.renew().broken.cancel();
     }
@@ -98,6 +102,7 @@ fn locked<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
 async fn forward(mut near: TcpStream, target: String, forgotten: CancellationToken) {
     if let Ok(mut far) = TcpStream::connect(target).await {
         let copying = tokio::io::copy_bidirectional(&mut near, &mut far);
+        // Silent: the server's side is closed, and the client's side stays open and gets nothing.
         if forgotten.run_until_cancelled(copying).await.is_none() {
             drop(far);
             std::future::pending::<()>().await; // `near` stays open

@@ -48,6 +48,7 @@ impl World {
 
     /// The LiveKit of this world. The first call starts it.
     pub fn livekit(&self) -> &Arc<LiveKit> {
+        // Started only when a test asks for it: most tests of the database need no LiveKit.
         self.livekit.get_or_init(|| Arc::new(start()))
     }
 
@@ -83,6 +84,7 @@ impl World {
 
     /// Begins a transaction with this statement on a separate connection. It holds its locks until it is dropped.
     pub async fn hold(&self, sql: &str) -> PgConnection {
+        // Not from the pool, where it would occupy one of few connections for the whole test.
         let mut connection = PgConnection::connect_with(&self.connect).await.expect("a connection");
         let begun = sqlx::raw_sql(AssertSqlSafe(format!("begin; {sql}"))).execute(&mut connection).await;
         begun.unwrap_or_else(|error| panic!("{sql}: {error}"));
@@ -96,6 +98,8 @@ impl World {
         work: impl Future<Output = T>,
     ) -> T {
         let commit = async {
+            // Waiting for the lock proves that `work` has come to the row. Only then may the other one
+            // commit.
             eventually("it waits for the row lock", async || self.waiting(1).await).await;
             other.commit().await.expect("a commit");
         };
@@ -106,6 +110,7 @@ impl World {
     pub async fn waiting(&self, at_least: i64) -> Option<()> {
         let waiting = sqlx::query_scalar!(
             r#"select count(*) as "n!" from pg_stat_activity
+               // `Lock` excludes waits for the disk or for the client, which happen at any time.
                where datname = current_database() and wait_event_type = 'Lock'"#
         )
         .fetch_one(&self.pool)
@@ -119,6 +124,7 @@ impl World {
         let busy = sqlx::query_scalar!(
             r#"select count(*) as "n!" from pg_stat_activity
                where datname = current_database() and backend_type = 'client backend'
+                 // Without its own backend, which is active while it asks.
                  and pid <> pg_backend_pid() and state <> 'idle'"#
         )
         .fetch_one(&self.pool)

@@ -8,21 +8,13 @@ use sqlx::{PgConnection, PgExecutor};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-/// The most mails within an hour to addresses that no user has proved to be theirs.
-#[derive(Clone, Copy, Debug)]
-pub struct StrangerLimits {
-    pub per_address: i64,
-    /// To all such addresses, because of one inviter.
-    pub per_inviter: i64,
-}
-
 /// Inserts the deliveries of at most `limit` notifications, oldest first, one for each of `channels`. Returns how many
-/// notifications were expanded. None: another replica is expanding.
+/// notifications were expanded. None: another replica is expanding. Mails that `mail_refusal()` refuses are inserted as
+/// dropped.
 pub async fn expand_notifications(
     transaction: &mut PgConnection,
     channels: &[String],
     limit: i64,
-    strangers: StrangerLimits,
 ) -> Result<Option<i64>, sqlx::Error> {
     // An advisory lock, without waiting: with two writers, a later notification could get a lower number.
     let is_locked = sqlx::query_scalar!(
@@ -31,52 +23,7 @@ pub async fn expand_notifications(
     if !is_locked.fetch_one(&mut *transaction).statement("UPDATE expand_notifications").await? {
         return Ok(None);
     }
-    let expanded = sqlx::query_scalar!(
-        r#"with oldest as (
-               select id from notifications where unexpanded_since is not null order by unexpanded_since, id
-               limit $2),
-           expanded as (
-               update notifications set expanded_at = app_now()
-               where id = any(array(select id from oldest)) and expanded_at is null
-               returning id, kind, session_id, user_id, created_at, payload),
-           -- One row for each channel. `stranger` is the address of a mail if it is not verified.
-           addressed as (
-               select e.*, channel, stranger, inviter
-               from expanded e cross join unnest($1::text[]) channel
-               left join lateral unverified_address(e.user_id, e.session_id) unproved on channel = 'email'),
-           -- Whether the limits are reached, counting this batch and the last hour.
-           limited as (
-               select a.*,
-                      case when stranger is not null then
-                          row_number() over (partition by stranger order by created_at, id)
-                          + (select count(*) from notification_deliveries d
-                             where d.stranger = a.stranger and d.dropped_at is null
-                               and d.created_at > app_now() - interval '1 hour') > $3 end as address_full,
-                      case when stranger is not null and inviter is not null then
-                          row_number() over (partition by stranger is null, inviter order by created_at, id)
-                          + (select count(*) from notification_deliveries d
-                             where d.inviter = a.inviter and d.dropped_at is null
-                               and d.created_at > app_now() - interval '1 hour') > $4 end as inviter_full
-               from addressed a),
-           inserted as (
-               insert into notification_deliveries
-                   (notification_id, channel, stream_key, stranger, inviter, dropped_at, last_error)
-               select id, channel,
-                      case when kind = 'reminder' then concat('reminder:', payload ->> 'minutesBefore', ':') else '' end
-                      || case when channel = 'email' then concat_ws(':', session_id, coalesce(user_id, 'admins'))
-                              else coalesce(session_id::text, user_id, 'admins') end,
-                      stranger, inviter,
-                      case when address_full or inviter_full then app_now() end,
-                      case when address_full then 'too many mails to an unverified address'
-                           when inviter_full then 'too many mails to strangers for one inviter' end
-               from limited
-               order by created_at, id)
-           select count(*) as "expanded!" from expanded"#,
-        channels,
-        limit,
-        strangers.per_address,
-        strangers.per_inviter,
-    );
+    let expanded = sqlx::query_file_scalar!("src/store/expand_notifications.sql", channels, limit);
     expanded.fetch_one(transaction).statement("UPDATE expand_notifications").await.map(Some)
 }
 

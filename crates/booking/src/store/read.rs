@@ -132,8 +132,7 @@ pub async fn is_kicked(
     user_id: &str,
 ) -> Result<bool, sqlx::Error> {
     sqlx::query_scalar!(
-        r#"select exists (select from livekit_participants p join livekit_rooms r on r.id = p.room_id
-                          where r.session_id = $1 and p.user_id = $2 and p.status = 'kicked') as "kicked!""#,
+        r#"select exists (select from kicked_participants where session_id = $1 and user_id = $2) as "kicked!""#,
         id.0,
         user_id
     )

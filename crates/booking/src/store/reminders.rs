@@ -13,10 +13,7 @@ pub async fn insert_reminders(executor: impl PgExecutor<'_>, before: &[f64]) -> 
     let inserted = sqlx::query!(
         r#"insert into notifications (user_id, kind, session_id, payload, dedupe_key)
            select person, 'reminder', s.id,
-                  jsonb_build_object(
-                      'bookingId', s.id, 'title', s.title, 'durationMinutes', s.duration_minutes,
-                      'scheduledAt', to_char(s.scheduled_at at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
-                      'meetingUrl', s.meeting_url, 'minutesBefore', round(before.secs / 60)),
+                  booking_payload(s) || jsonb_build_object('minutesBefore', round(before.secs / 60)),
                   concat_ws(':', 'reminder', s.id, extract(epoch from s.scheduled_at), before.secs, person)
            from unnest($1::float8[]) before (secs)
            join sessions s

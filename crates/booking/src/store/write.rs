@@ -1,5 +1,5 @@
-//! Writes bookings. One statement changes a booking, the slots of its parties and inserts their notifications. Each
-//! write of a status has a condition on the previous status.
+//! Writes bookings. One statement changes a booking, the slots of its parties and inserts their notifications
+//! (`notify_parties()`). Each write of a status has a condition on the previous status.
 
 use chassis::db::Statement;
 use domain::SessionId;
@@ -9,32 +9,6 @@ use time::OffsetDateTime;
 
 use super::{Booking, read::bookings};
 use crate::policy::{MAX_OPEN, MAX_PER_PAIR, MAX_START_AGE, MAX_START_AHEAD};
-
-/// `$changed` writes one session and returns its columns and `notifies`: whether host and guest get a notification of
-/// `$kind`. `$then` are further CTEs. The result is the booking after the change.
-macro_rules! notifying {
-    ($kind:tt, $changed:tt, $then:tt, $($argument:expr),+ $(,)?) => {
-        bookings!(
-            ["with changed as (" + $changed + "),
-            notified as (
-                insert into notifications (user_id, kind, session_id, payload, dedupe_key)
-                select person, '" + $kind + "', id,
-                       jsonb_strip_nulls(jsonb_build_object(
-                           'bookingId', id, 'title', title, 'durationMinutes', duration_minutes,
-                           'scheduledAt',
-                           to_char(scheduled_at at time zone 'utc', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"'),
-                           'meetingUrl', meeting_url, 'cancelReason', cancel_reason)),
-                       concat_ws(':', '" + $kind + "', id, sequence, person)
-                from changed cross join lateral unnest(array[host_id, guest_id]) person
-                where notifies
-                on conflict on constraint notifications_dedupe_key do nothing),"
-            + $then]
-            "changed",
-            "",
-            $($argument),+
-        )
-    };
-}
 
 /// Takes the advisory locks of these users, so that no other transaction books for them, and stores the profile from
 /// the caller's bearer token.
@@ -94,20 +68,23 @@ pub async fn insert_booking(
     new: &NewBooking,
     meeting_url: &str,
 ) -> Result<Option<Booking>, sqlx::Error> {
-    notifying!(
-        "booking_created",
-        "insert into sessions (id, host_id, guest_id, created_by, title, description, scheduled_at,
-                               duration_minutes, meeting_url, guest_name, guest_email, idempotency_key, request_hash)
-         select $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13
-         where $7 between app_now() - make_interval(secs => $20) and app_now() + make_interval(secs => $21)
-           and admit_booking($4, $17, $18, $19, $22, $2, $3, $12, $7, $8, $14, $15, $16)
-         on conflict on constraint sessions_idempotency_key do nothing
-         returning *, true as notifies",
-        "slots as (
-             insert into session_participants (session_id, user_id, role, slot)
-             select id, part.user_id, part.role,
-                    tstzrange(scheduled_at, scheduled_at + make_interval(mins => duration_minutes))
-             from changed cross join lateral (values (host_id, 'host'), (guest_id, 'guest')) part (user_id, role))",
+    bookings!(
+        ["with inserted as (
+            insert into sessions (id, host_id, guest_id, created_by, title, description, scheduled_at,
+                                  duration_minutes, meeting_url, guest_name, guest_email, idempotency_key, request_hash)
+            select $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13
+            where $7 between app_now() - make_interval(secs => $20) and app_now() + make_interval(secs => $21)
+              and admit_booking($4, $17, $18, $19, $22, $2, $3, $12, $7, $8, $14, $15, $16)
+            on conflict on constraint sessions_idempotency_key do nothing
+            returning *, sessions as booking),
+        slots as (
+            insert into session_participants (session_id, user_id, role, slot)
+            select id, part.user_id, part.role,
+                   tstzrange(scheduled_at, scheduled_at + make_interval(mins => duration_minutes))
+            from inserted cross join lateral (values (host_id, 'host'), (guest_id, 'guest')) part (user_id, role)),
+        notified as (select notify_parties(booking, 'booking_created') from inserted)"]
+        "inserted",
+        "cross join notified",
         id.0,
         new.host_id,
         new.guest_id,
@@ -205,18 +182,19 @@ pub async fn reschedule_booking(
     read: &Booking,
     new: &Rescheduled,
 ) -> Result<bool, sqlx::Error> {
-    let changed = notifying!(
-        "booking_rescheduled",
-        "update sessions
-         set scheduled_at = $4, duration_minutes = $5, title = $6, description = $7,
-             sequence = sequence + 1, updated_at = app_now()
-         where id = $1 and sequence = $2 and status = $3
-           and not ($8::bool and is_slot_taken(host_id, guest_id, $4, $5, $1))
-         returning *, $8::bool as notifies",
-        "slots as (
-             update session_participants p
-             set slot = tstzrange(scheduled_at, scheduled_at + make_interval(mins => duration_minutes))
-             from changed where p.session_id = changed.id and notifies)",
+    let changed = sqlx::query!(
+        r#"with changed as (
+               update sessions
+               set scheduled_at = $4, duration_minutes = $5, title = $6, description = $7,
+                   sequence = sequence + 1, updated_at = app_now()
+               where id = $1 and sequence = $2 and status = $3
+                 and not ($8::bool and is_slot_taken(host_id, guest_id, $4, $5, $1))
+               returning id, scheduled_at, duration_minutes, sessions as booking),
+           slots as (
+               update session_participants p
+               set slot = tstzrange(scheduled_at, scheduled_at + make_interval(mins => duration_minutes))
+               from changed where p.session_id = changed.id and $8)
+           select case when $8 then notify_parties(booking, 'booking_rescheduled')::text end as notified from changed"#,
         read.id.0,
         read.sequence,
         read.status.as_str(),
@@ -236,18 +214,17 @@ pub async fn cancel_booking(
     guest: Option<&str>,
     reason: &str,
 ) -> Result<bool, sqlx::Error> {
-    let changed = notifying!(
-        "booking_cancelled",
-        "update sessions
-         set status = 'cancelled', cancelled_at = app_now(), cancel_reason = nullif($2, ''),
-             sequence = sequence + 1, updated_at = app_now()
-         where id = $1 and status in ('scheduled', 'in_progress')
-           and app_now() < (select closes_at from booking_window(scheduled_at, duration_minutes))
-           and not exists (select from livekit_participants p join livekit_rooms r on r.id = p.room_id
-                           where r.session_id = $1 and p.user_id = $3 and p.status = 'kicked')
-         returning *, true as notifies",
-        "freed as (
-             update session_participants p set active = false from changed where p.session_id = changed.id)",
+    let changed = sqlx::query!(
+        r#"with changed as (
+               update sessions
+               set status = 'cancelled', cancelled_at = app_now(), cancel_reason = nullif($2, ''),
+                   sequence = sequence + 1, updated_at = app_now()
+               where id = $1 and is_booking_open(sessions)
+                 and not exists (select from kicked_participants where session_id = $1 and user_id = $3)
+               returning id, sessions as booking),
+           freed as (
+               update session_participants p set active = false from changed where p.session_id = changed.id)
+           select notify_parties(booking, 'booking_cancelled')::text as notified from changed"#,
         id.0,
         reason,
         guest,
@@ -260,8 +237,7 @@ pub async fn end_booking(executor: impl PgExecutor<'_>, id: SessionId) -> Result
     sqlx::query_scalar!(
         r#"with changed as (
                update sessions set status = 'completed', updated_at = app_now()
-               where id = $1 and status in ('scheduled', 'in_progress')
-                 and app_now() < (select closes_at from booking_window(scheduled_at, duration_minutes))
+               where id = $1 and is_booking_open(sessions)
                returning id),
            freed as (
                update session_participants p set active = false from changed where p.session_id = changed.id)

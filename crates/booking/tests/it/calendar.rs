@@ -104,7 +104,7 @@ async fn start_is_in_utc_across_daylight_saving_changes(world: World) {
             .unwrap();
         let file = file(&world, &booking.id).await;
         assert!(file.contains(written) && !file.contains("TZID"), "{file}");
-        assert_eq!(unix(&parsed(&file).1, &P::Dtstart), start.unix_timestamp());
+        assert_eq!(unix(&parsed(&file).1, &P::Dtstart), start.unix_timestamp(), "{written}");
     }
 }
 

@@ -88,7 +88,7 @@ async fn end_and_cancel_are_refused_when_the_window_closes_meanwhile(world: Worl
     assert_eq!(reason(cancelled), Reason::MeetingEnded);
     booking::reconcile(&world.pool).await.unwrap();
     for booking in [first, second] {
-        assert_eq!(world.get(&booking.id).await.status(), SessionStatus::NoShow);
+        assert_eq!(world.get(&booking.id).await.status(), SessionStatus::NoShow, "{booking:?}");
     }
     assert_eq!(world.rooms.calls("EndRoom"), 0);
 }
@@ -102,8 +102,8 @@ async fn meeting_is_ended_by_the_host_and_not_by_the_guest(world: World) {
     assert_eq!(first.status(), SessionStatus::Completed);
     assert_eq!(world.active_slots(&booking.id).await, 0, "slots that the booking takes");
     for again in [person("ada"), admin(), chassis::grpc::system_caller()] {
-        let answer = end(&world, again, &booking).await.unwrap().into_inner().booking;
-        assert_eq!(answer.as_ref(), Some(&first));
+        let answer = end(&world, again.clone(), &booking).await.unwrap().into_inner().booking;
+        assert_eq!(answer.as_ref(), Some(&first), "{again:?}");
     }
     assert_eq!(world.rooms.calls("EndRoom"), 1);
     assert_eq!(reason(cancel(&world, person("ada"), &booking, "").await), Reason::MeetingEnded);
@@ -133,9 +133,9 @@ async fn concurrent_cancel_end_and_move_leave_one_status(world: World) {
             end(&world, person("ada"), &booking),
             client.reschedule_booking(longer)
         );
-        assert!(cancelled.is_ok() ^ ended.is_ok());
+        assert!(cancelled.is_ok() ^ ended.is_ok(), "round {n}");
         let status = if cancelled.is_ok() { SessionStatus::Cancelled } else { SessionStatus::Completed };
-        assert_eq!(world.get(&booking.id).await.status(), status);
+        assert_eq!(world.get(&booking.id).await.status(), status, "round {n}");
         assert_eq!(world.active_slots(&booking.id).await, 0, "slots that the booking takes");
     }
 }

@@ -50,10 +50,13 @@ async fn both_parties_get_mails_of_a_booking_in_order(pool: PgPoolOptions, conne
         let mails: Vec<_> = mail.mails().into_iter().rev().filter(|mail| mail.to == [address]).collect();
         let kinds: Vec<_> = mails.iter().map(|mail| mail.subject.split(':').next().unwrap()).collect();
         assert_eq!(kinds, ["Booked", "Moved", "Cancelled"], "{address}");
-        assert_eq!(mails[0].from, "no-reply@example.org");
+        assert_eq!(mails[0].from, "no-reply@example.org", "{address}");
         assert!(mails[0].text.contains("First lesson") && mails[0].html.contains("<p>"), "{:?}", mails[0]);
-        assert!(mails[0].text.contains(&booking.meeting_url));
-        assert!(mails[0].text.contains(&format!("/api/bookings/{}/calendar.ics?user=", booking.id)));
+        assert!(mails[0].text.contains(&booking.meeting_url), "{address}");
+        assert!(
+            mails[0].text.contains(&format!("/api/bookings/{}/calendar.ics?user=", booking.id)),
+            "{address}"
+        );
         assert!(mails[2].text.contains("Reason: ill"), "{}", mails[2].text);
     }
 }
@@ -246,12 +249,20 @@ async fn admins_list_dead_pending_and_waiting_deliveries(pool: PgPoolOptions, co
         (DeliveryState::Waiting, "booking_created", "eve", 0),
     ] {
         let listed = list(admin(), state.into()).await.unwrap().into_inner().deliveries;
-        assert_eq!(listed.len(), 1);
+        assert_eq!(listed.len(), 1, "{state:?} for {user}");
         let delivery = &listed[0];
-        assert_eq!((delivery.kind.as_str(), delivery.user_id()), (kind, user));
-        assert_eq!((delivery.state(), delivery.channel()), (state, DeliveryChannel::Email));
-        assert_eq!((delivery.booking_id(), delivery.attempts), (booking.to_string().as_str(), attempts));
-        assert!(!delivery.last_error().is_empty());
+        assert_eq!((delivery.kind.as_str(), delivery.user_id()), (kind, user), "{state:?} for {user}");
+        assert_eq!(
+            (delivery.state(), delivery.channel()),
+            (state, DeliveryChannel::Email),
+            "{state:?} for {user}"
+        );
+        assert_eq!(
+            (delivery.booking_id(), delivery.attempts),
+            (booking.to_string().as_str(), attempts),
+            "{state:?} for {user}"
+        );
+        assert!(!delivery.last_error().is_empty(), "{state:?} for {user}");
     }
     assert_eq!(
         reason(list(person("ada"), DeliveryState::Dead.into()).await),

@@ -204,7 +204,7 @@ async fn connections_are_reused_and_replaced_when_closed(ByMail(post): ByMail) {
     for sent in 1..=3 {
         post.booked(&["bob"]).await;
         assert_eq!(outbox.pass().await.unwrap(), 1, "deliveries of this pass");
-        assert_eq!(post.subjects("bob").len(), sent);
+        assert_eq!(post.subjects("bob").len(), sent, "after {sent} mails");
     }
     assert_eq!(post.mail.connections() - before, 1, "connections to the mail server");
     post.mail.hang_up();

@@ -119,7 +119,7 @@ async fn waiting_mails_are_sent_after_any_request_of_the_user(
         let booking = invited(&post, guest, 5000).await;
         post.happened("booking_created", booking, guest).await;
         post.pass().await;
-        assert_eq!(post.states().await.last().unwrap(), WAITING);
+        assert_eq!(post.states().await.last().unwrap(), WAITING, "{guest}");
         match guest {
             "sue" => drop(
                 client
@@ -142,7 +142,7 @@ async fn waiting_mails_are_sent_after_any_request_of_the_user(
             }
         }
         post.pass().await;
-        assert_eq!(post.subjects(guest), ["Booked: Lesson"]);
+        assert_eq!(post.subjects(guest), ["Booked: Lesson"], "{guest}");
     }
 }
 

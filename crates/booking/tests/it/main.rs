@@ -21,6 +21,7 @@ mod reconcile;
 mod reminders;
 mod reschedule;
 mod rooms;
+mod rules_in_sql;
 mod serve;
 mod validation;
 mod webhooks;

@@ -23,18 +23,18 @@ async fn users_list_their_own_notifications_newest_first(world: World) {
     let rest = list(&world, person("bob"), 1, page.next_cursor()).await;
     assert_eq!(rest.next_cursor, None);
     for (notification, booking) in [(&page.notifications[0], &second), (&rest.notifications[0], &first)] {
-        assert_eq!(notification.kind(), NotificationKind::BookingCreated);
+        assert_eq!(notification.kind(), NotificationKind::BookingCreated, "{notification:?}");
         let payload: serde_json::Value = serde_json::from_str(&notification.payload_json).unwrap();
-        assert_eq!(payload["bookingId"], booking.id.as_str());
-        assert_eq!(payload["meetingUrl"], booking.meeting_url.as_str());
-        assert_eq!(payload["durationMinutes"], 60);
+        assert_eq!(payload["bookingId"], booking.id.as_str(), "{notification:?}");
+        assert_eq!(payload["meetingUrl"], booking.meeting_url.as_str(), "{notification:?}");
+        assert_eq!(payload["durationMinutes"], 60, "{notification:?}");
         let start = payload["scheduledAt"].as_str().unwrap();
         let start =
             time::OffsetDateTime::parse(start, &time::format_description::well_known::Rfc3339).unwrap();
-        assert_eq!(start.unix_timestamp(), booking.scheduled_at.unwrap().seconds);
+        assert_eq!(start.unix_timestamp(), booking.scheduled_at.unwrap().seconds, "{notification:?}");
     }
     for other in [person("eve"), admin(), chassis::grpc::system_caller()] {
-        assert!(list(&world, other, 20, "").await.notifications.is_empty());
+        assert!(list(&world, other.clone(), 20, "").await.notifications.is_empty(), "{other:?}");
     }
 }
 
@@ -49,7 +49,7 @@ async fn read_mark_is_kept_and_set_by_the_owner_only(world: World) {
         world.client.clone().mark_notification_read(request).await
     };
     for other in [person("ada"), admin(), chassis::grpc::system_caller()] {
-        assert_eq!(reason(read(other).await), Reason::NotificationNotFound);
+        assert_eq!(reason(read(other.clone()).await), Reason::NotificationNotFound, "{other:?}");
     }
     let first = read(person("bob")).await.unwrap().into_inner().notification.unwrap();
     assert!(first.read_at.is_some());

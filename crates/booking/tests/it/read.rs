@@ -23,9 +23,9 @@ fn ids(bookings: &[Booking]) -> Vec<&str> {
 async fn booking_is_read_by_parties_and_admins_only(world: World) {
     let booking = world.book(10).await;
     for caller in [person("ada"), person("bob"), admin(), chassis::grpc::system_caller()] {
-        let request = GetBookingRequest { caller: Some(caller), booking_id: booking.id.clone() };
+        let request = GetBookingRequest { caller: Some(caller.clone()), booking_id: booking.id.clone() };
         let answer = world.client.clone().get_booking(request).await.unwrap().into_inner();
-        assert_eq!(answer.booking.as_ref(), Some(&booking));
+        assert_eq!(answer.booking.as_ref(), Some(&booking), "{caller:?}");
     }
     let request = GetBookingRequest { caller: Some(person("eve")), booking_id: booking.id };
     assert_eq!(reason(world.client.clone().get_booking(request).await), Reason::NotParticipant);

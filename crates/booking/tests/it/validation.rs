@@ -190,7 +190,11 @@ async fn lists_refuse_invalid_filters(world: World) {
             ListBookingsRequest { caller: Some(person("ada")), ..ListBookingsRequest::default() };
         change(&mut request);
         let refusal = refused(world.client.clone().list_bookings(request).await);
-        assert_eq!((refusal.reason, refusal.facts["field"].as_str()), (Reason::InvalidRequest, field));
+        assert_eq!(
+            (refusal.reason, refusal.facts["field"].as_str()),
+            (Reason::InvalidRequest, field),
+            "{field}"
+        );
     }
     let request = ListNotificationsRequest {
         caller: Some(person("ada")),
@@ -246,11 +250,24 @@ async fn wrong_ids_strangers_and_anonymous_callers_are_refused(world: World) {
         }
         let mut request = world.request(100).await;
         request.caller = anonymous.clone();
-        assert_eq!(reason(world.client.clone().create_booking(request).await), Reason::Unauthenticated);
+        assert_eq!(
+            reason(world.client.clone().create_booking(request).await),
+            Reason::Unauthenticated,
+            "{anonymous:?}"
+        );
         let request = ListBookingsRequest { caller: anonymous.clone(), ..ListBookingsRequest::default() };
-        assert_eq!(reason(world.client.clone().list_bookings(request).await), Reason::Unauthenticated);
-        let request = ListNotificationsRequest { caller: anonymous, ..ListNotificationsRequest::default() };
-        assert_eq!(reason(world.client.clone().list_notifications(request).await), Reason::Unauthenticated);
+        assert_eq!(
+            reason(world.client.clone().list_bookings(request).await),
+            Reason::Unauthenticated,
+            "{anonymous:?}"
+        );
+        let request =
+            ListNotificationsRequest { caller: anonymous.clone(), ..ListNotificationsRequest::default() };
+        assert_eq!(
+            reason(world.client.clone().list_notifications(request).await),
+            Reason::Unauthenticated,
+            "{anonymous:?}"
+        );
     }
     assert_eq!(world.get(&booking.id).await, booking);
 }

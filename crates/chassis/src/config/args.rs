@@ -39,10 +39,12 @@ pub struct Process {
 impl ProcessArgs {
     pub fn check(self, problems: &mut Problems) -> Process {
         let json_logs = match self.log_format.as_deref() {
+            // An empty variable counts as absent: compose files cannot leave one out conditionally.
             None | Some("json" | "") => true,
             Some("pretty") => false,
             Some(_) => {
                 problems.add("LOG_FORMAT", "must be json or pretty");
+                // The value does not matter: the process does not start. Going on finds the other problems.
                 true
             }
         };
@@ -68,6 +70,7 @@ pub struct Otlp {
 }
 
 fn otlp(endpoint: Option<String>, certificate: Option<String>, problems: &mut Problems) -> Option<Otlp> {
+    // A blank endpoint returns before the check, because it is no problem.
     let url = problems.url("OTEL_EXPORTER_OTLP_ENDPOINT", Some(non_blank(endpoint)?), &["http", "https"])?;
     let certificate = match non_blank(certificate) {
         Some(file) => match std::fs::read(&file) {
@@ -97,6 +100,8 @@ impl DatabaseArgs {
     /// `role` is the database role of the service (`deploy/postgres/roles.sql`).
     pub fn check(self, role: &'static str, problems: &mut Problems) -> Option<db::Settings> {
         let max_connections = problems.parse("DATABASE_POOL", self.database_pool.as_deref(), 8);
+        // With a pool of one, a pass that holds a connection would wait for itself until the acquire times
+        // out.
         if !(2..=50).contains(&max_connections) {
             problems.add("DATABASE_POOL", "must be 2 to 50");
         }
@@ -121,6 +126,7 @@ impl InternalArgs {
         let reflection = problems.parse("GRPC_REFLECTION", self.grpc_reflection.as_deref(), false);
         let tokens = problems.required("INTERNAL_TOKEN", self.internal_token)?;
         match grpc::InternalTokens::parse(&tokens) {
+            // Messages have at most 1 MiB, so this also bounds the memory of all calls.
             Ok(tokens) => Some(grpc::Settings { tokens, reflection, max_in_flight: 1024 }),
             Err(problem) => {
                 problems.add("INTERNAL_TOKEN", problem);
@@ -146,6 +152,7 @@ impl ServiceArgs {
         role: &'static str,
         problems: &mut Problems,
     ) -> Option<(db::Settings, grpc::Settings)> {
+        // Both are checked before either is used, so that one start lists the problems of both.
         let database = self.database.check(role, problems);
         let internal = self.internal.check(problems);
         Some((database?, internal?))
@@ -187,6 +194,7 @@ impl LiveKitArgs {
         let ws_url = problems.base_url("LIVEKIT_WS_URL", self.livekit_ws_url, &["ws", "wss"]);
         let url = match non_blank(self.livekit_url) {
             Some(url) => problems.base_url("LIVEKIT_URL", Some(url), &["http", "https"]),
+            // Replaces only the first `ws`: `wss` becomes `https`, and a host with `ws` in its name is kept.
             None => ws_url.as_ref().map(|url| url.replacen("ws", "http", 1)),
         };
         Some(LiveKit { api_key: api_key?, api_secret: api_secret?, ws_url: ws_url?, url: url? })

@@ -65,6 +65,7 @@ impl Expiry {
     /// Whether a connection of this age must not be used.
     #[cfg(feature = "database")]
     pub(super) fn has_passed(&self, age: Duration) -> bool {
+        // Compares ages, because sqlx reports a connection's age and not the time when it was opened.
         age >= YOUNGEST && self.expired().before.is_some_and(|before| before.elapsed() < age)
     }
 
@@ -73,6 +74,7 @@ impl Expiry {
     #[cfg(feature = "database")]
     pub(super) fn observe(&self, suits: bool) {
         let mut expired = self.expired();
+        // Only a change counts. Readiness observes every 2 s, and healthy connections would expire each time.
         if expired.unsuitable == suits {
             *expired = Expired { before: Some(Instant::now()), unsuitable: !suits };
         }
@@ -81,12 +83,15 @@ impl Expiry {
     /// Records that the current work failed because of the server. Outside of a service nothing is recorded.
     #[cfg(feature = "database")]
     pub(super) fn note_current() {
+        // Tools run outside of a service, so this may find nothing to record.
         let _ = CURRENT.try_with(Self::note);
     }
 
     #[cfg(feature = "database")]
     fn note(&self) {
         let mut expired = self.expired();
+        // While the server is unsuitable, new connections lead to the same server: replacing them gains
+        // nothing.
         if !expired.unsuitable {
             expired.before = Some(Instant::now());
         }
@@ -94,6 +99,7 @@ impl Expiry {
 
     #[cfg(feature = "database")]
     fn expired(&self) -> MutexGuard<'_, Expired> {
+        // A panic in another task leaves nothing half-written here, so a poisoned lock is still good.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

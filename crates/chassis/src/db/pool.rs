@@ -88,6 +88,7 @@ fn pool_with(settings: &Settings, needs: Needs, timeouts: Timeouts) -> Result<(P
     let role = settings.role;
     let needs = role.map(|_| needs); // tools may read a standby too
     let options = connect_options(&settings.url)?;
+    // Tools such as `migrate` run long statements by design, so the limits are only for services.
     let options = if role.is_some() { options.options(BOUNDS) } else { options };
     let (standby, expiry) = (Arc::new(AtomicBool::new(false)), Expiry::default());
     let (met, used, released) = (Arc::clone(&standby), expiry.clone(), expiry.clone());
@@ -95,17 +96,23 @@ fn pool_with(settings: &Settings, needs: Needs, timeouts: Timeouts) -> Result<(P
         .max_connections(settings.max_connections)
         .min_connections(1)
         .acquire_timeout(Duration::from_secs(2))
+        // sqlx's own test is a round trip before each use. Below, only connections that were idle are tested.
         .test_before_acquire(false)
         .before_acquire(move |connection, past| {
             let has_expired = used.has_passed(past.age);
             Box::pin(async move {
+                // `false` makes sqlx close this connection and try another one.
                 if has_expired {
                     return Ok(false);
                 }
+                // A busy connection proves itself by its next statement. Only a silent one may lead to a host
+                // that vanished.
                 Ok(past.idle_for < timeouts.idle || answers(connection, needs, timeouts).await)
             })
         })
         .after_release(move |connection, past| {
+            // Also when it is released: a connection that was in use when the server failed must not become
+            // idle again.
             let has_expired = released.has_passed(past.age);
             Box::pin(async move { Ok(!has_expired && finish(connection, timeouts).await?) })
         })
@@ -114,6 +121,8 @@ fn pool_with(settings: &Settings, needs: Needs, timeouts: Timeouts) -> Result<(P
             Box::pin(async move {
                 let Some(role) = role else { return Ok(()) };
                 let is_standby = set_role(connection, role).await?;
+                // Stored before the refusal, so that readiness can say "read-only" instead of "pool timed
+                // out".
                 met.store(is_standby, Ordering::Relaxed);
                 if is_standby { refuse_standby().await } else { Ok(()) }
             })
@@ -155,6 +164,8 @@ impl Probe {
         let acquired = timeout(PROBE_ACQUIRE, self.pool.acquire()).await;
         let mut connection = match acquired.unwrap_or(Err(sqlx::Error::PoolTimedOut)) {
             Ok(connection) => connection,
+            // `swap`: the flag explains one failure. The next connection sets it again if the server is still
+            // a standby.
             Err(_) if self.standby.swap(false, Ordering::Relaxed) => return Err(Unusable::ReadOnly),
             Err(error) => return Err(Unusable::Failed(error)),
         };
@@ -175,6 +186,7 @@ async fn answers(connection: &mut PgConnection, needs: Option<Needs>, timeouts: 
             None => connection.ping().await.map(|()| true),
         }
     };
+    // A timeout, an error and an unsuitable server mean the same: this connection is not used.
     let suits = matches!(timeout(timeouts.answer, answer).await, Ok(Ok(true)));
     if !suits {
         tracing::info!("an idle connection to the database was replaced");
@@ -194,6 +206,7 @@ async fn refuse_standby() -> Result<(), sqlx::Error> {
 async fn finish(connection: &mut PgConnection, timeouts: Timeouts) -> Result<bool, sqlx::Error> {
     match timeout(timeouts.abandoned, connection.flush()).await {
         Ok(finished) => finished.map(|()| true),
+        // An error makes sqlx close the connection, as `false` would, and also log it.
         Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "an abandoned statement did not end").into()),
     }
 }
@@ -228,6 +241,7 @@ pub async fn check_role(pool: &PgPool, role: &str) -> Result<bool, sqlx::Error> 
 /// Records the use of the pool: `greenroom_db_connections{pool,state}`.
 pub fn observe_pool(pool: &PgPool, service: &str) {
     #[expect(clippy::cast_precision_loss, reason = "pools are small")]
+    // Size and idle are read one after the other, so `used` may be wrong by one for a moment.
     let (size, idle) = (f64::from(pool.size()), pool.num_idle() as f64);
     metrics::gauge!("greenroom_db_connections", "pool" => service.to_owned(), "state" => "idle").set(idle);
     metrics::gauge!("greenroom_db_connections", "pool" => service.to_owned(), "state" => "used")

@@ -65,10 +65,12 @@ impl fmt::Display for Unusable {
 /// handled.
 pub fn note(error: &sqlx::Error) {
     let concerns_server = match error {
+        // After any of these the socket is in doubt, and with it the others to that server.
         sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed => {
             true
         }
         sqlx::Error::Database(_) => {
+            // 53300 and 28xxx count as unavailable too. When fatal, they refused only a new connection.
             reason(error) == Reason::DatabaseUnavailable && !refused_connection(error)
         }
         _ => false, // a pool that timed out says nothing about its connections
@@ -84,6 +86,7 @@ fn refused_connection(error: &sqlx::Error) -> bool {
         .as_database_error()
         .and_then(|error| error.try_downcast_ref::<PgDatabaseError>())
         .map(PgDatabaseError::severity);
+    // A fatal error with another code comes from connecting.
     let ended = ["57P01", "57P02", "57P04", "57P05"]; // of open connections
     matches!(severity, Some(PgSeverity::Fatal | PgSeverity::Panic))
         && !sqlstate(error).is_some_and(|code| ended.contains(&code.as_str()))

@@ -30,6 +30,8 @@ pub async fn begin_with(
 ) -> sqlx::Result<Transaction<'static, Postgres>> {
     let connection = pool.acquire().await?; // a caller that disconnects leaves the pool's queue
     let beginning = Transaction::begin(connection, Some(statement.into_sql_str()));
+    // When this future is dropped, the task still completes BEGIN. Then it drops the transaction, which rolls
+    // back.
     tokio::spawn(beginning.in_current_span()).await.unwrap_or(Err(sqlx::Error::WorkerCrashed))
 }
 
@@ -51,6 +53,7 @@ pub async fn retry_on_contention<T, E: DatabaseError, F: Future<Output = Result<
     match transaction().await {
         Err(error) if error.database().is_some_and(is_contention) => {
             metrics::counter!("greenroom_db_retries_total").increment(1);
+            // Jitter: two transactions that met would otherwise meet again.
             tokio::time::sleep(Duration::from_millis(rand::random_range(5..50))).await;
             transaction().await
         }
@@ -70,6 +73,7 @@ pub fn is_read_only(error: &sqlx::Error) -> bool {
 /// Whether the database may answer later without a change of settings: it cannot be reached, is starting, read-only, or
 /// full.
 pub fn is_outage(error: &sqlx::Error) -> bool {
+    // A wrong password (28) or an unknown database (3D000) needs a change of settings; waiting does not help.
     let is_refusal = sqlstate(error).is_some_and(|code| code.starts_with("28") || code == "3D000");
     reason(error) == Reason::DatabaseUnavailable && !is_refusal
 }
@@ -106,7 +110,10 @@ pub(super) fn reason(error: &sqlx::Error) -> Reason {
             Reason::DatabaseUnavailable
         }
         E::Database(_) => match sqlstate(error).as_deref() {
+            // 40: contention after our one retry. 55P03, 57014, 25P03, 25P04: one of our timeouts ended the
+            // statement.
             Some("40001" | "40P01" | "55P03" | "57014" | "25P03" | "25P04") => Reason::DatabaseBusy,
+            // 25006: the server is read-only, as a standby is after a failover.
             Some("25006" | "3D000") => Reason::DatabaseUnavailable,
             Some(code) if UNAVAILABLE.iter().any(|class| code.starts_with(class)) => {
                 Reason::DatabaseUnavailable

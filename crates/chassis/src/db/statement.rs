@@ -23,6 +23,7 @@ impl<T, F: Future<Output = sqlx::Result<T>>> Statement<T> for F {
             )
         });
         let outcome = self.instrument(span.clone()).await;
+        // Without a trace the SQLSTATE is not copied.
         if let Err(error) = &outcome
             && !span.is_disabled()
         {

@@ -75,6 +75,7 @@ where
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let path = request.uri().path().to_owned();
+        // Before the permit and the token: health must answer also when the service is overloaded.
         if path.starts_with(HEALTH) {
             return self.inner.call(request).boxed();
         }
@@ -84,6 +85,7 @@ where
         let is_ours = self.layer.tokens.accept(request.headers());
         let span = span(&path, is_ours, &request_id);
         let trace = Trace::carried_by(request.headers());
+        // `try_acquire`: a queue for permits would hold calls whose callers have given up.
         let permit = Arc::clone(&self.layer.permits).try_acquire_owned().ok();
         let refused = if !is_ours {
             // Without our reason: a wrong internal token must not become a 401 for the user.
@@ -94,12 +96,14 @@ where
             None
         };
         let budget =
+            // The minimum, because a `grpc-timeout` may say hours.
             text("grpc-timeout").and_then(parse_timeout).unwrap_or(DEFAULT_DEADLINE).min(LONGEST_DEADLINE);
         let work = match refused {
             Some(status) => Err(status),
             None => Ok(self.inner.call(request)),
         };
         let work = async move {
+            // Held until the answer begins. A stream goes on after that without a permit.
             let _permit = permit;
             let answer = match work {
                 Err(status) => status.into_http(),
@@ -118,6 +122,7 @@ async fn run<F: Future<Output = Result<Response<Body>, Infallible>>>(
     context: Context,
 ) -> Response<Body> {
     let budget = context.deadline.saturating_duration_since(Instant::now());
+    // Without this, a panic would continue in the caller of the in-process transport.
     let caught = AssertUnwindSafe(context::scope(context, call)).catch_unwind();
     match tokio::time::timeout(budget, caught).await {
         Ok(Ok(answer)) => with_reason(answer.unwrap_or_else(|never| match never {})),
@@ -133,6 +138,7 @@ async fn run<F: Future<Output = Result<Response<Body>, Infallible>>>(
 /// Adds a reason when tonic refused a request that is too large for the service. Without one, the caller would take it for
 /// an answer that is too large, which is a failure of ours.
 fn with_reason(answer: Response<Body>) -> Response<Body> {
+    // A service that answers OUT_OF_RANGE itself gives details, and its answer is kept.
     let is_too_large = Status::from_header_map(answer.headers())
         .is_some_and(|status| status.code() == Code::OutOfRange && status.get_details_error_info().is_none());
     if is_too_large {
@@ -172,6 +178,7 @@ fn method(path: &str, code: Code) -> &str {
 /// `grpc-timeout`: at most 8 digits and a unit, H M S m u n.
 fn parse_timeout(value: &str) -> Option<Duration> {
     let (digits, unit) = value.split_at_checked(value.len().checked_sub(1)?)?;
+    // At most 8 digits, so the multiplications below cannot overflow.
     if digits.is_empty() || digits.len() > 8 {
         return None;
     }

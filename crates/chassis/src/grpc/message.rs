@@ -17,12 +17,14 @@ use crate::status::{Fields, Reason, Refusal};
 /// # Errors
 /// `unauthenticated` for a text that is not a user's id.
 pub fn caller(caller: Option<Caller>) -> Result<Caller, Refusal> {
+    // `&&` binds before `||`: our own services need no user, every other caller needs a valid one.
     let named = |caller: &Caller| caller.system && caller.user_id.is_empty() || text::is_id(&caller.user_id);
     let mut caller = caller
         .filter(named)
         .ok_or_else(|| Refusal::new(Reason::Unauthenticated, "The request names no caller."))?;
     caller.name = display_name(&caller.name);
     caller.avatar_url = domain::public_url(&caller.avatar_url).unwrap_or_default();
+    // Postgres refuses NUL in a text: one in an e-mail address would fail the whole request.
     caller.email.retain(|character| character != '\0');
     caller.groups.retain(|group| !group.contains('\0'));
     Ok(caller)
@@ -62,6 +64,7 @@ pub fn timestamp(time: OffsetDateTime) -> Timestamp {
 pub fn datetime(timestamp: &Timestamp) -> Option<OffsetDateTime> {
     let time = OffsetDateTime::from_unix_timestamp(timestamp.seconds).ok()?;
     let time = time.replace_nanosecond(u32::try_from(timestamp.nanos).ok()?).ok()?;
+    // The type ends at 9999 itself, so only years below 0 must be refused.
     (time.year() >= 0).then_some(time)
 }
 
@@ -72,6 +75,7 @@ pub fn datetime(timestamp: &Timestamp) -> Option<OffsetDateTime> {
 pub fn moment(field: &str, value: Option<&Timestamp>) -> Result<Option<OffsetDateTime>, Refusal> {
     let Some(value) = value else { return Ok(None) };
     datetime(value)
+        // Postgres stores microseconds. A time that is not cut here would differ when it is read back.
         .and_then(|time| time.replace_microsecond(time.microsecond()).ok())
         .map(Some)
         .ok_or_else(|| Refusal::invalid(field, "must be a time between the years 0 and 9999"))
@@ -83,6 +87,7 @@ pub fn moment(field: &str, value: Option<&Timestamp>) -> Result<Option<OffsetDat
 /// `invalid_request` for all that is wrong with either.
 pub fn page_request(value: Option<i32>, cursor: Option<&str>) -> Result<(usize, Option<Cursor>), Refusal> {
     let mut fields = Fields::default();
+    // Both are checked before `finish`, so that one answer names both.
     let page = (fields.check(page::limit(value)), fields.check(Cursor::parse(cursor)));
     fields.finish().map(|()| page)
 }

@@ -21,6 +21,7 @@ pub(super) fn with_reflection(routes: Routes, service: &str) -> Result<Routes, E
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
             .register_encoded_file_descriptor_set(pb::v1::FILE_DESCRIPTOR_SET)
             .register_encoded_file_descriptor_set(pb::v1alpha::FILE_DESCRIPTOR_SET)
+            // `names` lists both versions already.
             .include_reflection_service(false);
         names.iter().fold(builder, Builder::with_service_name)
     };

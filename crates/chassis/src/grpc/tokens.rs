@@ -28,6 +28,7 @@ impl InternalTokens {
 
     pub(crate) fn outgoing(&self) -> HeaderValue {
         let token = self.0.first().map_or("", |token| token.expose_secret());
+        // `parse` allows only visible ASCII, so the fallback is not reached.
         let mut value = HeaderValue::from_str(token).unwrap_or_else(|_| HeaderValue::from_static(""));
         value.set_sensitive(true);
         value
@@ -35,7 +36,9 @@ impl InternalTokens {
 
     pub(super) fn accept(&self, headers: &HeaderMap) -> bool {
         let offered = headers.get(TOKEN_HEADER).map_or(&b""[..], HeaderValue::as_bytes);
+        // Constant time, except for the length, which is no secret.
         let matches = |token: &SecretString| token.expose_secret().as_bytes().ct_eq(offered);
+        // `fold` and not `any`: it compares all tokens, so the time does not say which one matched.
         self.0.iter().map(matches).fold(Choice::from(0), |any, this| any | this).into()
     }
 }

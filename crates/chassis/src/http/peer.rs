@@ -41,6 +41,7 @@ impl Peer {
     /// serves the connection.
     pub async fn finished(&self) {
         while !poll_fn(|cx| self.poll_finished(cx)).await {
+            // A peek returns the same unread bytes again, so without a pause this loop would never rest.
             tokio::time::sleep(HIDDEN_CHECK).await;
         }
     }
@@ -52,6 +53,8 @@ impl Peer {
         match ready!(stream.poll_peek(cx, &mut ReadBuf::new(&mut byte))) {
             Ok(0) | Err(_) => Poll::Ready(true),
             Ok(_) => {
+                // Unread bytes hide the end of the stream from a peek. The readiness flag shows it without
+                // reading them.
                 let ready = stream.ready(Interest::READABLE).now_or_never();
                 Poll::Ready(ready.is_some_and(|ready| ready.is_ok_and(Ready::is_read_closed)))
             }

@@ -120,7 +120,7 @@ async fn peer_is_finished_when_it_sends_nothing_more() {
             drop(client);
         }
         let received = tokio::time::timeout(Duration::from_secs(10), finished.recv()).await;
-        assert_eq!(received, Ok(Some(())));
+        assert_eq!(received, Ok(Some(())), "{}, half closed: {is_half}", sent.escape_ascii());
     }
 }
 

@@ -27,6 +27,8 @@ pub(super) struct Turn(Arc<AtomicUsize>);
 impl Turn {
     /// Marks that a request is being answered, until the result is dropped.
     pub(super) fn answer(&self) -> Answering {
+        // Relaxed is enough: one task does everything for a connection. The atomic only makes the type
+        // `Send`.
         self.0.fetch_add(1, Ordering::Relaxed);
         Answering(self.clone())
     }
@@ -63,12 +65,15 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
         let before = buf.filled().len();
         let read = Pin::new(&mut this.stream).poll_read(cx, buf);
         let turn = this.turn.0.load(Ordering::Relaxed);
+        // The head that began in an earlier turn is complete, so its timer is over.
         if turn != this.head_of {
             (this.head_of, this.head.until) = (turn, None);
         }
         if read.is_pending() {
+            // Without a begun head the connection is idle, which hyper's own timer limits (`idle_timeout`).
             return this.head.or_timed_out(cx);
         }
+        // In an odd turn the bytes belong to the body of the current request.
         if turn.is_multiple_of(2) && buf.filled().len() > before {
             this.head.begin();
         }
@@ -89,6 +94,7 @@ impl<S: AsyncWrite + Unpin> Watched<S> {
             this.write.begin();
             return this.write.or_timed_out(cx);
         }
+        // Any progress ends the wait: a slow reader is served as long as it reads.
         this.write.until = None;
         written
     }
@@ -133,6 +139,7 @@ impl StallTimer {
     }
 
     fn begin(&mut self) {
+        // Only the first call sets the end. A client that sends one byte at a time must not move it.
         self.until.get_or_insert_with(|| Instant::now() + self.limit);
     }
 

@@ -20,6 +20,7 @@ pub async fn database_for(
     runtime: &Runtime,
 ) -> Result<PgPool, StartError> {
     let (pool, probe) = db::probed_pool(settings, needs)?;
+    // Registered before the wait, because health asks for it by name.
     runtime.databases.locked().insert(settings.dependency(), probe.expiry().clone());
     let (observed, service) = (pool.clone(), settings.service());
     runtime.readiness.watch(&runtime.lifecycle, settings.dependency(), true, move || {
@@ -37,6 +38,7 @@ pub async fn database_for(
 async fn examine(pool: &PgPool, settings: &db::Settings) -> Result<Schema, sqlx::Error> {
     let schema = db::schema(pool).await?;
     if let Some(role) = settings.role
+        // In any other state the start fails anyway, and roles may not exist yet.
         && schema == Schema::Current
     {
         db::check_role(pool, role).await?;
@@ -57,6 +59,8 @@ pub async fn retry_until_available<
     loop {
         match attempt().await {
             Err(error) => match error.database() {
+                // Only outages are waited for. A wrong password stays wrong, so the process ends with its
+                // text.
                 Some(cause) if db::is_outage(cause) => {
                     tracing::info!(error = %cause, "waiting for the database");
                 }

@@ -24,6 +24,7 @@ impl Fields {
 
     /// Adds a refusal that was found elsewhere.
     pub fn refuse(&mut self, refusal: Refusal) {
+        // The first refusal gives the reason and the message, so the order of the checks matters.
         self.0 = Some(match self.0.take() {
             Some(first) => first.and(refusal),
             None => refusal,

@@ -21,6 +21,7 @@ pub(super) fn provider(service: &'static str, otlp: &Otlp) -> Result<SdkTracerPr
     if otlp.endpoint.starts_with("https:") {
         let tls = ClientTlsConfig::new();
         exporter = exporter.with_tls_config(match &otlp.certificate {
+            // Only this authority is trusted then, not the system's.
             Some(authority) => tls.ca_certificate(Certificate::from_pem(authority)),
             None => tls.with_native_roots(),
         });
@@ -31,6 +32,7 @@ pub(super) fn provider(service: &'static str, otlp: &Otlp) -> Result<SdkTracerPr
         .build();
     let batches = BatchSpanProcessor::builder(exporter.build()?).build();
     Ok(SdkTracerProvider::builder()
+        // Before the batches, because a batch cannot take a span back.
         .with_span_processor(QuietPasses::before(batches))
         .with_resource(resource)
         .build())
@@ -73,6 +75,7 @@ impl<S> Filter<S> for Wanted {
     }
 
     fn callsite_enabled(&self, metadata: &'static Metadata<'static>) -> Interest {
+        // Never `always`: that would be cached.
         if self.wants(metadata) { Interest::sometimes() } else { Interest::never() }
     }
 

@@ -53,6 +53,7 @@ fn with_trace(work: impl FnOnce(&SpanContext) -> fmt::Result) -> fmt::Result {
     Context::map_current(|context| {
         let span = context.span();
         let ids = span.span_context();
+        // Without a trace the ids are zero, and all such lines would look like one trace.
         if ids.is_valid() { work(ids) } else { Ok(()) }
     })
 }
@@ -72,6 +73,7 @@ fn json(writer: &mut Writer<'_>, event: &Event<'_>) -> fmt::Result {
     let Members { writer, has_request, outcome } = members;
     outcome?;
     member(writer, "target", |writer| string(writer, format_args!("{}", metadata.target())))?;
+    // The event may have the id as a field of its own. JSON must not have the member twice.
     if !has_request && let Some(id) = request_id() {
         member(writer, "request.id", |writer| string(writer, format_args!("{id}")))?;
     }
@@ -124,6 +126,7 @@ struct Members<'w, 'b> {
 impl Members<'_, '_> {
     fn write(&mut self, field: &Field, value: impl FnOnce(&mut Writer<'_>) -> fmt::Result) {
         self.has_request |= field.name() == "request.id";
+        // A field named with a keyword is written as `r#type` in the macro.
         let name = field.name().strip_prefix("r#").unwrap_or(field.name());
         if self.outcome.is_ok() {
             self.outcome = member(self.writer, name, value);
@@ -154,6 +157,7 @@ impl Visit for Members<'_, '_> {
 
     fn record_f64(&mut self, field: &Field, value: f64) {
         self.write(field, |writer| {
+            // JSON has no NaN and no infinity.
             if value.is_finite() { write!(writer, "{value}") } else { writer.write_str("null") }
         });
     }

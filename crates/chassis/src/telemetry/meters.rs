@@ -74,6 +74,7 @@ impl Meter {
 fn zero(name: &'static str, labels: &[Values], chosen: &mut Vec<Label>) {
     let Some(((label, values), rest)) = labels.split_first() else {
         metrics::counter!(name, chosen.clone()).increment(0);
+        // Registers the series without counting.
         return;
     };
     for value in *values {
@@ -130,6 +131,7 @@ pub fn metrics() -> PrometheusHandle {
             let builder = builder.set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &SECONDS);
             let recorder = match builder {
                 Ok(builder) => builder.build_recorder(),
+                // Not reached, because the buckets are not empty.
                 Err(_) => PrometheusBuilder::new().build_recorder(),
             };
             let handle = recorder.handle();

@@ -63,14 +63,17 @@ impl<P> QuietPasses<P> {
     fn ended(&self, span: SpanData) -> Vec<SpanData> {
         let trace = span.span_context.trace_id();
         let mut all = self.held();
+        // This trace is not that of a pass: exported at once.
         let Some(held) = all.get_mut(&trace) else { return vec![span] };
         let is_root = held.root == span.span_context.span_id();
+        // The root always fits, because it says whether the pass failed.
         if is_root || held.spans.len() < MOST_SPANS {
             held.spans.push(span);
         }
         if !is_root {
             return Vec::new();
         }
+        // A span of this trace that ends later finds no entry and is exported alone.
         let Some(Held { pass: Pass(changed), spans, .. }) = all.remove(&trace) else { return Vec::new() };
         if changed.load(Ordering::Relaxed) || spans.iter().any(is_kept) { spans } else { Vec::new() }
     }
@@ -82,6 +85,7 @@ fn is_kept(span: &SpanData) -> bool {
 
 impl<P: SpanProcessor> SpanProcessor for QuietPasses<P> {
     fn on_start(&self, span: &mut Span, context: &Context) {
+        // A span inside a pass inherits the value too, but it also has an active span above it.
         if let Some(pass) = context.get::<Pass>()
             && !context.has_active_span()
         {

@@ -31,6 +31,7 @@ fn unexported(parent: &Context) -> Context {
     let span = SpanId::from(rand::random::<u64>());
     let caller = parent.span().span_context().clone();
     let ids = if caller.is_valid() {
+        // The caller's sampling decision is kept, so that a trace is not recorded in part.
         SpanContext::new(caller.trace_id(), span, caller.trace_flags(), false, caller.trace_state().clone())
     } else {
         let trace = TraceId::from(rand::random::<u128>());
@@ -54,6 +55,7 @@ pub fn client(make: impl FnOnce() -> Span) -> Span {
 /// Writes the current trace into `headers`, as a child of `span` if it is exported.
 pub fn carry_trace(span: &Span, headers: &mut HeaderMap) {
     let own = span.context();
+    // A span that is not exported has no context. Then the ids of the request are sent.
     let context = if own.has_active_span() { own } else { Context::current() };
     TraceContextPropagator::new().inject_context(&context, &mut HeadersMut(headers));
 }

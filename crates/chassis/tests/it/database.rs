@@ -103,7 +103,7 @@ async fn statement_timeout_applies_only_to_services(connect: PgConnectOptions) {
     for (role, bound) in [(service.role, "15s"), (None, "0")] {
         let pool = db::pool(&db::Settings { role, ..service.clone() }).unwrap();
         let found = sqlx::query_scalar!("select current_setting('statement_timeout') as \"found!\"");
-        assert_eq!(found.fetch_one(&pool).await.unwrap(), bound);
+        assert_eq!(found.fetch_one(&pool).await.unwrap(), bound, "as {role:?}");
     }
 }
 
@@ -213,7 +213,7 @@ async fn sqlstates_map_to_busy_unavailable_or_internal(pool: PgPool) {
     for (reason, sqlstates) in meanings {
         for sqlstate in sqlstates {
             let error = raise(&pool, sqlstate).await;
-            assert_eq!(error.as_database_error().unwrap().code().as_deref(), Some(*sqlstate));
+            assert_eq!(error.as_database_error().unwrap().code().as_deref(), Some(*sqlstate), "{sqlstate}");
             assert_eq!(db::refusal(&error).reason, reason, "{sqlstate}");
         }
     }
@@ -290,7 +290,7 @@ async fn refused_connection_is_an_outage(connect: PgConnectOptions) {
         assert!(["28P01", "28000", "3D000"].contains(&code.as_str()), "{code}");
         let refusal = db::refusal(&error);
         assert_eq!(refusal.reason, Reason::DatabaseUnavailable, "{code}");
-        assert!(refusal.facts.contains_key("retry_after"));
+        assert!(refusal.facts.contains_key("retry_after"), "{code}");
         assert!(!db::is_outage(&error), "a start does not wait for this: {code}");
     }
 }

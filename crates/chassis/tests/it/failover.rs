@@ -133,7 +133,7 @@ async fn probe_refuses_a_server_that_does_not_suit(connect: PgConnectOptions) {
         let answer = probe.ask().await;
         assert_eq!(answer.is_ok(), is_ready, "{role}");
         let problem = answer.err().map(|unusable| unusable.to_string());
-        assert_eq!(problem.as_deref(), (!is_ready).then_some("the database is read-only"));
+        assert_eq!(problem.as_deref(), (!is_ready).then_some("the database is read-only"), "{role}");
     }
     set_read_only(&mut outside, false).await;
 }

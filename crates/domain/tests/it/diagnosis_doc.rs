@@ -33,7 +33,7 @@ fn diagnosis_doc_has_every_cause_in_order() {
 #[test]
 fn codes_are_read_as_they_are_written() {
     for &cause in Cause::ALL {
-        assert_eq!(cause.code().parse(), Ok(cause));
+        assert_eq!(cause.code().parse(), Ok(cause), "{cause:?}");
     }
     assert_eq!("nonsense".parse::<Cause>(), Err(()));
 }

@@ -110,6 +110,8 @@ pub(crate) async fn stuck(
     let request = room::ListStuckRoomsRequest { caller: Some(caller), limit: wire::limit(query.limit) };
     let found = clients.admin().list_stuck_rooms(request).await?.into_inner();
     Ok(Envelope::new(StuckRooms {
+        // One value that this gateway does not know fails the whole answer: an admin must not get an
+        // incomplete list.
         live_rooms: found.live_rooms.into_iter().map(StuckLiveRoom::try_from).collect::<Result<_, _>>()?,
         rooms: found.rooms.into_iter().map(UnmadeRoom::try_from).collect::<Result<_, _>>()?,
     }))

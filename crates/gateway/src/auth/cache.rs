@@ -40,6 +40,7 @@ impl Cache {
     pub(super) fn find(&self, digest: &Digest, unix_now: i64, now: Instant) -> Option<Caller> {
         let generations = self.0.read();
         let entry = generations.young.get(digest).or_else(|| generations.old.get(digest))?;
+        // Both limits: the expiry of the token, and 60 s for a user who lost a role.
         let fresh = entry.expires_at > unix_now && now.duration_since(entry.kept_since) < KEPT_FOR;
         fresh.then(|| entry.caller.clone())
     }
@@ -49,6 +50,7 @@ impl Cache {
             return;
         }
         let mut generations = self.0.write();
+        // The older generation is dropped as a whole. A token that is still in use is verified again, once.
         if generations.young.len() >= GENERATION {
             generations.old = std::mem::take(&mut generations.young);
         }

@@ -31,6 +31,7 @@ impl AdminClaim {
         let equals = |value: &Value| match value {
             Value::String(text) => *text == self.value,
             Value::Bool(flag) => self.value == if *flag { "true" } else { "false" },
+            // Compared as text, so that a setting can also name a number or a flag.
             Value::Number(number) => self.value == number.to_string(),
             Value::Null | Value::Array(_) | Value::Object(_) => false,
         };
@@ -48,6 +49,7 @@ impl GroupsClaim {
         let pointer = if text.starts_with('/') {
             text.to_owned()
         } else {
+            // Escaped as JSON pointers demand (RFC 6901): `~` first, because the second escape contains one.
             format!("/{}", text.replace('~', "~0").replace('/', "~1"))
         };
         not_editable(&pointer)?;
@@ -69,6 +71,8 @@ impl GroupsClaim {
 fn not_editable(pointer: &str) -> Result<(), String> {
     const PROFILE: [&str; 8] =
         ["name", "nickname", "givenname", "familyname", "preferredusername", "picture", "profile", "website"];
+    // Providers differ in the spelling (`user_metadata`, `userMetadata`), so only letters and digits are
+    // compared.
     let plain = |text: &str| -> String {
         let letters = text.chars().filter(char::is_ascii_alphanumeric);
         letters.map(|letter| letter.to_ascii_lowercase()).collect()
@@ -76,6 +80,7 @@ fn not_editable(pointer: &str) -> Result<(), String> {
     for (depth, segment) in pointer.split('/').skip(1).enumerate() {
         let segment = plain(segment);
         let metadata = ["usermeta", "unsafemeta", "rawusermeta"].iter().any(|part| segment.contains(part));
+        // Only at the top: `/roles/name` is not the user's own name.
         if metadata || (depth == 0 && PROFILE.contains(&segment.as_str())) {
             return Err(format!("`{pointer}` can be edited by the users themselves"));
         }

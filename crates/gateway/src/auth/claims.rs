@@ -26,6 +26,7 @@ pub(super) struct Verified {
 pub(super) fn verify(claims: &Value, config: &AuthConfig, now: i64) -> Result<Verified, Refused> {
     #[expect(clippy::cast_precision_loss, reason = "NumericDate is a JSON number")]
     let now = now as f64;
+    // Compared exactly: a prefix would also match `https://issuer.example.org.attacker.example`.
     if claims["iss"].as_str() != Some(config.issuer.as_str()) {
         return Err(Refused::Issuer);
     }
@@ -38,9 +39,11 @@ pub(super) fn verify(claims: &Value, config: &AuthConfig, now: i64) -> Result<Ve
         return Err(Refused::Audience);
     }
     let expires_at = claims["exp"].as_f64().ok_or(Refused::Expired)?;
+    // An expiry of exactly now is expired, after the leeway for different clocks.
     if expires_at + LEEWAY <= now {
         return Err(Refused::Expired);
     }
+    // Absent is fine. Present but not a number is refused, because it cannot be checked.
     match &claims["nbf"] {
         Value::Null => {}
         not_before if not_before.as_f64().is_some_and(|at| at <= now + LEEWAY) => {}
@@ -61,9 +64,11 @@ fn caller(claims: &Value, config: &AuthConfig) -> Result<Caller, Refused> {
     }
     Ok(Caller {
         user_id: user_id.to_owned(),
+        // Cut after the cleaning, which may shorten the name.
         name: grpc::display_name(text("name")).chars().take(LONGEST_NAME).collect(),
         email: email(&claims["email"]),
         email_verified: email_verified(&claims["email_verified"]),
+        // A picture that is not public is dropped. The user is not refused because of it.
         avatar_url: domain::public_url(text("picture")).unwrap_or_default(),
         is_admin: config.admin.as_ref().is_some_and(|admin| admin.holds(claims)),
         groups: config.groups.as_ref().map(|groups| groups.list(claims)).unwrap_or_default(),

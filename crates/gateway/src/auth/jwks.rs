@@ -65,12 +65,14 @@ impl Jwks {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = reqwest::Client::builder()
             .timeout(FETCH_TIMEOUT)
+            // Keys decide who is signed in, so they come only from the address of the settings.
             .redirect(reqwest::redirect::Policy::none())
             .build()
             .map_err(|error| StartError::Setting(format!("AUTH_JWKS_URL: {error}")))?;
         let (publish, current) = watch::channel(Snapshot::default());
         let ask = Arc::new(Notify::new());
         let known = current.clone();
+        // Not required: with no keys the gateway still serves what needs no sign-in.
         runtime.readiness.watch(&runtime.lifecycle, "identity keys", false, move || {
             let empty = known.borrow().keys.is_empty();
             std::future::ready(if empty { Err(FetchError::Empty) } else { Ok(()) })
@@ -87,13 +89,17 @@ impl Jwks {
         let mut current = self.current.clone();
         let search = async {
             loop {
+                // A block, because the borrow must end before the await below.
                 let (found, asked, empty) = {
+                    // Marks the snapshot as seen, so that `changed` waits for a newer one.
                     let snapshot = current.borrow_and_update();
                     (snapshot.find(kid), snapshot.asked, snapshot.keys.is_empty())
                 };
                 if let Some(key) = found {
                     return Ok(key);
                 }
+                // The set was fetched a moment ago and lacks the key: a token with an invented id must not
+                // cause a fetch.
                 if asked.is_some_and(|at| at.elapsed() < UNKNOWN_KEY_INTERVAL) {
                     return Err(if empty { Refused::NoKeys } else { Refused::UnknownKey });
                 }
@@ -103,12 +109,14 @@ impl Jwks {
                 }
             }
         };
+        // Two timeouts of a fetch: one may be under way when this caller comes.
         tokio::time::timeout(FETCH_TIMEOUT * 2, search).await.unwrap_or(Err(Refused::NoKeys))
     }
 }
 
 impl Snapshot {
     fn find(&self, kid: Option<&str>) -> Option<Arc<Key>> {
+        // Without an id a key is used only if there is no choice.
         let key = match (kid, &*self.keys) {
             (None, [(_, key)]) => Some(key),
             (None, _) => None,
@@ -136,6 +144,7 @@ async fn keep_fresh(client: reqwest::Client, url: Url, publish: watch::Sender<Sn
                     "fetching the identity provider's keys failed; the current keys were kept"
                 ),
             }
+            // Only a fetch that was asked for starts the 30 s; a periodic one must not delay an unknown key.
             if was_asked {
                 snapshot.asked = Some(Instant::now());
             }
@@ -147,9 +156,11 @@ async fn keep_fresh(client: reqwest::Client, url: Url, publish: watch::Sender<Sn
 
 /// Waits until the next fetch is due. True: an unknown key id requested it.
 async fn pause(snapshot: &Snapshot, ask: &Notify) -> bool {
+    // Soon while there are no keys: every sign-in fails until then.
     let period = if snapshot.keys.is_empty() { RETRY_EVERY } else { REFRESH_EVERY };
     let asked = async {
         let quiet =
+            // A request for an unknown key starts a fetch only after the 30 s. Until then `Notify` keeps it.
             snapshot.asked.map_or(Duration::ZERO, |at| UNKNOWN_KEY_INTERVAL.saturating_sub(at.elapsed()));
         tokio::time::sleep(quiet).await;
         ask.notified().await;
@@ -163,6 +174,7 @@ async fn fetch(client: &reqwest::Client, url: &Url) -> Result<KeySet, FetchError
         keys: Vec<serde_json::Value>,
     }
     let mut answer = client.get(url.clone()).send().await?.error_for_status()?;
+    // Checked for each chunk: an answer without a length could fill the memory.
     let mut body = Vec::new();
     while let Some(chunk) = answer.chunk().await? {
         if body.len() + chunk.len() > LARGEST_SET {
@@ -183,6 +195,7 @@ async fn fetch(client: &reqwest::Client, url: &Url) -> Result<KeySet, FetchError
 fn usable(key: serde_json::Value) -> Option<(Option<String>, Arc<Key>)> {
     let jwk: Jwk = serde_json::from_value(key).ok()?;
     let (algorithm, named) = match &jwk.algorithm {
+        // RSA below 2048 bits is too weak to be trusted.
         AlgorithmParameters::RSA(rsa) if rsa.n.len() >= SHORTEST_MODULUS => {
             (Algorithm::RS256, KeyAlgorithm::RS256)
         }
@@ -194,6 +207,7 @@ fn usable(key: serde_json::Value) -> Option<(Option<String>, Arc<Key>)> {
         }
         _ => return None,
     };
+    // A key that names another algorithm, or is meant for encryption, must not verify signatures.
     let another = jwk.common.key_algorithm.is_some_and(|said| said != named);
     let encryption = jwk.common.public_key_use.as_ref().is_some_and(|used| *used != PublicKeyUse::Signature);
     if another || encryption {

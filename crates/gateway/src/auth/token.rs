@@ -51,9 +51,11 @@ impl TokenVerifier {
 
     /// Verifies a token and returns its person.
     pub(super) async fn verify(&self, token: &str) -> Result<Caller, Refused> {
+        // Before the hash: work on a long header is limited, whatever it contains.
         if token.len() > LONGEST_TOKEN {
             return Err(Refused::TooLarge);
         }
+        // By digest, so that a dump of the memory shows no token of a cached user.
         let digest: [u8; 32] = Sha256::digest(token.as_bytes()).into();
         let now = self.config.clock.now().unix_timestamp();
         if let Some(caller) = self.cache.find(&digest, now, Instant::now()) {

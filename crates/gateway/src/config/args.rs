@@ -124,6 +124,7 @@ impl Args {
     }
 
     pub fn check_with(mut self, problems: &mut Problems) -> Option<Config> {
+        // One secret less to set up. Both are secrets of the whole deployment.
         self.http.link_secret =
             non_blank(self.http.link_secret).or_else(|| self.internal.internal_token.clone());
         let listen = problems.listen("GATEWAY_LISTEN", self.gateway_listen.as_deref(), 8080);
@@ -154,6 +155,7 @@ impl HttpArgs {
         let trusted = optional("TRUSTED_PROXIES", self.trusted_proxies, TrustedProxies::parse, problems);
         let connections_per_address =
             problems.parse("CONNECTIONS_PER_ADDRESS", self.connections_per_address.as_deref(), 512);
+        // A blank value is no problem, so it is dropped before the check.
         let api_url = non_blank(self.api_url)
             .and_then(|url| problems.base_url("API_URL", Some(url), &["http", "https"]));
         let nip98 = Nip98Config {
@@ -167,6 +169,7 @@ impl HttpArgs {
             ),
         };
         let is_public = problems.parse("PUBLIC_LISTING", self.public_listing.as_deref(), false);
+        // Required, but after the fallback above it is missing only with `INTERNAL_TOKEN`.
         let link_secrets = link_secrets(self.link_secret, problems);
         Some(HttpConfig {
             streams: StreamsConfig { is_public, ..StreamsConfig::signed_with(link_secrets?) },
@@ -217,6 +220,7 @@ fn keys(jwks: Option<String>, secret: Option<String>, problems: &mut Problems) -
     match (non_blank(jwks), non_blank(secret)) {
         (Some(jwks), None) => {
             let url = problems.url("AUTH_JWKS_URL", Some(jwks), &["https", "http"])?;
+            // Over plain http, any host on the path could replace the keys and sign in as any user.
             if url.scheme() == "http" && !is_loopback(&url) {
                 problems.add("AUTH_JWKS_URL", "must be https");
                 return None;
@@ -233,6 +237,7 @@ fn keys(jwks: Option<String>, secret: Option<String>, problems: &mut Problems) -
 
 /// Returns the base URLs of `API_URL` and `PUBLIC_URLS`.
 fn bases(api_url: Option<&str>, others: Option<String>, problems: &mut Problems) -> Vec<Url> {
+    // `API_URL` was checked before, so a second parse cannot fail.
     let mut bases: Vec<Url> = api_url.and_then(|url| url.parse().ok()).into_iter().collect();
     for url in non_blank(others).iter().flat_map(|urls| urls.split(',')) {
         bases.extend(problems.url("PUBLIC_URLS", Some(url.trim().to_owned()), &["http", "https"]));

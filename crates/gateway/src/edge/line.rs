@@ -90,6 +90,8 @@ impl Line {
         if is_event_stream(response) {
             self.outcome = Outcome::Streaming(Box::new(Stream { status, notes, request_id: request_id() }));
             let body = std::mem::take(response.body_mut()).into_data_stream();
+            // The line lives in the body's closure, so it is dropped, and written, when the stream ends or is
+            // cut.
             *response.body_mut() = Body::from_stream(body.inspect(move |_| {
                 let _dropped_with_the_body = &self;
             }));
@@ -116,6 +118,7 @@ impl Line {
                 )
             };
         }
+        // Failures of quiet routes are still logged at `info`.
         if QUIET.contains(&self.route()) && !status.is_server_error() {
             line!(debug);
         } else {

@@ -74,6 +74,8 @@ impl Failure {
         for (start, kind) in named {
             if let Some(name) = text.strip_prefix(start).and_then(|rest| rest.split('`').next()) {
                 let name = PathStep::Key(name.to_owned());
+                // serde reports some paths with the field and some without it; the name must not be there
+                // twice.
                 if kind == Kind::Missing || path.last() != Some(&name) {
                     path.push(name);
                 }
@@ -140,12 +142,14 @@ impl Reading<'_> {
     pub(super) fn find(&self, mut document: Value, first: &Failure) -> Vec<FieldError> {
         let first_field = first.field(self.whole);
         let mut errors = Vec::new();
+        // A repeated field cannot be found again: the document has only its last value.
         if first.kind == Kind::Repeated {
             errors.push(FieldError {
                 field: first_field.clone(),
                 message: "is there more than once".to_owned(),
             });
         }
+        // Each round replaces one wrong value, so the limit also bounds the reads of a document.
         while errors.len() < MAX_ERRORS
             && let Some(failure) = (self.read)(&document)
         {
@@ -197,11 +201,13 @@ impl Reading<'_> {
     }
 
     fn expected(&self, document: &mut Value, path: &[PathStep], given: Option<&Value>) -> Option<String> {
+        // A form decodes `+` as a blank, so a time in a URL loses the sign of its offset.
         if let Some((before, after)) = given.and_then(Value::as_str).and_then(|text| text.rsplit_once(' '))
             && self.fits(document, path, format!("{before}+{after}").into())
         {
             return Some(LOST_PLUS.to_owned());
         }
+        // The first sample that fits names what was expected.
         for (sample, expected) in &self.samples {
             if self.fits(document, path, sample.clone()) {
                 let is_whole = *expected == WHOLE && given.is_some_and(is_whole);
@@ -223,6 +229,7 @@ impl Reading<'_> {
         let is_object = value.is_object();
         set(document, path, value)
             && (self.read)(document).is_none_or(|failure| {
+                // An error elsewhere means that this value was read.
                 !failure.is_within(path)
                     || is_object && failure.kind == Kind::Missing && failure.path.len() > path.len()
             })
@@ -251,6 +258,7 @@ fn at<'a>(document: &'a mut Value, path: &[PathStep]) -> Option<&'a mut Value> {
 /// Sets a value. False: the path does not exist, or is the whole document.
 fn set(document: &mut Value, path: &[PathStep], value: Value) -> bool {
     let Some((last, parents)) = path.split_last() else { return false };
+    // Only existing objects and lists: a path from serde may lead into a value that is not there.
     match (at(document, parents), last) {
         (Some(Value::Object(fields)), PathStep::Key(key)) => {
             fields.insert(key.clone(), value);

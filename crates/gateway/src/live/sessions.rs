@@ -133,6 +133,7 @@ pub(crate) async fn go_live(
         idempotency_key,
     };
     let answer = clients.live().go_live(request).await?.into_inner();
+    // Checked here, because `of` also accepts a room without a session.
     if answer.session.is_none() {
         return Err(Rejection::Incomplete("session"));
     }

@@ -76,6 +76,7 @@ pub(crate) async fn access_token(
 ) -> Result<impl IntoResponse, Rejection> {
     let ensure_now = query.now();
     if ensure_now {
+        // Before the seat is taken: a request that is refused must not take one.
         limits.limit_forced_refresh(&caller.user_id)?;
     }
     let seat = room::SeatRequest { caller: Some(caller.clone()), room_id: room_id.clone() };

@@ -39,6 +39,7 @@ where
         let params = RawPathParams::from_request_parts(parts, state).await;
         let params = params.map_err(|_| no_nest())?;
         let file = params.iter().nth(1).map_or("", |(_, file)| file);
+        // Another name costs a token of the address, so that guessing is not free.
         if stream_file(file).is_none() {
             Limits::from_ref(state).limit_address(parts)?;
             return Err(no_nest());
@@ -62,6 +63,7 @@ pub(crate) async fn play(
 ) -> Result<Response, Rejection> {
     let request = ReadStreamRequest { nest_id: nest, file };
     let (file, bytes) = file::begin(clients.recordings().read_stream(request).await?.into_inner()).await?;
+    // The playlist changes with each segment, and a stored one would stop the player.
     let cached = if file.content_type == PLAYLIST { "no-store" } else { SEGMENTS };
     let headers = [
         (header::CONTENT_TYPE, file.content_type),

@@ -70,6 +70,7 @@ pub(crate) struct NestRecording {
 
 impl NestRecording {
     fn of(links: &Links, nest: &str, recording: pb::Recording) -> Self {
+        // A recording that has not begun shows when it was asked for: the clients need a time.
         let begun = recording.started_at.or(recording.created_at);
         Self {
             started: begun.map_or(0, |at| at.seconds),
@@ -185,6 +186,7 @@ pub(crate) async fn list(
         cursor: None,
     };
     let page = clients.recordings().list_recordings(request).await?.into_inner();
+    // A recording that ended without a file cannot be heard.
     let listed = page.recordings.into_iter().filter(|one| one.downloadable || one.ended_at.is_none());
     Ok(Json(listed.map(|recording| NestRecording::of(&links, &nest, recording)).collect()))
 }
@@ -213,10 +215,12 @@ pub(crate) async fn read(
     let recording =
         clients.recordings().get_recording(read_request(caller, ids)).await?.into_inner().recording;
     let recording = recording.ok_or(Rejection::Incomplete("recording"))?;
+    // LiveKit's file is complete only after the end.
     if recording.ended_at.is_none() {
         return Err(Refusal::new(Reason::RecordingNotFinished, "Recording not finished").into());
     }
     let mut response = file::respond(&clients, FileRequest::new(recording.id, &headers)).await?;
+    // Players of these clients expect sound, whatever the storage says.
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("audio/mp4"));
     Ok(response)
 }

@@ -64,6 +64,7 @@ pub(crate) async fn create(
     let (caller, proof) = signed.with_body(&body)?;
     let wanted: NewNest = body.json()?;
     let request = room::CreateNestRequest {
+        // Parsed after the signature: only the signer's own body is worth reading.
         caller: Some(caller.clone()),
         proof: Some(proof),
         relays: wanted.relays,
@@ -71,6 +72,7 @@ pub(crate) async fn create(
     };
     let nest = clients.nests().create_nest(request).await?.into_inner().nest;
     let room::Nest { id: room_id, streamed, .. } = nest.ok_or(Rejection::Incomplete("nest"))?;
+    // In the same request, so that a client needs one call to create and enter a nest.
     let issued = issue(&clients, Some(caller), &room_id).await?;
     let mut endpoints = vec![endpoint(&issued.ws_url)?];
     if streamed {

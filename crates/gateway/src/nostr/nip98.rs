@@ -87,6 +87,7 @@ pub fn verify(header: &[u8], expected: &Expected<'_>) -> Result<Verified, Refuse
     if header.len() > LONGEST_HEADER {
         return Err(Refused::Size);
     }
+    // Compared without regard to case, as schemes are.
     let (scheme, encoded) = header.split_at_checked(6).ok_or(Refused::Scheme)?;
     if !scheme.eq_ignore_ascii_case(b"nostr ") {
         return Err(Refused::Scheme);
@@ -97,6 +98,7 @@ pub fn verify(header: &[u8], expected: &Expected<'_>) -> Result<Verified, Refuse
         return Err(Refused::Kind);
     }
     let now = u64::try_from(expected.now).map_err(|_| Refused::Time)?;
+    // Both directions: an event from the future would be valid for longer than the window.
     if event.created_at.as_secs().abs_diff(now) > expected.window.as_secs() {
         return Err(Refused::Time);
     }
@@ -149,6 +151,7 @@ fn event(json: &[u8]) -> Result<Event, Refused> {
 fn tag<'a>(event: &'a Event, name: &str) -> Result<Option<&'a str>, Refused> {
     let mut tags = event.tags.iter().filter(|tag| tag.kind() == name);
     let Some(first) = tags.next() else { return Ok(None) };
+    // With two tags, one program would read the first and another one the second.
     if tags.next().is_some() {
         return Err(Refused::Tags);
     }
@@ -171,6 +174,7 @@ fn is_ours(signed: &str, expected: &Expected<'_>) -> Result<(), Refused> {
             && signed.port() == base.port()
             && signed.path().strip_prefix(base.path().trim_end_matches('/')) == Some(expected.uri.path())
     };
+    // Compared as written: decoding could make different URLs equal.
     if plain && signed.query() == expected.uri.query() && expected.bases.iter().any(same_target) {
         Ok(())
     } else {

@@ -29,6 +29,7 @@ const EXAMPLES: &str = include_str!("examples.json");
 
 fn finish_operation(path: &str, examples: &Value, operation: &mut Value) {
     let tags = operation["tags"].as_array().cloned().unwrap_or_default();
+    // By tag, because a nest's path below `/api/v1/live` looks like that of a live room.
     let family = if tags.contains(&json!("Nests")) { Family::Nests } else { Family::of(path) };
     for (_, response) in fields_mut(&mut operation["responses"]) {
         response["headers"]["x-request-id"] = json!({"$ref": "#/components/headers/RequestId"});
@@ -36,6 +37,7 @@ fn finish_operation(path: &str, examples: &Value, operation: &mut Value) {
     refusals::write(operation, family);
     let id = operation["operationId"].as_str().unwrap_or_default();
     write_examples(&examples[id], operation);
+    // utoipa takes the first line of a doc comment, which ends with a full stop.
     if let Some(Value::String(summary)) = operation.get_mut("summary") {
         let title = summary.trim_end_matches('.').to_owned();
         *summary = title;
@@ -74,6 +76,7 @@ fn reference_schemas(document: &mut Value) {
 
 /// Replaces copies of components in `value` by references. `value` is a part of the component `within`.
 fn reference(value: &mut Value, schemas: &Map<String, Value>, within: &str) {
+    // Without `within` a component would become a reference to itself.
     let mut components = schemas.iter().filter(|(name, schema)| *name != within && is_shared(schema));
     if let Some((name, _)) = components.find(|(_, schema)| **schema == *value) {
         *value = json!({"$ref": format!("#/components/schemas/{name}")});

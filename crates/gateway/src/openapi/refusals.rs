@@ -82,6 +82,7 @@ pub(super) fn headers() -> Value {
 pub(super) fn write(operation: &mut Value, family: Family) {
     let Some(own) = operation.as_object_mut().and_then(|fields| fields.remove(REFUSES)) else { return };
     let own: Vec<Reason> = codes(&own).collect();
+    // Written explicitly, so that the check below also covers the default of the document.
     if operation.get("security").is_none() {
         operation["security"] = json!([{"bearer": []}]);
     }
@@ -96,6 +97,7 @@ pub(super) fn write(operation: &mut Value, family: Family) {
         by_status.entry(reason.http()).or_default().push(*reason);
     }
     for (status, reasons) in by_status {
+        // Only an exact match: a status with further codes needs a response of its own.
         let shared = SHARED.iter().find(|(_, codes)| *codes == reasons);
         operation["responses"][status.to_string()] = match shared {
             Some((name, _)) => {

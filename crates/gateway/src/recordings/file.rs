@@ -64,6 +64,7 @@ where
         let Ids(_, recording) = Ids::from_request_parts(parts, state).await?;
         let Query(FileLinkQuery { ticket }) = Query::from_request_parts(parts, state).await?;
         let is_valid = Links::from_ref(state).verify_file(&ticket, &recording);
+        // Counted as a failed sign-in if it is not valid; a valid one counts against the address.
         Auth::from_ref(state).check_link(is_valid, parts)?;
         Ok(Self::new(recording, &parts.headers))
     }
@@ -81,11 +82,13 @@ fn range(headers: &HeaderMap) -> Option<Range> {
     let set = headers.get(header::RANGE)?.to_str().ok()?.strip_prefix("bytes=")?.trim();
     let (first, last) = set.split_once('-')?;
     let number = |text: &str| text.trim().parse::<u64>().ok();
+    // `bytes=-500` is the last 500 bytes.
     match (first.trim(), last.trim()) {
         ("", length) => Some(Range::End(number(length)?)),
         (first, "") => Some(Range::From(number(first)?, None)),
         (first, last) => {
             let (first, last) = (number(first)?, number(last)?);
+            // A range from back to front is not valid, and is ignored as the others are.
             (first <= last).then_some(Range::From(first, Some(last)))
         }
     }
@@ -95,12 +98,15 @@ pub(crate) async fn respond(clients: &Clients, wanted: FileRequest) -> Result<Re
     let (first, last) = match wanted.range {
         None => (None, None),
         Some(Range::From(first, last)) => (Some(first), last),
+        // `first` is absent: `last` is then a number of bytes at the end.
         Some(Range::End(length)) => (None, Some(length)),
     };
     let recording_id = wanted.recording.clone();
+    // The link is the permission, so the caller is this service.
     let request = ReadRecordingRequest { caller: Some(system_caller()), recording_id, first, last };
     let (file, bytes) = begin(clients.recordings().read_recording(request).await?.into_inner()).await?;
     let status = match (wanted.range, file.length) {
+        // Nothing is left of the range: the answer names the size, so that a player can correct it.
         (Some(_), 0) => StatusCode::RANGE_NOT_SATISFIABLE,
         (Some(_), _) => StatusCode::PARTIAL_CONTENT,
         (None, _) => StatusCode::OK,

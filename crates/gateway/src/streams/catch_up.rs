@@ -25,8 +25,6 @@ use crate::error::Rejection;
 
 /// Bytes of missed rows that one listener gets. Beyond, it must read the listing again.
 const MISSED_BYTES: usize = 64 * 1024;
-/// Bytes of missed rows that wait to be sent, of all listeners together.
-pub(crate) const MISSED_BYTES_OF_ALL: usize = 8 * 1024 * 1024;
 /// Bytes of a waiting row besides its text.
 const ROW_OVERHEAD: usize = 128;
 /// The time limit for reading what a listener missed.
@@ -63,6 +61,8 @@ pub(super) async fn catch_up(
     position: i64,
 ) -> Result<Missed, Rejection> {
     match last {
+        // A version above the position may be of another database, or come from another gateway: sync
+        // decides.
         Some(last) if last != position => read_missed(streams, reader, last, position).await,
         Some(_) => Ok(Missed { frames: Vec::new(), until: position }),
         None => Ok(Missed::one(position_frame(position), position)),
@@ -77,6 +77,7 @@ async fn read_missed(
     position: i64,
 ) -> Result<Missed, Rejection> {
     let reading = async {
+        // Few at once: after a restart all listeners come back together.
         let _slot = streams.catching_up().acquire().await.map_err(|_| late())?;
         let mut events = streams.changes_after(reader, last).await?;
         let (mut frames, mut left) = (Vec::new(), MISSED_BYTES);
@@ -86,9 +87,13 @@ async fn read_missed(
                 Some(Event::Stream(stream)) => {
                     hold(streams.missed(), feed::frame(version, stream)?, &mut left)
                 }
+                // A position without a row: everything up to it was sent. Ends here only if the feed
+                // continues from there.
                 None if version >= position.max(last) => return Ok(Missed { frames, until: version }),
                 Some(Event::Reset(_)) | None => None,
             };
+            // A reset of sync, a position below ours, or no memory left: in each case the client reads the
+            // listing.
             let Some(held) = held else {
                 let until = version.max(position);
                 return Ok(Missed::one(feed::reset(until), until));
@@ -103,6 +108,7 @@ async fn read_missed(
 fn hold(all: &Arc<Semaphore>, frame: Bytes, left: &mut usize) -> Option<Held> {
     let size = frame.len() + ROW_OVERHEAD;
     *left = left.checked_sub(size)?;
+    // Never waits: memory is freed by listeners that read, and this one must not wait for them.
     let permit = Arc::clone(all).try_acquire_many_owned(u32::try_from(size).ok()?).ok()?;
     Some(Held { frame, _permit: Some(permit) })
 }

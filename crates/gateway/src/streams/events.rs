@@ -125,7 +125,9 @@ pub(crate) async fn watch(
 ) -> Result<Response, Rejection> {
     let who =
         reader.as_ref().map_or(ListenerKey::Address(address), |caller| ListenerKey::Person(&caller.user_id));
+    // First, so that a reader at the limit costs no call to sync.
     let listening = streams.listeners().admit(&who)?;
+    // Before the missed rows are read: what changes in between is in the feed.
     let joined = streams.feed().join().await?;
     let missed = catch_up(&streams, reader.clone(), last, joined.position).await?;
     let listener = Listener {
@@ -142,6 +144,7 @@ pub(crate) async fn watch(
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream")),
         (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+        // nginx buffers answers unless this header forbids it.
         (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
     ];
     Ok((headers, Body::from_stream(frames)).into_response())
@@ -170,14 +173,17 @@ impl Listener {
     async fn next(mut self) -> Option<(Bytes, Self)> {
         loop {
             let change = tokio::select! {
+                // Biased: a stop must be noticed also under a flood of changes.
                 biased;
                 () = self.stopping.cancelled() => return None,
                 change = self.changes.recv() => change,
                 () = self.pings.next() => {
+                    // The lifetime is checked at pings, so it may be exceeded by one heartbeat.
                     return (Instant::now() < self.until).then_some((PING, self));
                 }
             };
             match change {
+                // A row at or below `after` was among the missed ones.
                 Ok(Change::Row(row)) if row.version > self.after && row.is_for(self.reader.as_ref()) => {
                     return Some((row.frame.clone(), self));
                 }
@@ -185,6 +191,7 @@ impl Listener {
                 Ok(Change::Reset(frame)) => return Some((frame, self)),
                 Err(RecvError::Lagged(_)) => {
                     metrics::counter!("greenroom_stream_listeners_dropped_total").increment(1);
+                    // Ends the stream. The client reconnects with its last id and catches up.
                     return None;
                 }
                 Err(RecvError::Closed) => return None,
@@ -217,6 +224,7 @@ impl Pings {
         };
         tokio::select! {
             () = finished => {
+                // Noticed once: the peer is forgotten, and the pings test whether the reader still reads.
                 (self.peer, self.probes_left, self.interval) = (None, PROBES, from_now(PROBE_INTERVAL));
             }
             _ = self.interval.tick() => {}
@@ -232,6 +240,7 @@ impl Pings {
 
 fn from_now(period: Duration) -> Interval {
     let mut interval = interval_at(tokio::time::Instant::now() + period, period);
+    // After a pause the next ping comes a full period later, without a burst.
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
     interval
 }

@@ -104,6 +104,7 @@ impl Feed {
 
     pub(super) async fn join(&self) -> Result<Joined, Refusal> {
         let (changes, mut position) = self.subscribe();
+        // Waits for the position: a listener without one could not tell what it has missed.
         let caught_up = async { position.wait_for(Option::is_some).await.ok().and_then(|at| *at) };
         match timeout(context::remaining(JOIN_TIMEOUT), caught_up).await {
             Ok(Some(position)) => Ok(Joined { changes, position }),
@@ -114,6 +115,7 @@ impl Feed {
     fn subscribe(&self) -> (broadcast::Receiver<Change>, watch::Receiver<Option<i64>>) {
         // Held until this listener has subscribed: `is_abandoned` must not close the channel in between.
         let mut open = self.open.lock();
+        // Weak: the task owns the channel, so a task that ended is replaced by the next listener.
         let channel = open.upgrade().unwrap_or_else(|| {
             let channel = Arc::new(Channel {
                 changes: broadcast::Sender::new(LAG_LIMIT),
@@ -132,9 +134,11 @@ impl Feed {
         let (mut after, mut pause) = (None, FIRST_PAUSE);
         let following = async {
             while let Err(status) = self.relay(&channel, &mut after).await {
+                // A connection that had caught up was good, so the next pause starts short again.
                 if channel.position.send_replace(None).is_some() {
                     pause = FIRST_PAUSE;
                 }
+                // Before the pause: without listeners there is nothing to reconnect for.
                 if self.is_abandoned(&channel) {
                     return;
                 }
@@ -151,6 +155,7 @@ impl Feed {
     async fn relay(&self, channel: &Channel, after: &mut Option<i64>) -> Result<(), Status> {
         let request = WatchStreamsRequest { caller: Some(system_caller()), after_version: *after };
         let mut events = self.sync.clone().watch_streams(request).await?.into_inner();
+        // Ticks at once, which does no harm: a listener has subscribed already.
         let mut idle_check = tokio::time::interval(self.idle_check);
         let mut has_caught_up = false;
         loop {
@@ -165,8 +170,10 @@ impl Feed {
             };
             let StreamEvent { version, event } = event;
             *after = Some(version);
+            // The missed rows come first, then a position or a reset: only then is the version a beginning.
             has_caught_up |= !matches!(event, Some(Event::Stream(_)));
             if has_caught_up {
+                // Before the change is sent; see the top of this file.
                 channel.position.send_replace(Some(version));
             }
             let change = match event {
@@ -197,6 +204,7 @@ impl Feed {
 fn row(version: i64, mut stream: pb::Stream) -> Option<FeedRow> {
     let groups = std::mem::take(&mut stream.groups);
     let (id, host) = (stream.id.clone(), stream.created_by.clone().unwrap_or_default());
+    // An unknown level must not make a row public.
     let level = AccessLevel::try_from(stream.access_level).unwrap_or(AccessLevel::Group);
     match frame(version, stream) {
         Ok(frame) => Some(FeedRow { version, frame, level, host, groups }),

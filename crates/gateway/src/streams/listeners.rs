@@ -28,6 +28,7 @@ impl Listeners {
 
     /// Admits a listener, which counts until the returned value is dropped.
     pub(super) fn admit(&self, who: &ListenerKey<'_>) -> Result<Listening, Refusal> {
+        // The share first: a reader at its own limit gets 429, not the 503 of a full gateway.
         let share = self.of_one.take(who).ok_or_else(|| {
             let message =
                 format!("{STREAMS_PER_READER} streams of events are open already; close one of them first.");

@@ -21,6 +21,7 @@ where
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Rejection> {
         let auth = Auth::from_ref(state);
+        // A token is verified also where the listing is public: it may show more.
         if parts.headers.contains_key(header::AUTHORIZATION) || !Streams::from_ref(state).is_public() {
             return auth.sign_in(parts).await.map(|caller| Self(Some(caller)));
         }
@@ -47,6 +48,7 @@ where
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Rejection> {
         let Query(TicketQuery { ticket }) = Query::from_request_parts(parts, state).await?;
+        // A token in the header wins over a ticket.
         if let Some(ticket) = ticket.filter(|_| !parts.headers.contains_key(header::AUTHORIZATION)) {
             let auth = Auth::from_ref(state);
             let bearer = Streams::from_ref(state).tickets().verify(&ticket, auth.now());

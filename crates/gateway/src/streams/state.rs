@@ -10,13 +10,15 @@ use proto::{
 use tokio::sync::Semaphore;
 use tonic::{Status, Streaming};
 
-use super::{catch_up::MISSED_BYTES_OF_ALL, feed::Feed, listeners::Listeners, ticket_signer::Tickets};
+use super::{feed::Feed, listeners::Listeners, ticket_signer::Tickets};
 use crate::{config::StreamsConfig, connections::CONNECTIONS};
 
 /// Listeners at once. The other connections of the gateway are for requests that end.
 const LISTENERS: usize = CONNECTIONS as usize / 4 * 3;
 /// Listeners whose missed rows are being read at once.
 const CATCHING_UP: usize = 64;
+/// Bytes of missed rows that wait to be sent, of all listeners together.
+pub(crate) const MISSED_BYTES_OF_ALL: usize = 8 * 1024 * 1024;
 
 /// It is cloned for each request, which costs one reference count.
 #[derive(Clone)]

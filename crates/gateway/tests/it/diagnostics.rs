@@ -68,8 +68,12 @@ async fn diagnosis_is_scenario_c_when_a_service_fails_or_hangs() {
         assert_eq!((status, &reply["scenario"], &reply["code"]), (200, &json!("C"), &json!(code)), "{reply}");
         let checks: Vec<_> =
             reply["checks"].as_array().unwrap().iter().map(|it| (&it["check"], &it["ok"])).collect();
-        assert_eq!(checks, [(&json!("api"), &json!(true)), (&json!("room_service"), &json!(false))]);
-        assert!(!reply.to_string().contains("secrets"));
+        assert_eq!(
+            checks,
+            [(&json!("api"), &json!(true)), (&json!("room_service"), &json!(false))],
+            "{code}: {reply}"
+        );
+        assert!(!reply.to_string().contains("secrets"), "{code}: {reply}");
     }
 }
 

@@ -20,8 +20,8 @@ async fn request_id_is_kept_or_created_and_passed_on() {
     for id in ["abc-123", longest.as_str()] {
         let request = gateway.get("/api/bookings").header("x-request-id", id);
         let response = request.bearer_auth(token("ana")).send().await.unwrap();
-        assert_eq!(response.headers()["x-request-id"], id);
-        assert_eq!(gateway.fake.last().metadata.get("x-request-id").unwrap(), id);
+        assert_eq!(response.headers()["x-request-id"], id, "{id:?}");
+        assert_eq!(gateway.fake.last().metadata.get("x-request-id").unwrap(), id, "{id:?}");
     }
     let too_long = "x".repeat(129);
     for id in ["", "with space", "ümlaut", too_long.as_str()] {
@@ -29,18 +29,20 @@ async fn request_id_is_kept_or_created_and_passed_on() {
         let response = response.send().await.unwrap();
         let created = response.headers()["x-request-id"].to_str().unwrap().to_owned();
         assert!(created.len() == 32 && created != id, "{id} became {created}");
-        assert_eq!(status_and_body(response).await.1["request_id"], json!(created));
+        assert_eq!(status_and_body(response).await.1["request_id"], json!(created), "{id:?}");
     }
 }
 
 #[tokio::test]
 async fn time_budget_is_the_deadline_of_the_call() {
-    for gateway in [Gateway::start().await, Gateway::in_process().await] {
+    for (kind, gateway) in
+        [("a socket", Gateway::start().await), ("one process", Gateway::in_process().await)]
+    {
         let path = format!("/api/sessions/{SESSION}/livekit/access-token");
-        assert_eq!(answer(gateway.get(&path).bearer_auth(token("host-1"))).await.0, 200);
+        assert_eq!(answer(gateway.get(&path).bearer_auth(token("host-1"))).await.0, 200, "{kind}");
         let timeout = gateway.fake.last().metadata.get("grpc-timeout").cloned().unwrap();
         let left: u64 = timeout.to_str().unwrap().strip_suffix('m').unwrap().parse().unwrap();
-        assert!((5_000..=10_000).contains(&left), "{left} ms");
+        assert!((5_000..=10_000).contains(&left), "{kind}: {left} ms");
     }
 }
 
@@ -50,7 +52,7 @@ async fn unknown_routes_and_methods_are_answered_in_json() {
     for path in ["/", "/api", "/api/bookings/x/y/z", "/API/bookings", "//", "/api/bookings/"] {
         let (status, body) = answer(gateway.get(path)).await;
         assert_eq!((status, &body["code"]), (404, &json!("route_not_found")), "{path}");
-        assert!(!body["request_id"].as_str().unwrap().is_empty());
+        assert!(!body["request_id"].as_str().unwrap().is_empty(), "{path}");
     }
     for (method, path) in [
         (Method::DELETE, "/api/bookings"),
@@ -192,7 +194,7 @@ async fn local_origins_are_allowed_by_their_setting_alone() {
     };
     for method in [Method::GET, Method::OPTIONS] {
         for origin in ["http://localhost:5173", "http://127.0.0.1", "http://[::1]:3000"] {
-            assert_eq!(allowed(method.clone(), origin).await.as_deref(), Some(origin));
+            assert_eq!(allowed(method.clone(), origin).await.as_deref(), Some(origin), "{origin}, {method}");
         }
         for origin in
             ["null", "https://localhost", "http://127.attacker.example", "http://localhost.attacker.example"]

@@ -145,7 +145,7 @@ async fn ids_that_are_not_uuids_are_refused_before_any_call() {
             assert_eq!(status, 400, "{path}: {reply}");
             if !path.contains("notifications") && id != "%ff" {
                 assert_eq!(reply["code"], "invalid_session_id", "{path}");
-                assert_eq!(reply["error"], "Invalid session ID");
+                assert_eq!(reply["error"], "Invalid session ID", "{path}");
             }
         }
     }
@@ -203,7 +203,7 @@ async fn idempotency_keys_are_passed_on_within_their_limits() {
     assert_eq!(gateway.fake.sent::<CreateBookingRequest>().idempotency_key, Some(longest));
     for wrong in ["k".repeat(201), String::new(), "ü".into()] {
         let (status, reply) = post(wrong).await;
-        assert_eq!((status, &reply["field"]), (400, &json!("Idempotency-Key")));
+        assert_eq!((status, &reply["field"]), (400, &json!("Idempotency-Key")), "{reply}");
     }
 }
 

@@ -57,7 +57,7 @@ async fn token_signed_with_the_public_key_as_secret_is_401() {
             let mut header = Header::new(Algorithm::HS256);
             header.kid = kid;
             let token = sign_with(&header, &claims("ana"), &EncodingKey::from_secret(secret));
-            assert_eq!(status(&gateway, &token).await, 401);
+            assert_eq!(status(&gateway, &token).await, 401, "{header:?}");
         }
     }
     // The key is for RS256 only.

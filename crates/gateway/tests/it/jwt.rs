@@ -43,8 +43,8 @@ async fn valid_token_names_the_caller_to_the_services() {
 async fn name_of_a_token_is_cut_at_200_characters() {
     let gateway = Gateway::start().await;
     for (claim, name) in [("Ü".repeat(200), "Ü".repeat(200)), ("名".repeat(3_000), "名".repeat(200))] {
-        assert_eq!(status(&gateway, &with("name", claim)).await, 200);
-        assert_eq!(gateway.fake.last().caller.unwrap().name, name);
+        assert_eq!(status(&gateway, &with("name", claim)).await, 200, "{name}");
+        assert_eq!(gateway.fake.last().caller.unwrap().name, name, "{name}");
     }
 }
 

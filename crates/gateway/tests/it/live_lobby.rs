@@ -31,7 +31,7 @@ async fn live_token_takes_a_seat_first_and_is_never_cached() {
     for (person, query, ensure_now) in [("host-1", "", false), ("guest-1", "?ensure=now", true)] {
         let request = gateway.get(&room_path(&format!("/access-token{query}")));
         let response = request.bearer_auth(token(person)).send().await.unwrap();
-        assert_eq!(response.headers()["cache-control"], "no-store");
+        assert_eq!(response.headers()["cache-control"], "no-store", "{person}");
         let is_host = person == "host-1";
         let expected = json!({
             "ok": true, "token": "livekit.token", "ws_url": "ws://livekit.test",
@@ -39,12 +39,12 @@ async fn live_token_takes_a_seat_first_and_is_never_cached() {
             "role": if is_host { "host" } else { "guest" }, "is_host": is_host, "can_record": is_host,
             "expires_at": "2027-01-15T09:00:00Z",
         });
-        assert_eq!(status_and_body(response).await, (200, expected));
+        assert_eq!(status_and_body(response).await, (200, expected), "{person}");
         let calls = gateway.fake.calls();
         let [.., join, issue] = calls.as_slice() else { panic!("two calls") };
-        assert_eq!((join.method, issue.method), ("join", "issue_for_live_room"));
+        assert_eq!((join.method, issue.method), ("join", "issue_for_live_room"), "{person}");
         let sent = issue.sent::<IssueForLiveRoomRequest>();
-        assert_eq!((sent.room_id.as_str(), sent.ensure_now), (ROOM, ensure_now));
+        assert_eq!((sent.room_id.as_str(), sent.ensure_now), (ROOM, ensure_now), "{person}");
     }
 }
 
@@ -87,11 +87,11 @@ async fn host_lists_admits_and_rejects_the_lobby() {
     for (verb, lobby_status) in [("admit", "admitted"), ("reject", "rejected")] {
         let request = gateway.post(&room_path(&format!("/{verb}"))).json(&json!({"user_id": "guest-1"}));
         let (status, body) = answer(request.bearer_auth(token("host-1"))).await;
-        assert_eq!((status, &body["ok"], &body["room"]["id"]), (200, &json!(true), &json!(ROOM)));
-        assert_eq!(body["session"]["id"], json!(LIVE_SESSION));
-        assert_eq!(body["seat"], json!({"role": "guest", "lobby_status": lobby_status}));
+        assert_eq!((status, &body["ok"], &body["room"]["id"]), (200, &json!(true), &json!(ROOM)), "{verb}");
+        assert_eq!(body["session"]["id"], json!(LIVE_SESSION), "{verb}");
+        assert_eq!(body["seat"], json!({"role": "guest", "lobby_status": lobby_status}), "{verb}");
         let call = gateway.fake.last();
-        assert_eq!(call.method, verb);
+        assert_eq!(call.method, verb, "{verb}");
         assert_eq!(call.sent::<AdmitRequest>().user_id, "guest-1", "{verb}");
     }
     let body = answer(gateway.post(&room_path("/admit-all")).bearer_auth(token("host-1"))).await.1;

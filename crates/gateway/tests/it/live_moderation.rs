@@ -71,8 +71,8 @@ async fn hand_is_raised_and_lowered() {
     for raised in [true, false] {
         let (status, reply) = post(&gateway, "guest-1", "hand", &json!({"raised": raised})).await;
         let seat = json!({"role": "guest", "lobby_status": "admitted"});
-        assert_eq!((status, reply), (200, json!({"ok": true, "seat": seat})));
-        assert_eq!(gateway.fake.sent::<RaiseHandRequest>().raised, raised);
+        assert_eq!((status, reply), (200, json!({"ok": true, "seat": seat})), "raised: {raised}");
+        assert_eq!(gateway.fake.sent::<RaiseHandRequest>().raised, raised, "raised: {raised}");
     }
 }
 
@@ -125,7 +125,7 @@ async fn moderation_of_live_rooms_has_a_separate_rate_limit() {
         for _ in 0..10 {
             let (status, reply) = post(&gateway, person, verb, &json!({"user_id": "guest-1"})).await;
             if status == 429 {
-                assert_eq!(reply["error"], json!("RATE_LIMITED"));
+                assert_eq!(reply["error"], json!("RATE_LIMITED"), "{verb}");
             } else {
                 passed += 1;
             }

@@ -52,9 +52,13 @@ async fn live_room_fields_are_passed_on_and_absent_ones_are_not() {
     ] {
         let request = gateway.request(method, &path).json(&body).bearer_auth(token("host-1"));
         let (status, reply) = answer(request).await;
-        assert_eq!((status, &reply["ok"], &reply["room"]["id"]), (200, &json!(true), &json!(ROOM)));
+        assert_eq!(
+            (status, &reply["ok"], &reply["room"]["id"]),
+            (200, &json!(true), &json!(ROOM)),
+            "{called}"
+        );
         let call = gateway.fake.last();
-        assert_eq!(call.method, called);
+        assert_eq!(call.method, called, "{called}");
         let sent = match called {
             "save_my_room" => call.sent::<SaveMyRoomRequest>().fields,
             _ => call.sent::<UpdateRoomRequest>().fields,
@@ -94,10 +98,10 @@ async fn live_refusals_are_not_ok_and_have_the_code_in_capitals() {
     for &reason in Reason::ALL {
         gateway.fake.set(Behaviour::Refuse(Refusal::new(reason, "Why not.")));
         let (status, body) = answer(gateway.get(&room_path("")).bearer_auth(token("ana"))).await;
-        assert_eq!(status, reason.http());
-        assert_eq!((&body["ok"], &body["code"]), (&json!(false), &json!(reason.code())));
-        assert_eq!(body["error"], json!(reason.code().to_uppercase()));
-        assert_eq!(body["message"], "Why not.");
+        assert_eq!(status, reason.http(), "{reason:?}");
+        assert_eq!((&body["ok"], &body["code"]), (&json!(false), &json!(reason.code())), "{reason:?}");
+        assert_eq!(body["error"], json!(reason.code().to_uppercase()), "{reason:?}");
+        assert_eq!(body["message"], "Why not.", "{reason:?}");
     }
     gateway.fake.set(Behaviour::Panic);
     let (status, body) = answer(gateway.get(&room_path("")).bearer_auth(token("ana"))).await;
@@ -123,7 +127,7 @@ async fn live_refusals_of_the_gateway_have_the_same_shape() {
             (status, &json!(error), &json!(false)),
             "{path}"
         );
-        assert_eq!(body["request_id"], json!(request_id));
+        assert_eq!(body["request_id"], json!(request_id), "{path}");
     }
     let (_, body) = answer(gateway.get("/api/v1/lively").bearer_auth(ana)).await;
     assert_eq!((&body["error"], body.get("ok")), (&json!("Not Found"), None), "another family");

@@ -119,9 +119,17 @@ async fn host_actions_call_their_service_and_return_the_room() {
         let request = gateway.post(&room_path(&format!("/{verb}"))).bearer_auth(token("host-1"));
         let (status, body) = answer(request).await;
         assert_eq!((status, &body["ok"]), (200, &json!(true)), "{verb}");
-        assert_eq!((&body["room"]["id"], &body["session"]["id"]), (&json!(ROOM), &json!(LIVE_SESSION)));
+        assert_eq!(
+            (&body["room"]["id"], &body["session"]["id"]),
+            (&json!(ROOM), &json!(LIVE_SESSION)),
+            "{verb}"
+        );
         let call = gateway.fake.last();
-        assert_eq!((call.method, call.caller.as_ref().unwrap().user_id.as_str()), (method, "host-1"));
+        assert_eq!(
+            (call.method, call.caller.as_ref().unwrap().user_id.as_str()),
+            (method, "host-1"),
+            "{verb}"
+        );
         if let Some(present) = present {
             let sent = call.sent::<SetHostPresentRequest>();
             assert_eq!((sent.room_id.as_str(), sent.present), (ROOM, present), "{verb}");

@@ -30,13 +30,15 @@ async fn every_reason_has_its_status_body_and_facts() {
         assert_eq!(response.headers()["cache-control"], "no-store", "{reason}");
         let (status, body) = status_and_body(response).await;
         assert_eq!(status, reason.http(), "{reason}");
-        assert_eq!(body["code"], reason.code());
+        assert_eq!(body["code"], reason.code(), "{reason:?}");
         assert_eq!(
             (&body["message"], &body["opens_at"]),
-            (&json!("Why not."), &json!("2030-01-01T09:45:00Z"))
+            (&json!("Why not."), &json!("2030-01-01T09:45:00Z")),
+            "{reason:?}"
         );
         assert!(
-            !body["error"].as_str().unwrap().is_empty() && !body["request_id"].as_str().unwrap().is_empty()
+            !body["error"].as_str().unwrap().is_empty() && !body["request_id"].as_str().unwrap().is_empty(),
+            "{reason:?}"
         );
         if later {
             assert!(body["retry_after"].is_u64(), "{reason}: {body}");
@@ -57,7 +59,7 @@ async fn titles_keep_the_words_of_the_replaced_systems() {
     ] {
         gateway.fake.set(Behaviour::Refuse(Refusal::new(reason, "Why not.")));
         let body = answer(gateway.get(&access_token()).bearer_auth(token("host-1"))).await.1;
-        assert_eq!(body["error"], title);
+        assert_eq!(body["error"], title, "{reason:?}");
     }
     gateway.fake.set(Behaviour::Refuse(
         Refusal::unavailable(Reason::LivekitUnavailable, 7).with("code", "overwritten"),
@@ -69,12 +71,14 @@ async fn titles_keep_the_words_of_the_replaced_systems() {
 
 #[tokio::test]
 async fn service_failure_without_a_reason_is_500_without_details() {
-    for gateway in [Gateway::start().await, Gateway::in_process().await] {
+    for (kind, gateway) in
+        [("a socket", Gateway::start().await), ("one process", Gateway::in_process().await)]
+    {
         for behaviour in [Behaviour::Panic, Behaviour::Fail(Status::unknown("select * from secrets"))] {
             gateway.fake.set(behaviour);
             let (status, body) = answer(gateway.get(&access_token()).bearer_auth(token("host-1"))).await;
-            assert_eq!((status, &body["code"]), (500, &json!("internal")));
-            assert!(!body.to_string().contains("secrets"));
+            assert_eq!((status, &body["code"]), (500, &json!("internal")), "{kind}: {body}");
+            assert!(!body.to_string().contains("secrets"), "{kind}: {body}");
         }
         gateway.fake.set(Behaviour::Answer);
         let (status, _) = answer(gateway.get(&access_token()).bearer_auth(token("host-1"))).await;
@@ -155,14 +159,15 @@ async fn token_is_never_cached_and_passes_ensure_on() {
     for (query, ensure_now) in [("", false), ("?ensure=now", true)] {
         let path = format!("{}{query}", access_token());
         let response = gateway.get(&path).bearer_auth(token("guest-1")).send().await.unwrap();
-        assert_eq!(response.headers()["cache-control"], "no-store");
+        assert_eq!(response.headers()["cache-control"], "no-store", "{query:?}");
         let data = &status_and_body(response).await.1["data"];
         assert_eq!(
             (&data["role"], &data["isHost"], &data["canRecord"]),
-            (&json!("guest"), &json!(false), &json!(false))
+            (&json!("guest"), &json!(false), &json!(false)),
+            "{query:?}"
         );
-        assert_eq!(data["session"]["title"], "Algebra");
-        assert_eq!(gateway.fake.sent::<IssueForSessionRequest>().ensure_now, ensure_now);
+        assert_eq!(data["session"]["title"], "Algebra", "{query:?}");
+        assert_eq!(gateway.fake.sent::<IssueForSessionRequest>().ensure_now, ensure_now, "{query:?}");
     }
 }
 

@@ -61,10 +61,14 @@ async fn new_nest_returns_its_endpoints_and_a_token() {
         ("/api/v1/nests", None, vec![livekit]),
     ] {
         let response = send(&gateway, Some(&host), &Method::PUT, path, body).send().await.unwrap();
-        assert_eq!(response.headers()["cache-control"], "no-store");
+        assert_eq!(response.headers()["cache-control"], "no-store", "{path}");
         let (status, reply) = status_and_body(response).await;
         assert_eq!(status, 200, "{path}: {reply}");
-        assert_eq!(reply, json!({"roomId": NEST, "endpoints": endpoints, "token": "livekit.token"}));
+        assert_eq!(
+            reply,
+            json!({"roomId": NEST, "endpoints": endpoints, "token": "livekit.token"}),
+            "{path}"
+        );
     }
     let first = gateway.fake.calls().into_iter().next().unwrap();
     let sent = first.sent::<CreateNestRequest>();
@@ -200,10 +204,10 @@ async fn nest_refusals_have_the_shape_of_nests() {
         gateway.fake.set(Behaviour::Refuse(Refusal::new(reason, "Why not.")));
         let response = end().await.unwrap();
         let challenge = response.headers().get("www-authenticate").cloned();
-        assert_eq!(challenge.is_some_and(|challenge| challenge == "Nostr"), status == 401);
+        assert_eq!(challenge.is_some_and(|challenge| challenge == "Nostr"), status == 401, "{reason:?}");
         let (reply_status, reply) = status_and_body(response).await;
-        assert_eq!((reply_status, &reply["error"]), (status, &json!(error)));
-        assert_eq!((&reply["code"], reply.get("ok")), (&json!(reason.code()), None));
+        assert_eq!((reply_status, &reply["error"]), (status, &json!(error)), "{reason:?}");
+        assert_eq!((&reply["code"], reply.get("ok")), (&json!(reason.code()), None), "{reason:?}");
     }
 }
 
@@ -247,11 +251,12 @@ async fn cors_allows_any_page_for_nests_only() {
         let headers = response.headers();
         assert_eq!(
             (response.status().as_u16(), &headers["access-control-allow-origin"]),
-            (200, &"*".parse().unwrap())
+            (200, &"*".parse().unwrap()),
+            "{path}"
         );
-        assert_eq!(headers["access-control-allow-methods"], "PATCH");
-        assert_eq!(headers["access-control-allow-headers"], "authorization,x-anything");
-        assert!(!headers.contains_key("access-control-allow-credentials"));
+        assert_eq!(headers["access-control-allow-methods"], "PATCH", "{path}");
+        assert_eq!(headers["access-control-allow-headers"], "authorization,x-anything", "{path}");
+        assert!(!headers.contains_key("access-control-allow-credentials"), "{path}");
     }
     let refused = gateway.get(&nest("")).header("origin", "https://client.test").send().await.unwrap();
     assert_eq!(

@@ -29,8 +29,8 @@ async fn signed_requests_start_stop_list_and_delete_recordings() {
     assert_eq!(sent.caller.unwrap().user_id, host.public_key());
     assert_eq!(sent.place.unwrap().place, Some(Place::NestId(NEST.into())));
     for method in [Method::PATCH, Method::DELETE] {
-        assert_eq!(answer(by(&gateway, &host, &method, &one())).await, (202, json!("")));
-        assert_eq!(gateway.fake.sent::<RecordingRequest>().recording_id, RECORDING);
+        assert_eq!(answer(by(&gateway, &host, &method, &one())).await, (202, json!("")), "{method}");
+        assert_eq!(gateway.fake.sent::<RecordingRequest>().recording_id, RECORDING, "{method}");
     }
     let (status, listed) = answer(by(&gateway, &host, &Method::GET, &nest("/recording"))).await;
     let url = format!("{}{}", BASE, one());
@@ -133,7 +133,8 @@ async fn hls_stream_needs_no_token_and_its_playlist_is_not_cached() {
         let headers = response.headers().clone();
         assert_eq!(
             (response.status().as_u16(), response.text().await.unwrap().as_str()),
-            (200, "0123456789")
+            (200, "0123456789"),
+            "{file}"
         );
         for (name, value) in [
             ("content-type", kind),
@@ -144,7 +145,7 @@ async fn hls_stream_needs_no_token_and_its_playlist_is_not_cached() {
             assert_eq!(headers[name], value, "{file}: {name}");
         }
         let sent = gateway.fake.sent::<ReadStreamRequest>();
-        assert_eq!((sent.nest_id.as_str(), sent.file.as_str()), (NEST, file));
+        assert_eq!((sent.nest_id.as_str(), sent.file.as_str()), (NEST, file), "{file}");
     }
 }
 

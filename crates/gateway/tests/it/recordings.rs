@@ -83,7 +83,8 @@ async fn recording_link_opens_its_file_whole_or_in_part() {
         let part = gateway.get(&link).header("range", range).send().await.unwrap();
         assert_eq!(
             (part.status().as_u16(), part.headers()["content-range"].to_str().unwrap()),
-            (206, content_range)
+            (206, content_range),
+            "{range}"
         );
         assert_eq!(part.text().await.unwrap(), text, "{range}");
     }

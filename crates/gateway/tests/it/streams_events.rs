@@ -27,13 +27,13 @@ impl Events {
     /// Opens a stream and reads its first frame, which has the reconnection time.
     pub async fn open(request: RequestBuilder) -> Self {
         let response = request.send().await.unwrap();
-        assert_eq!(response.status(), 200);
-        assert_eq!(response.headers()["content-type"], "text/event-stream");
-        assert_eq!(response.headers()["cache-control"], "no-store");
+        assert_eq!(response.status(), 200, "{response:?}");
+        assert_eq!(response.headers()["content-type"], "text/event-stream", "{response:?}");
+        assert_eq!(response.headers()["cache-control"], "no-store", "{response:?}");
         let mut events = Self { response, text: String::new() };
         let retry = events.next().await.unwrap();
         let milliseconds: u32 = retry.strip_prefix("retry: ").unwrap().parse().unwrap();
-        assert!((1_000..5_000).contains(&milliseconds));
+        assert!((1_000..5_000).contains(&milliseconds), "{retry}");
         events
     }
 
@@ -57,7 +57,7 @@ impl Events {
             if let Some(event) = frame.strip_prefix("event: stream\n") {
                 let (id, data) = event.split_once("\ndata: ").expect("data");
                 let row: Value = serde_json::from_str(data).unwrap();
-                assert_eq!(id, format!("id: {}", row["version"]));
+                assert_eq!(id, format!("id: {}", row["version"]), "{frame}");
                 return row;
             }
         }
@@ -95,10 +95,10 @@ async fn change_reaches_all_listeners_by_one_stream_from_sync() {
     assert_eq!(watch_calls(&gateway), 1);
     assert!(gateway.fake.calls()[0].caller.as_ref().unwrap().system);
     gateway.fake.listing().write(stream(ROOM, 5));
-    for events in &mut listening {
+    for (n, events) in listening.iter_mut().enumerate() {
         let row = events.next_row().await;
-        assert_eq!((&row["version"], &row["title"]), (&json!(5), &json!("Evening 5")));
-        assert_eq!(row.get("groups"), None);
+        assert_eq!((&row["version"], &row["title"]), (&json!(5), &json!("Evening 5")), "listener {n}");
+        assert_eq!(row.get("groups"), None, "listener {n}");
     }
 }
 
@@ -118,9 +118,9 @@ async fn group_rows_reach_members_host_and_admins_only() {
     (row.access_level, row.groups) = (proto::types::v1::AccessLevel::Group.into(), vec!["band".into()]);
     gateway.fake.listing().write(row);
     gateway.fake.listing().write(stream(ROOM, 2));
-    for events in &mut readers {
-        assert_eq!(events.next_row().await["version"], 1);
-        assert_eq!(events.next_row().await["version"], 2);
+    for (n, events) in readers.iter_mut().enumerate() {
+        assert_eq!(events.next_row().await["version"], 1, "reader {n}");
+        assert_eq!(events.next_row().await["version"], 2, "reader {n}");
     }
     for events in [&mut anonymous, &mut stranger] {
         assert_eq!(events.next_row().await["version"], 2, "the row of the group is filtered out");
@@ -195,9 +195,9 @@ async fn streams_of_a_reader_are_limited_and_freed() {
     }
     for request in [gateway.get(&events()).bearer_auth(token("ana")), gateway.get(&events())] {
         let response = request.send().await.unwrap();
-        assert!(response.headers().contains_key("retry-after"));
+        assert!(response.headers().contains_key("retry-after"), "{response:?}");
         let (status, body) = crate::support::status_and_body(response).await;
-        assert_eq!((status, &body["error"]), (429, &json!("RATE_LIMITED")));
+        assert_eq!((status, &body["error"]), (429, &json!("RATE_LIMITED")), "{body}");
     }
     listen(&gateway, "ben").await;
     drop(held);
@@ -222,7 +222,7 @@ async fn wrong_last_event_id_is_400_with_its_field() {
             request = request.header("last-event-id", last);
         }
         let (status, body) = answer(request).await;
-        assert_eq!((status, &body["field"]), (400, &json!(field)));
+        assert_eq!((status, &body["field"]), (400, &json!(field)), "{header:?} {query}");
     }
     gateway.fake.assert_not_called();
     Events::open(gateway.get(&events()).header("last-event-id", "").bearer_auth(token("ana"))).await;

@@ -16,8 +16,8 @@ async fn ticket(gateway: &Gateway, token: String) -> String {
     let response = request.send().await.unwrap();
     assert_eq!(response.headers()["cache-control"], "no-store");
     let (status, body) = crate::support::status_and_body(response).await;
-    assert_eq!((status, &body["ok"]), (200, &json!(true)));
-    assert!(body["expires_at"].is_string());
+    assert_eq!((status, &body["ok"]), (200, &json!(true)), "{body}");
+    assert!(body["expires_at"].is_string(), "{body}");
     body["ticket"].as_str().unwrap().to_owned()
 }
 

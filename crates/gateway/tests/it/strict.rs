@@ -329,7 +329,7 @@ async fn email_verified_is_passed_on_to_the_services() {
         let mut claims = crate::support::claims("ana");
         claims["email_verified"] = claim.clone();
         let request = gateway.get("/api/bookings").bearer_auth(crate::support::sign(&claims));
-        assert_eq!(answer(request).await.0, 200);
+        assert_eq!(answer(request).await.0, 200, "{claim}");
         assert_eq!(gateway.fake.last().caller.unwrap().email_verified, expected, "{claim}");
     }
 }

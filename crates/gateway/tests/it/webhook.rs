@@ -25,7 +25,7 @@ async fn body_and_signature_are_passed_on_byte_for_byte() {
     for path in ["/api/v1/livekit/webhook", "/webhooks/livekit"] {
         let request = gateway.post(path).header("authorization", "eyJ.signed.here");
         let request = request.header("content-type", "application/webhook+json");
-        assert_eq!(answer(request.body(body.clone())).await, (200, json!("")));
+        assert_eq!(answer(request.body(body.clone())).await, (200, json!("")), "{path}");
         let expected = ReceiveWebhookRequest { authorization: "eyJ.signed.here".into(), body: body.clone() };
         assert!(
             gateway.fake.sent::<ReceiveWebhookRequest>() == expected,
@@ -43,7 +43,7 @@ async fn too_large_or_unsigned_events_reach_no_service() {
     assert_eq!((status, &reply["code"]), (413, &json!("too_large")));
     // The body of an unsigned event is not read.
     for body in [2, 256 * 1024 + 1] {
-        assert_eq!(answer(gateway.post(path).body(vec![b'x'; body])).await.0, 401);
+        assert_eq!(answer(gateway.post(path).body(vec![b'x'; body])).await.0, 401, "{body} bytes");
     }
     gateway.fake.assert_not_called();
 }
@@ -156,6 +156,6 @@ async fn webhook_failures_are_5xx_except_bad_signature_and_size() {
     ] {
         gateway.fake.set(behaviour);
         let request = gateway.post("/webhooks/livekit").header("authorization", "x");
-        assert_eq!(answer(request.body("{}")).await.0, expected);
+        assert_eq!(answer(request.body("{}")).await.0, expected, "{expected}");
     }
 }

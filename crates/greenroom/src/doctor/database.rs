@@ -17,6 +17,7 @@ pub async fn examine(pool: &PgPool, target: &Target, report: &mut Report) -> boo
         report.skip(&live::CHECKS, "the database cannot be used").await;
         return false;
     }
+    // The later checks use tables and functions of the current schema.
     if !report.check("migrations", migrations(pool)).await {
         report.skip(&["roles", "database_clock", "deployment"], "the schema is not current").await;
         report.skip(&live::CHECKS, "the schema is not current").await;
@@ -32,6 +33,7 @@ pub async fn examine(pool: &PgPool, target: &Target, report: &mut Report) -> boo
 async fn connect(pool: &PgPool) -> Result<String, Failure> {
     let version = find_version(pool).await.map_err(|error| match error {
         sqlx::Error::PoolTimedOut | sqlx::Error::Io(_) => Failure::new(
+            // sqlx gives up with a pool timeout where a connection gets no answer.
             "the database cannot be reached",
             "check that Postgres runs, that DATABASE_URL is right, and that no firewall is between",
         ),
@@ -40,6 +42,7 @@ async fn connect(pool: &PgPool) -> Result<String, Failure> {
             "check that the user, the password and the database of DATABASE_URL exist",
         ),
     })?;
+    // Reads work on a standby too, so the connection alone proves too little.
     if !db::ask(pool).await.map_err(|error| failed(&error))?.suits(Needs::Writes) {
         return Err(Failure::new(
             db::READ_ONLY,
@@ -126,7 +129,10 @@ async fn list_roles(executor: impl PgExecutor<'_>) -> sqlx::Result<Vec<Role>> {
     sqlx::query_as!(
         Role,
         r#"select 'greenroom_' || service as "name!",
+                  // Any table shows whether the grants were applied: they are applied together.
                   coalesce(has_table_privilege(r.oid, 'sessions', 'select'), false) as "works!",
+                  // Since PostgreSQL 16 a member may lack the right to `set role`; PostgreSQL 15 does not
+                  // have that right.
                   coalesce(pg_has_role(r.oid, case when current_setting('server_version_num')::integer >= 160000
                                                    then 'set' else 'member' end), false) as "is_usable!"
            from unnest(array['booking', 'room_lifecycle', 'token', 'sync']) service
@@ -139,6 +145,7 @@ async fn list_roles(executor: impl PgExecutor<'_>) -> sqlx::Result<Vec<Role>> {
 
 async fn is_deployment(executor: impl PgExecutor<'_>, url: &str, key: &str) -> sqlx::Result<bool> {
     sqlx::query_scalar!(
+        // Nothing recorded yet counts as ours.
         r#"select livekit_url is null
                   or (livekit_url, api_key_id, database_identity) is not distinct from ($1, $2, database_identity())
                   as "ours!"

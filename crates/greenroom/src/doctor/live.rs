@@ -52,6 +52,7 @@ async fn lag(pool: &PgPool) -> Result<&'static str, Failure> {
 /// Compares only open sessions, which are few, and rows that say live. Sync compares the ended ones.
 async fn count_drift(executor: impl PgExecutor<'_>) -> sqlx::Result<i64> {
     sqlx::query_scalar!(
+        // `compared` limits the view, which is expensive, to few rows.
         r#"with compared as (
                select open_room as id from live_room_sessions where open_room is not null
                union

@@ -46,6 +46,7 @@ impl Client {
     async fn call(&self, method: &str, body: Value) -> Result<Value, Failure> {
         let service = if method.ends_with("Egress") { "Egress" } else { "RoomService" };
         let grants =
+            // All rights that a service may use: a key that lacks one is found here.
             VideoGrants { room_create: true, room_list: true, room_record: true, ..VideoGrants::default() };
         let token = self.token("", grants)?;
         let url = format!("{}/twirp/livekit.{service}/{method}", self.config.url);
@@ -74,6 +75,7 @@ impl Client {
         )?;
         let url = format!("{}/rtc/validate", self.config.url);
         let answer = self.http.get(&url).query(&[("access_token", token)]).send().await;
+        // The URL has the token in its query.
         let answer = answer.map_err(|error| self.unreachable(&error.without_url()))?;
         Ok((answer.status(), text(answer).await))
     }
@@ -117,11 +119,13 @@ pub async fn examine(livekit: &Client, records: bool, report: &mut Report) -> Op
             .await;
         return None;
     }
+    // Before the key: a wrong clock may be the reason why the key is refused.
     report.check("livekit_clock", clock(livekit)).await;
     if !report.check("livekit_key", key(livekit)).await {
         report.skip(&["test_room", "token", "auto_create", "recording"], "LiveKit refuses the key").await;
         return None;
     }
+    // The room comes last among these, so that a run that stops early leaves none.
     report.check("recording", recording(livekit, records)).await;
     let room = format!("greenroom-doctor-{}", Uuid::new_v4());
     report.check("auto_create", auto_create(livekit)).await;
@@ -129,6 +133,7 @@ pub async fn examine(livekit: &Client, records: bool, report: &mut Report) -> Op
         report.skip(&["token", "test_room_deleted"], "the test room was not created").await;
         return None;
     }
+    // The room is deleted after the token, whether the token works or not.
     report.check("token", round_trip(livekit, &room)).await;
     report.check("test_room_deleted", delete(livekit, &room)).await.then_some(room)
 }
@@ -157,6 +162,7 @@ async fn recording(livekit: &Client, records: bool) -> Outcome {
     }
     match livekit.call("ListEgress", json!({"active": true})).await {
         Ok(_) => Outcome::Passed("LiveKit has Redis, through which it reaches recorders".to_owned()),
+        // LiveKit has no code of its own for this (livekit.md §5).
         Err(failure) if failure.cause.contains("egress not connected") => Outcome::Failed(Failure::new(
             "RECORDING_OUTPUT is set, but LiveKit has no Redis: it reaches no recorder",
             "set the same `redis:` in livekit.yaml and egress.yaml, and restart LiveKit",
@@ -166,6 +172,7 @@ async fn recording(livekit: &Client, records: bool) -> Outcome {
 }
 
 async fn create(livekit: &Client, room: &str) -> Result<&'static str, Failure> {
+    // A short timeout: if the deletion fails, LiveKit deletes the empty room itself.
     let created = livekit.call("CreateRoom", json!({"name": room, "empty_timeout": 30})).await?;
     match created["sid"].as_str() {
         Some(sid) if !sid.is_empty() => Ok("Test room created successfully!"),
@@ -209,6 +216,7 @@ async fn clock(livekit: &Client) -> Outcome {
         Ok(answer) => answer,
         Err(error) => return Outcome::Failed(livekit.unreachable(&error)),
     };
+    // LiveKit has no route for its time, but each of its answers has a date.
     let date = answer.headers().get(header::DATE).and_then(|date| date.to_str().ok());
     // HTTP writes the zone as GMT. RFC 2822 calls that obsolete and still accepts it.
     match date.and_then(|date| OffsetDateTime::parse(date, &Rfc2822).ok()) {

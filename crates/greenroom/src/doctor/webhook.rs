@@ -46,6 +46,7 @@ async fn arrive(
             }
         }
     }
+    // Nothing came, so the own webhook shows which side is at fault.
     let url = format!("{api_url}/api/v1/livekit/webhook");
     send_own(target, &url, http).await?;
     Err(Failure::new(

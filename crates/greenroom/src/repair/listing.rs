@@ -30,6 +30,7 @@ pub struct Args {
 
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let database = check(|problems| args.database.check("greenroom", problems))?;
+    // Two connections: the comparison has two halves.
     let pool = db::pool(&db::Settings { url: database.url, role: None, max_connections: 2 })?;
     match db::schema(&pool).await.context("the database does not answer")? {
         Schema::Current => {}
@@ -47,6 +48,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let held = match (args.end_strays, args.dry_run) {
         (true, true) => show_strays(&pool).await?,
         (true, false) => end_strays(&pool).await?,
+        // Only reported: another program may own these rows.
         (false, _) if strays > 0 => {
             say(format_args!("⚠️  Rows that say live and belong to no live room, not changed: {strays}"))?;
             0
@@ -57,6 +59,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         say("Nothing was changed (--dry-run)")?;
         return Ok(ExitCode::SUCCESS);
     }
+    // A failure, so that a script repeats it.
     if held > 0 {
         say(format_args!("❌ {held} rows are locked by another client; run it once more"))?;
         return Ok(ExitCode::FAILURE);

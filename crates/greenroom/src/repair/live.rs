@@ -38,8 +38,10 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     say(format_args!("Reset {reset} stuck rooms to idle"))?;
     say(format_args!("Pointed {pointed} rooms at their open session"))?;
     say(format_args!("Synced {streams} stuck streams to ended"))?;
+    // Counted in the same transaction, so the number belongs to what was just done.
     let stuck = count_stuck(&mut *transaction).await?;
     if args.dry_run {
+        // A dry run does the same work and rolls it back, so it cannot differ from the real one.
         transaction.rollback().await?;
         say("Nothing was changed (--dry-run)")?;
         return Ok(ExitCode::SUCCESS);

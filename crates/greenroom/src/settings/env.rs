@@ -197,6 +197,7 @@ pub(super) fn written(root: &Command) -> String {
 }
 
 fn described(name: &str, known: &[Setting]) -> String {
+    // The text of compose comes first: there the variable may mean more than for one process.
     if let Some((_, text)) = COMPOSE.iter().find(|(known, _)| *known == name) {
         return format!("{text}.");
     }
@@ -209,6 +210,7 @@ fn described(name: &str, known: &[Setting]) -> String {
 fn wrapped(text: &str) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in text.split_whitespace() {
+        // A word longer than the width gets a line of its own.
         let line = lines.last_mut().filter(|line| line.len() + word.len() < WIDTH);
         match line {
             Some(line) if !line.is_empty() => line.extend([" ", word]),

@@ -81,6 +81,7 @@ pub(super) fn written(root: &Command) -> String {
         }
         page.push('\n');
     }
+    // Left out where a shared section has it with the same text. INTERNAL_TOKEN is the same everywhere.
     let elsewhere = |setting: &Setting| {
         shared
             .iter()
@@ -97,6 +98,7 @@ pub(super) fn written(root: &Command) -> String {
     let rooms = of(find(root, &["serve", "room-lifecycle"]));
     for (command, path) in TOOLS {
         let own = of(find(root, path));
+        // The tools read room-lifecycle's settings, which are listed once.
         let is_own =
             |setting: &&Setting| !elsewhere(setting) && !rooms.iter().any(|room| room.text == setting.text);
         for setting in own.iter().filter(is_own) {

@@ -42,6 +42,7 @@ impl DataDir {
     /// Opens the directory and takes its lock. `fresh` discards the kept values.
     pub fn open(path: &Path, fresh: bool) -> anyhow::Result<Self> {
         create(path)?;
+        // Before anything is read: another `up` may be writing it.
         let lock = lock(path)?;
         let file = path.join("kept.json");
         let kept = if file.exists() && !fresh {
@@ -66,6 +67,7 @@ impl DataDir {
             unless_absent(private).context("the recordings cannot be closed to others")?;
         }
         let opened = Self { path: path.canonicalize()?, _lock: lock, kept };
+        // Written at once, so that a start that fails later keeps its secrets.
         opened.keep(&opened.kept)?;
         Ok(opened)
     }
@@ -87,6 +89,7 @@ impl DataDir {
     pub fn write_environment(&self, settings: &[(&str, String)]) -> anyhow::Result<()> {
         let lines: Vec<String> = settings
             .iter()
+            // Single quotes: a shell reads the value unchanged, whatever it contains.
             .map(|(name, value)| format!("{name}='{}'\n", value.replace('\'', r"'\''")))
             .collect();
         self.write("env", &lines.concat())
@@ -99,7 +102,9 @@ impl DataDir {
 
     /// Writes a file atomically. Only its owner can read it.
     fn write(&self, name: &str, text: &str) -> anyhow::Result<()> {
+        // A rename is atomic: a reader gets the old file or the new one.
         let (new, path) = (self.path.join(format!("{name}.new")), self.path.join(name));
+        // The mode when it is created, so that the file is never readable by others.
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
         file.write_all(text.as_bytes())?;
         fs::rename(new, &path).with_context(|| format!("{} cannot be written", path.display()))
@@ -109,6 +114,7 @@ impl DataDir {
 /// Creates the directory with access for its owner only. An existing directory keeps its mode: it may hold other files.
 fn create(path: &Path) -> anyhow::Result<()> {
     let is_absent = |dir: &&Path| !dir.as_os_str().is_empty() && !dir.exists();
+    // Only directories that this call creates are opened for the server's account.
     let created: Vec<&Path> = path.ancestors().take_while(is_absent).collect();
     fs::create_dir_all(path).with_context(|| format!("{} cannot be created", path.display()))?;
     postgres_dev::allow_traversal(&created)

@@ -17,6 +17,7 @@ use super::{inbox, sign_in::refuse};
 /// of this machine.
 pub fn add(router: Router, sign_in: Router, mail: Option<MailDev>, cors: &Cors) -> Router {
     let dev = sign_in.merge(mail.map(inbox::router).unwrap_or_default());
+    // CORS inside of the check: a page from elsewhere gets 403 and no preflight answer.
     let dev = match cors.layer() {
         Some(cors) => dev.layer(cors),
         None => dev,

@@ -47,11 +47,13 @@ async fn page(State(mail): State<MailDev>) -> Response {
 }
 
 fn write(html: &mut String, mail: &Mail) {
+    // Everything from a mail is escaped: any user may have written it.
     let (to, subject, date) =
         (escape_html(&mail.to.join(", ")), escape_html(&mail.subject), escape_html(&mail.date));
     let (text, part) = (escape_html(&mail.text), escape_html(&mail.html));
     let _ = write!(
         html,
+        // `sandbox` without values: no scripts, no forms, no same origin.
         "<article id=\"{}\"><h2>{subject}</h2><p>to {to} \u{b7} {date}</p><pre>{text}</pre>\
          <details><summary>HTML</summary><iframe sandbox=\"\" srcdoc=\"{part}\"></iframe></details></article>",
         mail.id

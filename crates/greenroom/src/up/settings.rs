@@ -77,14 +77,17 @@ impl UpSettings {
         let mut livekit: LiveKitArgs = from_environment()?;
         livekit.livekit_url = non_blank(livekit_url);
         let url = format!("http://{address}");
+        // Either variable names a real server.
         let stand_in = if livekit.livekit_url.is_none() && setting("LIVEKIT_WS_URL").is_none() {
             Some(stand_in(&mut livekit, data_dir, &url, rtc).await?)
         } else {
+            // `ws` for `http`, `wss` for `https`: only the first text is replaced.
             let ws_url = livekit.livekit_url.as_ref().map(|url| url.replacen("http", "ws", 1));
             livekit.livekit_ws_url = setting("LIVEKIT_WS_URL").or(ws_url);
             None
         };
         let recordings = data_dir.recordings();
+        // A real server writes its recordings elsewhere, so the folder is only for the stand-in.
         let recordings = url::Url::from_file_path(&recordings).ok().filter(|_| stand_in.is_some());
         let kept = &data_dir.kept;
         let sign_in_secret =
@@ -114,6 +117,7 @@ impl UpSettings {
 
     /// Checks the settings of all services. The error lists every problem of every service.
     pub fn services(&self) -> anyhow::Result<Services> {
+        // Shared settings are read once and copied, so that the services cannot differ.
         let mut service: ServiceArgs = from_environment()?;
         service.database.database_url = Some(self.database.expose_secret().to_owned());
         service.internal.internal_token = Some(self.internal_token.clone());
@@ -134,6 +138,7 @@ impl UpSettings {
         room.livekit = self.livekit.clone();
         token.livekit = self.livekit.clone();
         token.room_url = peer;
+        // The name that the replaced system used wins where it is set.
         if booking.next_public_app_url.is_none() {
             booking.app_url.get_or_insert_with(|| self.url.clone());
         }
@@ -147,6 +152,7 @@ impl UpSettings {
             let gateway = gateway.check_with(problems);
             Some(Services { booking: booking?, room: room?, token: token?, sync: sync?, gateway: gateway? })
         })?;
+        // Only the default is replaced: origins that were set are kept.
         if services.gateway.cors == Cors::None {
             services.gateway.cors = Cors::Local; // pages under development are served at other ports
         }
@@ -167,6 +173,7 @@ impl UpSettings {
     fn gateway(&self) -> anyhow::Result<gateway::HttpArgs> {
         let mut gateway: gateway::HttpArgs = from_environment()?;
         gateway.api_url.get_or_insert_with(|| self.url.clone());
+        // As `serve` does: without a secret of its own, links are signed with INTERNAL_TOKEN.
         gateway.link_secret = non_blank(gateway.link_secret).or_else(|| Some(self.internal_token.clone()));
         if let Some(secret) = &self.sign_in_secret {
             gateway.auth_hs256_secret = Some(secret.expose_secret().to_owned());
@@ -210,6 +217,7 @@ async fn stand_in(
             "the port of this data directory's LiveKit stand-in is taken; stop the program that has it, or use --fresh",
         )?,
         None => match bind(at(LIVEKIT_PORT)).await {
+            // The usual port first, and a free one if another program has it.
             Ok(listener) => listener,
             Err(_) => bind(at(0)).await?,
         },

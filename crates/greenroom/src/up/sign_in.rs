@@ -39,6 +39,7 @@ impl SignIn {
         let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
         match &self.email {
             Some(email) => email.clone(),
+            // An id with other characters would not make a valid address.
             None if self.user_id.len() <= 64 && self.user_id.bytes().all(is_allowed) => {
                 format!("{}@greenroom.invalid", self.user_id)
             }
@@ -64,6 +65,7 @@ pub fn router(secret: SecretString) -> Router {
 
 async fn sign_in(State(secret): State<SecretString>, user: Result<Json<SignIn>, JsonRejection>) -> Response {
     let user = match user {
+        // The same bounds as an id has everywhere.
         Ok(Json(user)) if (1..=200).contains(&user.user_id.len()) => user,
         Ok(_) => return refuse(StatusCode::BAD_REQUEST, "userId must have 1 to 200 bytes."),
         Err(_) => return refuse(StatusCode::BAD_REQUEST, SHAPE),

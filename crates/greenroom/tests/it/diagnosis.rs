@@ -3,18 +3,26 @@
 use gateway::Rate;
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
-use sqlx::{ConnectOptions, PgPool, postgres::PgConnectOptions};
-use testkit::seed::{self, State};
+use sqlx::ConnectOptions;
+use testkit::{
+    Database, FromDatabase,
+    seed::{self, State},
+};
 
 use crate::{
     program::{CommandResult, greenroom},
     world::{Replica, World},
 };
 
-async fn world(connect: &PgConnectOptions) -> World {
-    let mut world = World::new(connect).await;
-    world.services.gateway.rates.diagnosis = Rate::new(1_000, 1_000);
-    world
+/// A world without a limit of diagnoses that its tests would reach.
+struct Diagnosable(World);
+
+impl FromDatabase for Diagnosable {
+    async fn from_database(database: &Database) -> Self {
+        let mut world = World::from_database(database).await;
+        world.services.gateway.rates.diagnosis = Rate::new(1_000, 1_000);
+        Self(world)
+    }
 }
 
 async fn diagnose(replica: &Replica, user: Option<&str>, reference: &str) -> Value {
@@ -35,9 +43,7 @@ fn comparable(mut answer: Value) -> Value {
 }
 
 #[testkit::test]
-async fn diagnosis_names_the_reason_of_each_refusal(pool: PgPool) {
-    let connect = (*pool.connect_options()).clone();
-    let mut world = world(&connect).await;
+async fn diagnosis_names_the_reason_of_each_refusal(Diagnosable(mut world): Diagnosable) {
     let replica = world.replica().await;
     for (state, scenario, code) in [
         (State::OpensTomorrow, "refused", "too_early"),
@@ -46,10 +52,10 @@ async fn diagnosis_names_the_reason_of_each_refusal(pool: PgPool) {
         (State::WindowOver, "refused", "meeting_ended"),
         (State::OpenNow, "ok", "ok"),
     ] {
-        let booking = seed::booking(&pool, state).await;
+        let booking = seed::booking(&world.pool, state).await;
         let answer = diagnose(&replica, Some(&booking.guest), &booking.id.to_string()).await;
         assert_eq!((&answer["scenario"], &answer["code"]), (&json!(scenario), &json!(code)), "{answer}");
-        assert!(!answer["fix"].as_str().unwrap().is_empty());
+        assert!(!answer["fix"].as_str().unwrap().is_empty(), "{state:?}: {answer}");
         let (_, refused) =
             replica.get(&booking.guest, &format!("/api/sessions/{}/livekit/access-token", booking.id)).await;
         if state == State::OpensTomorrow {
@@ -64,14 +70,17 @@ async fn diagnosis_names_the_reason_of_each_refusal(pool: PgPool) {
 }
 
 #[testkit::test]
-async fn diagnosis_hides_rooms_from_strangers(connect: PgConnectOptions) {
-    let mut world = world(&connect).await;
+async fn diagnosis_hides_rooms_from_strangers(Diagnosable(mut world): Diagnosable) {
     let replica = world.replica().await;
     let session = replica.book("ana", "ben", 1).await;
     let room = replica.room("ana", &session).await["roomName"].as_str().unwrap().to_owned();
     for who in [Some("eve"), None] {
         let unknown = comparable(diagnose(&replica, who, "0190c9d2-5c1e-7a11-9c5e-2f6d3b1a7e99").await);
-        assert_eq!((&unknown["scenario"], &unknown["code"]), (&json!("B"), &json!("room_not_known")));
+        assert_eq!(
+            (&unknown["scenario"], &unknown["code"]),
+            (&json!("B"), &json!("room_not_known")),
+            "as {who:?}"
+        );
         let link = format!("https%3A%2F%2Fapp.test%2Fmeeting%2F{session}");
         for reference in [session.as_str(), &room, &link, "garbage", "%F0%9F%92%A9", "naddr1xyz"] {
             assert_eq!(comparable(diagnose(&replica, who, reference).await), unknown, "{reference}");
@@ -83,8 +92,7 @@ async fn diagnosis_hides_rooms_from_strangers(connect: PgConnectOptions) {
 }
 
 #[testkit::test]
-async fn diagnosis_repairs_a_room_that_livekit_lost(connect: PgConnectOptions) {
-    let mut world = world(&connect).await;
+async fn diagnosis_repairs_a_room_that_livekit_lost(Diagnosable(mut world): Diagnosable) {
     world.services.room.pass_period = std::time::Duration::from_mins(5);
     let replica = world.replica().await;
     let session = replica.book("ana", "ben", 1).await;
@@ -116,14 +124,9 @@ async fn diagnosis_repairs_a_room_that_livekit_lost(connect: PgConnectOptions) {
     replica.stop().await;
 }
 
-async fn command(
-    world: &World,
-    connect: &PgConnectOptions,
-    arguments: &[&str],
-    other: &[(&str, &str)],
-) -> CommandResult {
+async fn command(world: &World, arguments: &[&str], other: &[(&str, &str)]) -> CommandResult {
     let livekit = &world.services.room.livekit;
-    let database = connect.to_url_lossy().to_string();
+    let database = world.connect.to_url_lossy().to_string();
     let mut environment = vec![
         ("LIVEKIT_API_KEY", livekit.api_key.as_str()),
         ("LIVEKIT_API_SECRET", livekit.api_secret.expose_secret()),
@@ -135,14 +138,12 @@ async fn command(
 }
 
 #[testkit::test]
-async fn diagnose_command_works_while_no_service_runs(pool: PgPool) {
-    let connect = (*pool.connect_options()).clone();
-    let world = world(&connect).await;
-    let booking = seed::booking(&pool, State::OpenNow).await;
-    let room = seed::active_room(&pool, &booking).await; // it was never created on LiveKit
+async fn diagnose_command_works_while_no_service_runs(Diagnosable(world): Diagnosable) {
+    let booking = seed::booking(&world.pool, State::OpenNow).await;
+    let room = seed::active_room(&world.pool, &booking).await; // it was never created on LiveKit
     let id = booking.id.to_string();
 
-    let result = command(&world, &connect, &[&room.name], &[]).await;
+    let result = command(&world, &[&room.name], &[]).await;
     assert_eq!(result.code, 1, "{}{}", result.out, result.err);
     assert!(
         result.out.contains("A: room_missing_on_livekit") && result.out.contains("What to do:"),
@@ -155,7 +156,7 @@ async fn diagnose_command_works_while_no_service_runs(pool: PgPool) {
         result.out
     );
 
-    let result = command(&world, &connect, &[&id, "--json"], &[("API_URL", "http://127.0.0.1:1")]).await;
+    let result = command(&world, &[&id, "--json"], &[("API_URL", "http://127.0.0.1:1")]).await;
     let answer: Value = serde_json::from_str(&result.out).unwrap();
     assert_eq!(
         (result.code, &answer["scenario"], &answer["code"]),
@@ -164,15 +165,15 @@ async fn diagnose_command_works_while_no_service_runs(pool: PgPool) {
     assert_eq!((&answer["checks"][0]["check"], &answer["checks"][0]["ok"]), (&json!("api"), &json!(false)));
 
     sqlx::query!("update livekit_rooms set status = 'pending', room_sid = null")
-        .execute(&pool)
+        .execute(&world.pool)
         .await
         .unwrap();
-    let result = command(&world, &connect, &[&id, "--json"], &[]).await;
+    let result = command(&world, &[&id, "--json"], &[]).await;
     assert_eq!(serde_json::from_str::<Value>(&result.out).unwrap()["code"], "room_pending");
-    let result = command(&world, &connect, &["nothing"], &[]).await;
+    let result = command(&world, &["nothing"], &[]).await;
     assert!(result.code == 1 && result.out.contains("B: room_not_known"), "{}", result.out);
     let gone = [("DATABASE_URL", "postgres://127.0.0.1:1/x")];
-    let result = command(&world, &connect, &[&id], &gone).await;
+    let result = command(&world, &[&id], &gone).await;
     assert!(
         result.code == 1 && result.out.contains("C: database_unavailable"),
         "{}{}",

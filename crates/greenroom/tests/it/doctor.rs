@@ -2,21 +2,16 @@
 
 use secrecy::ExposeSecret;
 use serde_json::Value;
-use sqlx::{ConnectOptions, PgPool, postgres::PgConnectOptions};
+use sqlx::{ConnectOptions, postgres::PgConnectOptions};
 
 use crate::{
     program::{CommandResult, greenroom},
     world::World,
 };
 
-async fn doctor(
-    world: &World,
-    connect: &PgConnectOptions,
-    other: &[(&str, &str)],
-    json: bool,
-) -> CommandResult {
+async fn doctor(world: &World, other: &[(&str, &str)], json: bool) -> CommandResult {
     let livekit = &world.services.room.livekit;
-    let database = connect.to_url_lossy().to_string();
+    let database = world.connect.to_url_lossy().to_string();
     let mut environment = vec![
         ("LIVEKIT_API_KEY", livekit.api_key.as_str()),
         ("LIVEKIT_API_SECRET", livekit.api_secret.expose_secret()),
@@ -30,9 +25,9 @@ async fn doctor(
 }
 
 #[testkit::test]
-async fn healthy_deployment_passes_every_check(mut world: World, connect: PgConnectOptions) {
+async fn healthy_deployment_passes_every_check(mut world: World) {
     let replica = world.replica().await;
-    let result = doctor(&world, &connect, &[], false).await;
+    let result = doctor(&world, &[], false).await;
     assert_eq!(result.code, 0, "{}{}", result.out, result.err);
     let lines: Vec<&str> = result.out.lines().collect();
     assert!(lines.contains(&"✅ Successfully connected to LiveKit server"));
@@ -50,21 +45,21 @@ async fn healthy_deployment_passes_every_check(mut world: World, connect: PgConn
 }
 
 #[testkit::test]
-async fn doctor_names_each_fault_with_its_fix(world: World, connect: PgConnectOptions) {
+async fn doctor_names_each_fault_with_its_fix(world: World) {
     let cases: [(&str, &str, &str); 3] = [
         ("livekit_key", "LIVEKIT_API_SECRET", "00000000000000000000000000000000"),
         ("livekit", "LIVEKIT_URL", "http://127.0.0.1:1"),
         ("database", "DATABASE_URL", "postgres://127.0.0.1:1/x"),
     ];
     for (check, setting, value) in cases {
-        let result = doctor(&world, &connect, &[(setting, value)], true).await;
+        let result = doctor(&world, &[(setting, value)], true).await;
         assert_eq!(result.code, 1, "{check}: {}", result.out);
         let report: Value = serde_json::from_str(&result.out).unwrap();
         let checks = report["checks"].as_array().unwrap();
         let failed: Vec<&Value> = checks.iter().filter(|finding| finding["ok"] == false).collect();
-        assert_eq!(report["ok"], false);
+        assert_eq!(report["ok"], false, "{check}: {report:#}");
         assert!(failed.iter().any(|finding| finding["check"] == check), "{check}: {report:#}");
-        assert!(failed.iter().all(|finding| finding["fix"].is_string()));
+        assert!(failed.iter().all(|finding| finding["fix"].is_string()), "{check}: {report:#}");
         assert!(
             !result.out.contains("eyJ"),
             "LiveKit repeats the token, and doctor does not: {}",
@@ -86,7 +81,7 @@ async fn recording_without_redis_is_a_failure(connect: PgConnectOptions) {
         if world.stand_in().is_none() {
             return; // a real server may have Redis or not
         }
-        let result = doctor(&world, &connect, &[output, ("API_URL", "")], true).await;
+        let result = doctor(&world, &[output, ("API_URL", "")], true).await;
         let report: Value = serde_json::from_str(&result.out).unwrap();
         let checks = report["checks"].as_array().unwrap();
         let recording = checks.iter().find(|finding| finding["check"] == "recording").unwrap();
@@ -96,11 +91,10 @@ async fn recording_without_redis_is_a_failure(connect: PgConnectOptions) {
 }
 
 #[testkit::test]
-async fn lost_webhooks_and_clock_skew_are_failures(pool: PgPool) {
-    let connect = (*pool.connect_options()).clone();
-    let world = World::new(&connect).await; // without a replica, no server listens
-    testkit::advance_database_clock(&pool, time::Duration::hours(1)).await;
-    let result = doctor(&world, &connect, &[("API_URL", "http://127.0.0.1:1")], true).await;
+async fn lost_webhooks_and_clock_skew_are_failures(world: World) {
+    // Without a replica, no server listens.
+    testkit::advance_database_clock(&world.pool, time::Duration::hours(1)).await;
+    let result = doctor(&world, &[("API_URL", "http://127.0.0.1:1")], true).await;
     let report: Value = serde_json::from_str(&result.out).unwrap();
     let failed = |check| {
         report["checks"].as_array().unwrap().iter().any(|it| it["check"] == check && it["ok"] == false)
@@ -110,8 +104,8 @@ async fn lost_webhooks_and_clock_skew_are_failures(pool: PgPool) {
 }
 
 #[testkit::test(empty)]
-async fn database_without_the_schema_is_a_failure(world: World, connect: PgConnectOptions) {
-    let result = doctor(&world, &connect, &[], false).await;
+async fn database_without_the_schema_is_a_failure(world: World) {
+    let result = doctor(&world, &[], false).await;
     assert_eq!(result.code, 1, "the exit code");
     assert!(
         result.out.contains("❌ migrations: ") && result.out.contains("greenroom migrate"),
@@ -130,12 +124,11 @@ async fn doctor_exits_with_2_when_settings_are_missing() {
 }
 
 #[testkit::test]
-async fn doctor_distinguishes_stuck_rooms_drift_and_lag(pool: PgPool) {
-    let connect = (*pool.connect_options()).clone();
-    let world = World::new(&connect).await; // without a running service, nothing is repaired
-    let room = testkit::seed::live::live_room(&pool, "una").await;
-    testkit::seed::live::live_session(&pool, &room, domain::LiveStatus::Live).await;
-    sync::drain(&pool).await.unwrap();
+async fn doctor_distinguishes_stuck_rooms_drift_and_lag(world: World) {
+    // Without a running service, nothing is repaired.
+    let room = testkit::seed::live::live_room(&world.pool, "una").await;
+    testkit::seed::live::live_session(&world.pool, &room, domain::LiveStatus::Live).await;
+    sync::drain(&world.pool).await.unwrap();
     let broken = [
         ("live_rooms", "update live_rooms set current_session_id = null; delete from live_stream_dirty"),
         (
@@ -148,8 +141,8 @@ async fn doctor_distinguishes_stuck_rooms_drift_and_lag(pool: PgPool) {
         ),
     ];
     for (n, (_, statement)) in broken.iter().enumerate() {
-        sqlx::raw_sql(*statement).execute(&pool).await.unwrap();
-        let result = doctor(&world, &connect, &[("API_URL", "")], true).await;
+        world.execute(statement).await;
+        let result = doctor(&world, &[("API_URL", "")], true).await;
         let report: Value = serde_json::from_str(&result.out).unwrap();
         for (m, (check, _)) in broken.iter().enumerate() {
             let finding = report["checks"].as_array().unwrap().iter().find(|found| found["check"] == *check);

@@ -72,7 +72,11 @@ async fn writes_are_refused(replica: &Replica, id: &str) {
         assert_eq!(code.as_deref(), Some("database_unavailable"), "{path}: {refused}");
     }
     let (status, refused) = replica.try_book("una", "gus", 240).await;
-    assert_eq!((status, &refused["code"]), (StatusCode::SERVICE_UNAVAILABLE, &json!("database_unavailable")));
+    assert_eq!(
+        (status, &refused["code"]),
+        (StatusCode::SERVICE_UNAVAILABLE, &json!("database_unavailable")),
+        "{refused}"
+    );
     assert!(refused["retry_after"].as_u64().is_some(), "{refused}");
 }
 

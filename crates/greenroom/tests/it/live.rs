@@ -3,7 +3,6 @@
 use futures::future::join_all;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
-use sqlx::PgPool;
 
 use crate::world::{Replica, World};
 
@@ -84,17 +83,16 @@ async fn concurrent_go_live_over_two_replicas_makes_one_session(mut world: World
 }
 
 #[testkit::test]
-async fn go_live_repairs_manual_edits(pool: PgPool) {
-    let mut world = World::new(&pool.connect_options()).await;
+async fn go_live_repairs_manual_edits(mut world: World) {
     let replica = world.replica().await;
     let room = room_of(&replica, "una").await;
     for status in ["lobby", "scheduled", "live"] {
-        sqlx::query!("update live_rooms set status = $1", status).execute(&pool).await.unwrap();
+        sqlx::query!("update live_rooms set status = $1", status).execute(&world.pool).await.unwrap();
         let live = go_live(&replica, "una", &room).await;
         assert_eq!(live["session"]["status"], "live", "from {status}: {live}");
         replica.post("una", &format!("{room}/end"), json!({})).await;
     }
-    sqlx::query!("update live_rooms set status = 'live'").execute(&pool).await.unwrap();
+    sqlx::query!("update live_rooms set status = 'live'").execute(&world.pool).await.unwrap();
     testkit::eventually("a pass repairs it too", || async {
         let (_, answer) = replica.get("una", &room).await;
         let status = answer["room"]["status"].as_str().unwrap().to_owned();

@@ -118,7 +118,11 @@ async fn token_after_a_lost_room_opens_a_new_generation(mut world: World) {
     assert_eq!(host["data"]["roomName"], guest["data"]["roomName"]);
     assert_ne!(host["data"]["roomName"], before["roomName"]);
     for answer in [&host, &guest] {
-        assert_eq!(world.validate(answer["data"]["token"].as_str().unwrap()).await.0, StatusCode::OK);
+        assert_eq!(
+            world.validate(answer["data"]["token"].as_str().unwrap()).await.0,
+            StatusCode::OK,
+            "{answer}"
+        );
     }
     assert_eq!(one.room("una", &id).await["generation"], 2);
 }

@@ -77,11 +77,11 @@ async fn refused_token_is_logged_by_reason_without_the_token(connect: PgConnectO
         let token = bearer("hanna", &claims);
         let url = format!("{}/api/bookings/secret-path?secret=query", all.gateway.url);
         let asked = all.client.get(url).header("x-request-id", reason).bearer_auth(&token);
-        assert_eq!(asked.send().await.unwrap().status(), 401);
+        assert_eq!(asked.send().await.unwrap().status(), 401, "{reason}");
         let line = line(&all.gateway, "request answered", |line| line["request.id"] == reason).await;
         assert_eq!((&line["refused"], &line["code"]), (&json!(reason), &json!("unauthenticated")), "{line}");
         assert!(line["refused.detail"].as_str().unwrap().contains(detail), "{line}");
-        assert_eq!(line["route"], "/api/bookings/{bookingId}");
+        assert_eq!(line["route"], "/api/bookings/{bookingId}", "{reason}");
         let (head, _) = token.rsplit_once('.').unwrap();
         let log = all.gateway.all().join("");
         assert!(!log.contains(head) && !log.contains("secret"), "{log}");

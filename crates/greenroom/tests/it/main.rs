@@ -12,6 +12,7 @@ mod access;
 mod attendance;
 mod clients;
 mod closed_pipe;
+mod closed_sets;
 mod collector;
 mod contract;
 mod database_gone;

@@ -56,7 +56,7 @@ async fn migrate(connect: &PgConnectOptions, environment: &[(&str, &str)]) {
 async fn exercise(replica: &Replica) {
     let session = replica.book("ada", "bob", 10).await;
     for user in ["ada", "bob"] {
-        assert!(replica.admit(user, &session).await["token"].is_string());
+        assert!(replica.admit(user, &session).await["token"].is_string(), "{user}");
     }
     assert_eq!(replica.end("ada", &session).await.0, StatusCode::OK);
     let (_, mine) = replica.get("una", "/api/v1/live/rooms/me").await;
@@ -76,7 +76,7 @@ async fn assert_powerless(connect: &PgConnectOptions) {
     let may = sqlx::query_scalar!(
         r#"select rolsuper or rolcreaterole or rolcreatedb as "may!" from pg_roles where rolname = current_user"#
     );
-    assert!(!may.fetch_one(&pool).await.unwrap());
+    assert!(!may.fetch_one(&pool).await.unwrap(), "the role has more rights than it needs");
     pool.close().await;
 }
 

@@ -2,10 +2,6 @@
 
 use reqwest::{Method, StatusCode};
 use serde_json::json;
-use sqlx::{
-    PgPool,
-    postgres::{PgConnectOptions, PgPoolOptions},
-};
 
 use crate::world::World;
 
@@ -18,7 +14,7 @@ async fn host_and_guest_meet_in_one_room_over_two_replicas(mut world: World) {
     assert_eq!((host["isHost"].as_bool(), guest["isHost"].as_bool()), (Some(true), Some(false)));
     for token in [&host["token"], &guest["token"]] {
         let (status, text) = world.validate(token.as_str().unwrap()).await;
-        assert_eq!((status, text.as_str()), (StatusCode::OK, "success"));
+        assert_eq!((status, text.as_str()), (StatusCode::OK, "success"), "{token}");
     }
     let room = one.room("gus", &id).await;
     assert_eq!((room["status"].as_str(), &room["roomName"]), (Some("active"), &host["roomName"]));
@@ -73,8 +69,8 @@ async fn kicked_guest_gets_no_token_and_is_removed_with_an_old_one(mut world: Wo
 
     let (status, refused) = replica.get("gus", &format!("/api/sessions/{id}/livekit/access-token")).await;
     assert_eq!((status, refused["code"].as_str()), (StatusCode::FORBIDDEN, Some("kicked")));
-    if let Some(livekit) = &world.livekit {
-        livekit.server.set_webhook_urls(Vec::new()); // no webhook reports the join
+    if let Some(livekit) = world.livekit() {
+        livekit.set_webhook_urls(Vec::new()); // no webhook reports the join
     }
     world.join_and_be_removed(token).await;
     replica.admit("una", &id).await;
@@ -114,19 +110,14 @@ async fn old_token_does_not_create_a_missing_room(mut world: World) {
 
 /// The statement that operators of the replaced system use, unchanged.
 #[testkit::test]
-async fn operators_find_the_room_of_a_session_with_their_old_sql(
-    pool_options: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
-    let mut world = World::new(&connect).await;
+async fn operators_find_the_room_of_a_session_with_their_old_sql(mut world: World) {
     let replica = world.replica().await;
     let id: uuid::Uuid = replica.book("una", "gus", 1).await.parse().unwrap();
-    let pool: PgPool = pool_options.connect_with(connect).await.unwrap();
     let row = sqlx::query!(
         "select lr.room_name, lr.room_sid, lr.status, s.title from livekit_rooms lr join sessions s on lr.session_id = s.id where lr.session_id = $1;",
         id
     )
-    .fetch_one(&pool)
+    .fetch_one(&world.pool)
     .await
     .unwrap();
     assert_eq!((row.status.as_str(), row.title.as_str()), ("active", "Meet"));

@@ -76,9 +76,9 @@ impl World {
 
     /// Joins with a token that LiveKit accepts, and returns when the participant has been removed.
     pub async fn join_and_be_removed(&self, token: &str) {
-        assert_eq!(self.validate(token).await.0, StatusCode::OK);
+        assert_eq!(self.validate(token).await.0, StatusCode::OK, "LiveKit accepts the token");
         let participant = Participant::try_join(&self.services.room.livekit, token).await.unwrap();
-        assert_eq!(participant.ended().await, Some(DisconnectReason::ParticipantRemoved));
+        assert_eq!(participant.ended().await, Some(DisconnectReason::ParticipantRemoved), "why they left");
         let (room, identity) = names(&participant);
         self.await_participants(&room, "they are gone", |present| !present.contains(&identity)).await;
     }

@@ -72,9 +72,14 @@ async fn concurrent_move_and_cancel_end_cancelled(mut world: World) {
             other.post("una", &cancel, json!({}))
         );
         assert_eq!(cancelled.0, StatusCode::OK, "{}", cancelled.1);
-        assert!(matches!(moved.0, StatusCode::OK | StatusCode::GONE), "{} {}", moved.0, moved.1);
+        assert!(
+            matches!(moved.0, StatusCode::OK | StatusCode::GONE),
+            "round {round}: {} {}",
+            moved.0,
+            moved.1
+        );
         let (_, now) = one.get("una", &path).await;
-        assert_eq!(now["data"]["status"], "cancelled");
+        assert_eq!(now["data"]["status"], "cancelled", "round {round}");
         ids.push(id);
     }
     testkit::eventually("no room is left", || async {

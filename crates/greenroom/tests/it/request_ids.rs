@@ -2,7 +2,6 @@
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use sqlx::PgPool;
 use testkit::{
     Log,
     seed::{self, State},
@@ -18,7 +17,7 @@ fn lines_of(request_id: &str, log: &Log) -> Vec<Value> {
 }
 
 #[testkit::test]
-async fn request_id_of_a_refusal_finds_its_decision_in_the_log(pool: PgPool) {
+async fn request_id_of_a_refusal_finds_its_decision_in_the_log(mut world: World) {
     let log = Log::default();
     let written = log.clone();
     // Logs as the services do, for all tests of this process. tracing keeps one interest for each callsite: with a
@@ -28,16 +27,14 @@ async fn request_id_of_a_refusal_finds_its_decision_in_the_log(pool: PgPool) {
         .with_writer(move || written.clone())
         .finish();
     tracing::subscriber::set_global_default(subscriber).unwrap();
-    let connect = (*pool.connect_options()).clone();
-    let mut world = World::new(&connect).await;
     let Some(livekit) = world.stand_in().cloned() else { return };
     let replica = world.replica().await;
 
     let (_, mine) = replica.get("ana", "/api/v1/live/rooms/me").await;
     let idle = mine["room"]["id"].as_str().unwrap().to_owned();
     livekit.faults().set(livekit_dev::ANY_METHOD, livekit_dev::Fault::BadGateway);
-    let early = seed::booking(&pool, State::OpensTomorrow).await;
-    let open = seed::booking(&pool, State::OpenNow).await;
+    let early = seed::booking(&world.pool, State::OpensTomorrow).await;
+    let open = seed::booking(&world.pool, State::OpenNow).await;
     let booking = |id| format!("/api/sessions/{id}/livekit/access-token");
     let live = format!("/api/v1/live/rooms/{idle}/access-token");
     let cases = [
@@ -57,9 +54,17 @@ async fn request_id_of_a_refusal_finds_its_decision_in_the_log(pool: PgPool) {
         let decided: Vec<&Value> = lines.iter().filter(is_decision).collect();
         assert_eq!(decided.len(), 1, "{code}: {lines:#?}");
         let line = decided[0];
-        assert_eq!((&line["level"], &line["request.id"]), (&json!("INFO"), &answer["request_id"]));
+        assert_eq!(
+            (&line["level"], &line["request.id"]),
+            (&json!("INFO"), &answer["request_id"]),
+            "{code}: {line:#}"
+        );
         if !kind.is_empty() {
-            assert_eq!((&line["owner.kind"], &line["owner.id"]), (&json!(kind), &json!(id)));
+            assert_eq!(
+                (&line["owner.kind"], &line["owner.id"]),
+                (&json!(kind), &json!(id)),
+                "{code}: {line:#}"
+            );
         }
     }
     replica.stop().await;

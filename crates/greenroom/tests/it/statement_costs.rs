@@ -174,6 +174,9 @@ fn source(directories: &[PathBuf]) -> String {
             left.extend(fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()));
         } else if path.extension().is_some_and(|extension| extension == "rs") {
             texts.push_str(&fs::read_to_string(path).unwrap());
+        } else if path.extension().is_some_and(|extension| extension == "sql") {
+            // as in a source file
+            texts.extend(["\"", fs::read_to_string(path).unwrap().trim(), "\""]);
         }
     }
     plain(&texts.replace("\\\"", "\"").replace("\\\n", ""))

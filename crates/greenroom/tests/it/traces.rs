@@ -95,10 +95,10 @@ fn check_attributes(spans: &[Sent]) {
     assert_eq!(http.get("http.route"), "/api/bookings");
     assert_eq!(http.get("http.response.status_code"), "201");
     for call in [find("gateway", CLIENT, BOOK), find("booking", SERVER, BOOK)] {
-        assert_eq!(call.get("rpc.system"), "grpc");
-        assert_eq!(call.get("rpc.service"), "greenroom.booking.v1.BookingService");
-        assert_eq!(call.get("rpc.method"), "CreateBooking");
-        assert_eq!(call.get("rpc.grpc.status_code"), "0");
+        assert_eq!(call.get("rpc.system"), "grpc", "{call:?}");
+        assert_eq!(call.get("rpc.service"), "greenroom.booking.v1.BookingService", "{call:?}");
+        assert_eq!(call.get("rpc.method"), "CreateBooking", "{call:?}");
+        assert_eq!(call.get("rpc.grpc.status_code"), "0", "{call:?}");
     }
     let insert = find("booking", CLIENT, "INSERT insert_booking");
     assert_eq!((insert.get("db.system.name"), insert.get("db.operation.name")), ("postgresql", "INSERT"));

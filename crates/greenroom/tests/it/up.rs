@@ -152,7 +152,7 @@ async fn mails_are_shown_in_the_development_inbox() {
         let link = text.lines().find_map(|line| line.strip_prefix("Calendar file: ")).unwrap();
         let file = client().get(link).send().await.unwrap();
         assert_eq!(file.status(), StatusCode::OK, "{link}");
-        assert!(file.text().await.unwrap().contains("SUMMARY:<b>Algebra</b>"));
+        assert!(file.text().await.unwrap().contains("SUMMARY:<b>Algebra</b>"), "{address}");
     }
     let page = get("/dev/inbox").await;
     let policy = page.headers()["content-security-policy"].to_str().unwrap().to_owned();

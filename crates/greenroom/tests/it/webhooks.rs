@@ -43,7 +43,7 @@ async fn final_state_does_not_depend_on_webhooks(mut world: World) {
         gus_connected.leave().await;
         let left = vec![(host.clone(), "joined".to_owned()), (guest.clone(), "left".to_owned())];
         await_statuses(&replica, &id, &left, case).await;
-        assert_eq!(replica.end(&host, &id).await.0, StatusCode::OK);
+        assert_eq!(replica.end(&host, &id).await.0, StatusCode::OK, "{case}");
         let over = vec![(host, "left".to_owned()), (guest, "left".to_owned())];
         await_statuses(&replica, &id, &over, case).await;
         testkit::eventually("the room is gone", async || {

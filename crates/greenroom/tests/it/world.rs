@@ -1,12 +1,12 @@
 //! The fixture of end-to-end tests: all services in one process, a LiveKit stand-in, and the test's database.
 //!
-//! A world has one LiveKit, one database, and as many replicas as a test starts. A replica is all five services behind
+//! A world is the base world of [`testkit`] with as many replicas as a test starts. A replica is all five services behind
 //! a gateway with its own port. LiveKit's webhooks go to the first replica. Replicas can be killed (running work is
 //! lost) or stopped (running work is finished).
 
 mod settings;
 
-use std::{cell::OnceCell, path::Path, time::Duration};
+use std::{cell::OnceCell, ops::Deref, path::Path, sync::Arc, time::Duration};
 
 use chassis::clock::Clock;
 use gateway::nostr::sign::{self, Keys};
@@ -17,7 +17,7 @@ use reqwest::{Client, Method, StatusCode};
 use room_lifecycle::recordings::settings::OutputSettings;
 use serde_json::{Value, json};
 use sqlx::postgres::PgConnectOptions;
-use testkit::{Database, FromDatabase, LiveKit, TestRuntime};
+use testkit::{Database, FromDatabase, TestRuntime};
 use time::format_description::well_known::Rfc3339;
 use tokio::net::TcpListener;
 
@@ -27,13 +27,22 @@ const ISSUER: &str = "https://id.test";
 const AUDIENCE: &str = "greenroom";
 
 pub struct World {
-    /// None against a real server.
-    pub livekit: Option<LiveKit>,
+    base: testkit::World,
+    /// The suite runs against the server of `LIVEKIT_URL`. The base's LiveKit is not started.
+    has_real_livekit: bool,
     /// The settings of the next replica. Tests may change them before it starts.
     pub services: Services,
     secret: String,
     first: OnceCell<TcpListener>,
     first_url: String,
+}
+
+impl Deref for World {
+    type Target = testkit::World;
+
+    fn deref(&self) -> &testkit::World {
+        &self.base
+    }
 }
 
 impl FromDatabase for World {
@@ -87,9 +96,10 @@ impl World {
         let listener = TcpListener::bind(("127.0.0.1", participants::gateway_port())).await.unwrap();
         let first_url = format!("http://{}", listener.local_addr().unwrap());
         let webhook = format!("{first_url}/api/v1/livekit/webhook");
-        let (livekit, settings) = if let Some(settings) = participants::real_livekit() {
+        let base = testkit::World::new(testkit::small_pool(), connect.clone());
+        let (base, has_real_livekit, settings) = if let Some(settings) = participants::real_livekit() {
             participants::prepare(&settings).await;
-            (None, settings)
+            (base, true, settings)
         } else {
             let livekit = testkit::livekit_with(|config| {
                 config.webhook_urls = vec![webhook];
@@ -97,25 +107,32 @@ impl World {
             })
             .await;
             let settings = livekit.settings.clone();
-            (Some(livekit), settings)
+            (base.with_livekit(Arc::new(livekit)), false, settings)
         };
         let secret = testkit::secret();
         Self {
             services: settings::services(connect, &settings, &secret, &first_url),
-            livekit,
+            base,
+            has_real_livekit,
             secret,
             first: OnceCell::from(listener),
             first_url,
         }
     }
 
+    /// The stand-in. None against a real server, where the base's method of this name would start one.
+    pub fn livekit(&self) -> Option<&LiveKitDev> {
+        (!self.has_real_livekit).then(|| &self.base.livekit().server)
+    }
+
     /// The stand-in, for faults that a real server cannot simulate. Prints a note and returns None when the suite runs
     /// against a real server.
     pub fn stand_in(&self) -> Option<&LiveKitDev> {
-        if self.livekit.is_none() {
+        let livekit = self.livekit();
+        if livekit.is_none() {
             println!("skipped: it needs faults, webhooks or recorders that only livekit-dev has");
         }
-        self.livekit.as_ref().map(|livekit| &livekit.server)
+        livekit
     }
 
     /// LiveKit's answer to a client with this token, before the upgrade to a WebSocket.

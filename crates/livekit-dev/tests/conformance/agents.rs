@@ -17,7 +17,7 @@ async fn call(target: &Target, method: &str, body: Value) -> (StatusCode, Value)
 
 async fn list(target: &Target, room: &str) -> Vec<Value> {
     let (status, answer) = call(target, "ListDispatch", json!({"room": room})).await;
-    assert_eq!(status, StatusCode::OK);
+    assert_eq!(status, StatusCode::OK, "{answer}");
     answer["agent_dispatches"].as_array().unwrap().clone()
 }
 

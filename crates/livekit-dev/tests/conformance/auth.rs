@@ -26,7 +26,7 @@ async fn text(request: RequestBuilder) -> (StatusCode, String) {
 
 async fn refused(target: &Target, token: &str) -> String {
     let (status, text) = text(list(target).bearer_auth(token)).await;
-    assert_eq!(status, StatusCode::UNAUTHORIZED);
+    assert_eq!(status, StatusCode::UNAUTHORIZED, "{text}");
     assert!(serde_json::from_str::<Value>(&text).is_err(), "plain text: {text}");
     text
 }
@@ -114,7 +114,7 @@ async fn token_has_a_minute_of_leeway_on_both_sides() {
         claims[claim] = json!(now_s() + bad);
         let reason = reason(&target, &sign(&target.secret, &claims)).await;
         let why = if claim == "exp" { "expired" } else { "not valid yet" };
-        assert_eq!(reason, format!("token has invalid claims: token is {why}"));
+        assert_eq!(reason, format!("token has invalid claims: token is {why}"), "{claim}");
     }
 }
 

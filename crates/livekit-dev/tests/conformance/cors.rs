@@ -34,7 +34,7 @@ async fn refused_token_is_readable_by_other_origins() {
         let path = format!("{path}?access_token=garbage");
         let response = send(target.request(Method::POST, &path).header("origin", ORIGIN)).await;
         assert_eq!(header(&response, ALLOWED), Some(ORIGIN), "{path}");
-        assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+        assert_eq!(response.status(), StatusCode::UNAUTHORIZED, "{path}");
     }
 }
 
@@ -70,11 +70,15 @@ async fn preflight_repeats_the_requested_access() {
             .header("access-control-request-headers", "authorization,content-type");
         let preflight = send(request).await;
         assert_eq!(preflight.status(), StatusCode::NO_CONTENT, "{path}");
-        assert_eq!(header(&preflight, ALLOWED), Some(ORIGIN));
-        assert_eq!(header(&preflight, "access-control-allow-methods"), Some("POST"));
-        assert_eq!(header(&preflight, "access-control-allow-headers"), Some("authorization,content-type"));
-        assert_eq!(header(&preflight, "access-control-max-age"), Some("86400"));
-        assert_eq!(header(&preflight, EXPOSED), None);
+        assert_eq!(header(&preflight, ALLOWED), Some(ORIGIN), "{path}");
+        assert_eq!(header(&preflight, "access-control-allow-methods"), Some("POST"), "{path}");
+        assert_eq!(
+            header(&preflight, "access-control-allow-headers"),
+            Some("authorization,content-type"),
+            "{path}"
+        );
+        assert_eq!(header(&preflight, "access-control-max-age"), Some("86400"), "{path}");
+        assert_eq!(header(&preflight, EXPOSED), None, "{path}");
     }
 }
 

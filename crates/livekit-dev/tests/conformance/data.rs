@@ -22,13 +22,14 @@ async fn reliable_data_arrives_once_and_in_order() {
         let expected: Vec<Vec<u8>> =
             (0..1000_u32).map(|number| number.to_be_bytes().to_vec()).chain([large]).collect();
         bob.seen(|seen| {
-            assert!(seen.payloads() == expected);
+            assert!(seen.payloads() == expected, "{path:?}");
             assert!(
                 seen.data
                     .iter()
-                    .all(|data| data.channel == "_reliable" && data.packet.participant_identity == "ann")
+                    .all(|data| data.channel == "_reliable" && data.packet.participant_identity == "ann"),
+                "{path:?}"
             );
-            assert!(seen.data.iter().all(|data| data.packet.participant_sid == ann.sid()));
+            assert!(seen.data.iter().all(|data| data.packet.participant_sid == ann.sid()), "{path:?}");
         });
         bob.send(b"lossy", false);
         ann.until("lossy", |seen| seen.data.iter().any(|data| data.channel == "_lossy")).await.unwrap();
@@ -47,7 +48,7 @@ async fn data_reaches_only_its_destinations() {
         ann.send(b"for all", true);
         bob.until("both", |seen| seen.data.len() == 2).await.unwrap();
         eve.until("one", |seen| !seen.data.is_empty()).await.unwrap();
-        assert_eq!(eve.seen(|seen| seen.payloads().concat()), b"for all");
+        assert_eq!(eve.seen(|seen| seen.payloads().concat()), b"for all", "{path:?}");
     }
 }
 
@@ -82,10 +83,11 @@ async fn api_data_has_no_sender() {
         target.rooms().send_data(&room, b"to all".to_vec(), SendDataOptions::default()).await.unwrap();
         ann.until("both", |seen| seen.data.len() == 2).await.unwrap();
         bob.until("one", |seen| !seen.data.is_empty()).await.unwrap();
-        assert_eq!(bob.seen(|seen| seen.payloads().concat()), b"to all");
+        assert_eq!(bob.seen(|seen| seen.payloads().concat()), b"to all", "{path:?}");
         assert!(
             bob.seen(|seen| seen.data[0].packet.participant_identity.is_empty()
-                && seen.data[0].packet.sequence == 0)
+                && seen.data[0].packet.sequence == 0),
+            "{path:?}"
         );
     }
 }

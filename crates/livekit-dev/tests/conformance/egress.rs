@@ -45,7 +45,7 @@ async fn recordings_cannot_be_listed_or_changed_without_redis() {
             (StatusCode::INTERNAL_SERVER_ERROR, &json!("internal")),
             "{method}"
         );
-        assert_eq!(error["msg"], "twirp error unknown: egress not connected (redis required)");
+        assert_eq!(error["msg"], "twirp error unknown: egress not connected (redis required)", "{method}");
     }
 }
 

@@ -68,7 +68,7 @@ async fn agents_and_recorders_do_not_keep_a_room_open() {
         let video = json!({"roomJoin": true, "room": room, (grant): true});
         dev.join(&target.token("helper", &video)).await;
         gone_after(&target, &dev, &room, 300).await;
-        assert!(target.rooms().list_participants(&room).await.unwrap().is_empty());
+        assert!(target.rooms().list_participants(&room).await.unwrap().is_empty(), "{grant}");
     }
 }
 

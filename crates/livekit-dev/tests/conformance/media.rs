@@ -80,7 +80,8 @@ async fn track_is_announced_as_requested() {
         assert!(
             camera.sid.starts_with("TR_VC")
                 && camera.simulcast
-                && (camera.width, camera.height) == (1280, 720)
+                && (camera.width, camera.height) == (1280, 720),
+            "{path:?}"
         );
         bob.until("the track", |seen| seen.others.get("ann").is_some_and(|ann| ann.tracks.len() == 1))
             .await
@@ -89,8 +90,12 @@ async fn track_is_announced_as_requested() {
         let seen = target
             .listed(&room, "ann", |ann| ann.tracks.first().filter(|track| !track.mid.is_empty()).cloned())
             .await;
-        assert_eq!((seen.sid.as_str(), seen.mime_type.as_str()), (camera.sid.as_str(), "video/VP8"));
-        assert_eq!((seen.layers.len(), seen.stream.as_str()), (3, "camera"));
+        assert_eq!(
+            (seen.sid.as_str(), seen.mime_type.as_str()),
+            (camera.sid.as_str(), "video/VP8"),
+            "{path:?}"
+        );
+        assert_eq!((seen.layers.len(), seen.stream.as_str()), (3, "camera"), "{path:?}");
         ann.until("track_subscribed", |seen| {
             seen.find(|m| matches!(m, Message::TrackSubscribed(_)).then_some(())).is_some()
         })
@@ -169,7 +174,7 @@ async fn no_media_arrives_without_auto_subscribe_until_requested() {
             .unwrap();
         bob.subscribe(&first, true);
         receives(&bob, &first).await;
-        assert_eq!(bob.seen(|seen| seen.packets(&second)), 0);
+        assert_eq!(bob.seen(|seen| seen.packets(&second)), 0, "{path:?}");
     }
 }
 
@@ -221,9 +226,13 @@ async fn revoked_permission_unpublishes_the_tracks() {
             Message::TrackUnpublished(gone) => Some(gone.track_sid.clone()),
             _ => None,
         };
-        assert_eq!(ann.find("track_unpublished", |seen| seen.find(unpublished)).await.unwrap(), track);
+        assert_eq!(
+            ann.find("track_unpublished", |seen| seen.find(unpublished)).await.unwrap(),
+            track,
+            "{path:?}"
+        );
         bob.until("no track", |seen| seen.others["ann"].tracks.is_empty()).await.unwrap();
-        assert_eq!(refusal(&ann, Track::microphone()).await, Reason::NotAllowed);
+        assert_eq!(refusal(&ann, Track::microphone()).await, Reason::NotAllowed, "{path:?}");
         target.rooms().update_participant(&room, "ann", may(true)).await.unwrap();
         ann.until("allowed again", |seen| {
             seen.participant.permission.as_ref().is_some_and(|now| now.can_publish)
@@ -242,17 +251,17 @@ async fn token_grants_apply_to_signalling_and_forwarding() {
         let room = target.create("grants").await.name;
         let mute = json!({"roomJoin": true, "room": room, "canPublish": false});
         let mute = target.enter_with(path, "mute", &mute).await;
-        assert_eq!(refusal(&mute, Track::microphone()).await, Reason::NotAllowed);
+        assert_eq!(refusal(&mute, Track::microphone()).await, Reason::NotAllowed, "{path:?}");
         let narrow = json!({"roomJoin": true, "room": room, "canPublishSources": ["microphone"]});
         let narrow = target.enter_with(path, "narrow", &narrow).await;
-        assert_eq!(refusal(&narrow, Track::camera()).await, Reason::NotAllowed);
+        assert_eq!(refusal(&narrow, Track::camera()).await, Reason::NotAllowed, "{path:?}");
         let track = narrow.publish(Track::microphone()).await.unwrap().sid;
         receives(&mute, &track).await;
         let deaf = json!({"roomJoin": true, "room": room, "canSubscribe": false});
         let deaf = target.enter_with(path, "deaf", &deaf).await;
         narrow.send(b"data", true);
         deaf.until("data", |seen| !seen.data.is_empty()).await.unwrap();
-        assert!(deaf.seen(|seen| seen.received.is_empty()));
+        assert!(deaf.seen(|seen| seen.received.is_empty()), "{path:?}");
     }
 }
 

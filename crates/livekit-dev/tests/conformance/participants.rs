@@ -35,9 +35,13 @@ async fn missing_participant_is_not_found_by_any_method() {
     let (here, nowhere) = (target.create("empty").await.name, fresh("no"));
     for room in [here, nowhere] {
         let rooms = target.rooms();
-        assert_eq!(code(rooms.get_participant(&room, "absent").await), "not_found");
-        assert_eq!(code(rooms.remove_participant(&room, "absent").await), "not_found");
-        assert_eq!(code(rooms.update_participant(&room, "absent", renamed("x")).await), "not_found");
+        assert_eq!(code(rooms.get_participant(&room, "absent").await), "not_found", "{room}");
+        assert_eq!(code(rooms.remove_participant(&room, "absent").await), "not_found", "{room}");
+        assert_eq!(
+            code(rooms.update_participant(&room, "absent", renamed("x")).await),
+            "not_found",
+            "{room}"
+        );
     }
 }
 
@@ -53,9 +57,13 @@ async fn limits_of_an_update_come_before_permissions() {
         let mut body = json!({"room": "any", "identity": "any"});
         body[field] = value;
         let (status, error) = target.json("UpdateParticipant", &json!({}), &body).await;
-        assert_eq!((status, &error["code"]), (StatusCode::BAD_REQUEST, &json!("invalid_argument")));
-        assert_eq!(error["msg"], format!("{wrong} {limit}"));
-        assert_eq!(error["meta"], json!({"argument": wrong}));
+        assert_eq!(
+            (status, &error["code"]),
+            (StatusCode::BAD_REQUEST, &json!("invalid_argument")),
+            "{field}"
+        );
+        assert_eq!(error["msg"], format!("{wrong} {limit}"), "{field}");
+        assert_eq!(error["meta"], json!({"argument": wrong}), "{field}");
     }
     let fits = json!({"room": "any", "identity": "any", "attributes": attributes(64 * 1024 - 1)});
     let (status, _) = target.json("UpdateParticipant", &json!({}), &fits).await;

@@ -23,7 +23,7 @@ async fn resume_keeps_the_session_and_restores_media() {
         ann.until("the message", |seen| seen.payloads() == [b"meanwhile"]).await.unwrap();
         let before = bob.seen(|seen| seen.packets(&track));
         bob.until("audio again", |seen| seen.packets(&track) > before + 10).await.unwrap();
-        assert_eq!(ann.sid(), sid);
+        assert_eq!(ann.sid(), sid, "{path:?}");
         let refreshed = ann
             .seen(|seen| seen.messages.iter().any(|m| m.0 == 2 && matches!(m.1, Message::RefreshToken(_))));
         assert!(refreshed, "a resume sends a new token");
@@ -66,8 +66,8 @@ async fn resume_delivers_the_changes_meanwhile() {
         // Repeated messages are not accepted twice.
         ann.send(b"last", true);
         cat.until("the last message", |seen| seen.payloads().contains(&&b"last"[..])).await.unwrap();
-        assert_eq!(cat.seen(|seen| seen.payloads().concat()), b"from annlast");
-        assert_eq!(ann.seen(|seen| seen.payloads().concat()), b"for ann");
+        assert_eq!(cat.seen(|seen| seen.payloads().concat()), b"from annlast", "{path:?}");
+        assert_eq!(ann.seen(|seen| seen.payloads().concat()), b"for ann", "{path:?}");
     }
 }
 
@@ -81,6 +81,10 @@ async fn resume_of_an_unknown_session_asks_for_a_full_reconnect() {
         ended(&ann).await;
         let refused = ann.resume().await.err().unwrap();
         let Error::Left(leave) = refused else { panic!("{refused}") };
-        assert_eq!((leave.reason(), leave.action()), (DisconnectReason::StateMismatch, Action::Reconnect));
+        assert_eq!(
+            (leave.reason(), leave.action()),
+            (DisconnectReason::StateMismatch, Action::Reconnect),
+            "{path:?}"
+        );
     }
 }

@@ -101,7 +101,7 @@ async fn room_metadata_can_be_set_and_emptied() {
     let room = target.create("metadata").await;
     for metadata in ["new", ""] {
         let updated = target.rooms().update_room_metadata(&room.name, metadata).await.unwrap();
-        assert_eq!(updated.metadata, metadata);
+        assert_eq!(updated.metadata, metadata, "{metadata:?}");
     }
     let missing = target.rooms().update_room_metadata(&fresh("no"), "x").await;
     assert_eq!(code(missing), "not_found");

@@ -99,16 +99,29 @@ async fn moving_and_forwarding_are_for_the_cloud_only() {
             target.json(method, &admin, &body).await
         };
         let (status, error) = answer("ann", "other").await;
-        assert_eq!((status, &error["code"]), (StatusCode::INTERNAL_SERVER_ERROR, &json!("unknown")));
-        assert_eq!(error["msg"], "twirp error unknown: not implemented");
+        assert_eq!(
+            (status, &error["code"]),
+            (StatusCode::INTERNAL_SERVER_ERROR, &json!("unknown")),
+            "{method}"
+        );
+        assert_eq!(error["msg"], "twirp error unknown: not implemented", "{method}");
         let (status, error) = answer("absent", "other").await;
-        assert_eq!((status, &error["code"]), (StatusCode::SERVICE_UNAVAILABLE, &json!("unavailable")));
+        assert_eq!(
+            (status, &error["code"]),
+            (StatusCode::SERVICE_UNAVAILABLE, &json!("unavailable")),
+            "{method}"
+        );
         let (status, error) = answer("ann", &room).await;
-        assert_eq!((status, &error["code"]), (StatusCode::BAD_REQUEST, &json!("invalid_argument")));
+        assert_eq!(
+            (status, &error["code"]),
+            (StatusCode::BAD_REQUEST, &json!("invalid_argument")),
+            "{method}"
+        );
         let wrong = "destination room cannot be the same as source room";
         assert_eq!(
             (&error["msg"], &error["meta"]),
-            (&json!(format!("{wrong} ")), &json!({"argument": wrong}))
+            (&json!(format!("{wrong} ")), &json!({"argument": wrong})),
+            "{method}"
         );
     }
 }

@@ -32,15 +32,19 @@ async fn join_is_the_first_message_with_all_that_clients_need() {
         let (_, first) = ann.seen(|seen| seen.messages[0].clone());
         let Message::Join(join) = first else { panic!("{first:?}") };
         let me = join.participant.unwrap();
-        assert_eq!((join.room.unwrap().sid, me.identity.as_str()), (room.sid, "ann"));
-        assert_eq!((me.state(), me.version), (State::Joining, 0));
-        assert_eq!(join.other_participants.len(), 1);
-        assert_eq!(join.other_participants[0].sid, bob.sid());
-        assert_eq!(join.subscriber_primary, path == SignalPath::V0);
-        assert!(join.fast_publish && join.ping_interval == 5 && join.ping_timeout == 15);
+        assert_eq!((join.room.unwrap().sid, me.identity.as_str()), (room.sid, "ann"), "{path:?}");
+        assert_eq!((me.state(), me.version), (State::Joining, 0), "{path:?}");
+        assert_eq!(join.other_participants.len(), 1, "{path:?}");
+        assert_eq!(join.other_participants[0].sid, bob.sid(), "{path:?}");
+        assert_eq!(join.subscriber_primary, path == SignalPath::V0, "{path:?}");
+        assert!(join.fast_publish && join.ping_interval == 5 && join.ping_timeout == 15, "{path:?}");
         let info = join.server_info.unwrap();
-        assert_eq!((info.version, info.protocol, info.agent_protocol), (join.server_version, 17, 1));
-        assert!(!join.enabled_publish_codecs.is_empty() && !join.sif_trailer.is_empty());
+        assert_eq!(
+            (info.version, info.protocol, info.agent_protocol),
+            (join.server_version, 17, 1),
+            "{path:?}"
+        );
+        assert!(!join.enabled_publish_codecs.is_empty() && !join.sif_trailer.is_empty(), "{path:?}");
     }
 }
 
@@ -68,7 +72,7 @@ async fn participant_receives_its_own_activation_and_others() {
                 _ => None,
             })
         });
-        assert_eq!(reason, Some(DisconnectReason::ClientInitiated));
+        assert_eq!(reason, Some(DisconnectReason::ClientInitiated), "{path:?}");
     }
 }
 
@@ -85,8 +89,8 @@ async fn leave_is_echoed_and_the_socket_closed_normally() {
         ann.request(signal_request::Message::Leave(leave));
         ann.until("closed", |seen| seen.closed).await.unwrap();
         let end = ann.seen(|seen| seen.end.clone()).unwrap();
-        assert_eq!(end.code, Some(1000));
-        assert_eq!(end.leave.unwrap().reason(), DisconnectReason::ClientInitiated);
+        assert_eq!(end.code, Some(1000), "{path:?}");
+        assert_eq!(end.leave.unwrap().reason(), DisconnectReason::ClientInitiated, "{path:?}");
         target.gone(&room, "ann").await;
     }
 }
@@ -129,7 +133,7 @@ async fn token_is_accepted_in_the_header_alone() {
         let mut options = target.options(&target.joining("ann", &room)).over(path);
         options.token_in_header = true;
         let ann = Client::connect(options).await.unwrap();
-        assert_eq!(ann.seen(|seen| seen.participant.identity.clone()), "ann");
+        assert_eq!(ann.seen(|seen| seen.participant.identity.clone()), "ann", "{path:?}");
     }
 }
 
@@ -142,10 +146,14 @@ async fn removal_is_announced_to_the_participant_and_others() {
             (target.enter_over(path, "ann", &room).await, target.enter_over(path, "bob", &room).await);
         target.listed(&room, "ann", |ann| (ann.state() == State::Active).then_some(())).await;
         target.rooms().remove_participant(&room, "ann").await.unwrap();
-        assert_eq!(ended(&ann).await, (Some(DisconnectReason::ParticipantRemoved), Some(Action::Disconnect)));
+        assert_eq!(
+            ended(&ann).await,
+            (Some(DisconnectReason::ParticipantRemoved), Some(Action::Disconnect)),
+            "{path:?}"
+        );
         bob.until("ann gone", |seen| seen.others.is_empty()).await.unwrap();
         let again = target.enter_over(path, "ann", &room).await;
-        assert_ne!(again.sid(), ann.sid());
+        assert_ne!(again.sid(), ann.sid(), "{path:?}");
     }
 }
 
@@ -158,7 +166,7 @@ async fn deleted_room_disconnects_everyone() {
             (target.enter_over(path, "ann", &room).await, target.enter_over(path, "bob", &room).await);
         target.rooms().delete_room(&room).await.unwrap();
         for client in [ann, bob] {
-            assert_eq!(ended(&client).await.0, Some(DisconnectReason::RoomDeleted));
+            assert_eq!(ended(&client).await.0, Some(DisconnectReason::RoomDeleted), "{path:?}");
         }
     }
 }
@@ -170,9 +178,9 @@ async fn second_session_of_an_identity_ends_the_first() {
         let room = target.create("duplicate").await.name;
         let first = target.enter_over(path, "ann", &room).await;
         let second = target.enter_over(path, "ann", &room).await;
-        assert_eq!(ended(&first).await.0, Some(DisconnectReason::DuplicateIdentity));
+        assert_eq!(ended(&first).await.0, Some(DisconnectReason::DuplicateIdentity), "{path:?}");
         target.listed(&room, "ann", |ann| (ann.sid == second.sid()).then_some(())).await;
-        assert!(!second.seen(|seen| seen.closed));
+        assert!(!second.seen(|seen| seen.closed), "{path:?}");
     }
 }
 
@@ -188,7 +196,11 @@ async fn full_room_refuses_and_keeps_its_participants() {
     for path in BOTH {
         let refused = Client::join(target.options(&token).over(path)).await.err().unwrap();
         let Error::Refused(refusal) = refused else { panic!("{refused}") };
-        assert_eq!((refusal.status, refusal.body.trim_end()), (500, "connection closed by media"));
+        assert_eq!(
+            (refusal.status, refusal.body.trim_end()),
+            (500, "connection closed by media"),
+            "{path:?}"
+        );
     }
     assert!(!ann.seen(|seen| seen.closed));
 }
@@ -211,7 +223,7 @@ async fn metadata_changes_reach_everyone_and_are_answered() {
         };
         ann.request(change(7));
         let answer = ann.find("the answer", |seen| seen.find(response)).await.unwrap();
-        assert_eq!((answer.request_id, answer.reason()), (7, Reason::Ok));
+        assert_eq!((answer.request_id, answer.reason()), (7, Reason::Ok), "{path:?}");
         bob.until("the change", |seen| {
             seen.others.get("ann").is_some_and(|ann| ann.metadata == "mine" && ann.name == "Ann")
         })
@@ -219,8 +231,8 @@ async fn metadata_changes_reach_everyone_and_are_answered() {
         .unwrap();
         bob.request(change(8));
         let refused = bob.find("the refusal", |seen| seen.find(response)).await.unwrap();
-        assert_eq!((refused.request_id, refused.reason()), (8, Reason::NotAllowed));
-        assert_eq!(refused.message, "does not have permission to update own metadata");
+        assert_eq!((refused.request_id, refused.reason()), (8, Reason::NotAllowed), "{path:?}");
+        assert_eq!(refused.message, "does not have permission to update own metadata", "{path:?}");
     }
 }
 

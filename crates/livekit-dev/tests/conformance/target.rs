@@ -201,7 +201,7 @@ impl Target {
     /// A socket that sends nothing: its participant has joined and never becomes active, and leaves when it is dropped.
     pub async fn sit(&self, identity: &str, room: &str) -> reqwest::Upgraded {
         let response = self.upgrade(&self.joining(identity, room)).await;
-        assert_eq!(response.status(), StatusCode::SWITCHING_PROTOCOLS);
+        assert_eq!(response.status(), StatusCode::SWITCHING_PROTOCOLS, "{identity} in {room}");
         response.upgrade().await.unwrap()
     }
 
@@ -262,11 +262,13 @@ impl Dev<'_> {
     }
 
     pub async fn switch(&self, switches: Value) {
-        assert!(self.send(Method::PUT, "switches", &switches).await.status().is_success());
+        let answer = self.send(Method::PUT, "switches", &switches).await;
+        assert!(answer.status().is_success(), "{switches}: {answer:?}");
     }
 
     pub async fn webhooks_to(&self, url: &str) {
-        assert!(self.send(Method::PUT, "webhooks", &json!({"urls": [url]})).await.status().is_success());
+        let answer = self.send(Method::PUT, "webhooks", &json!({"urls": [url]})).await;
+        assert!(answer.status().is_success(), "{url}: {answer:?}");
     }
 
     pub async fn webhooks_idle(&self) {

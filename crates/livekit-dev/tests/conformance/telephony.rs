@@ -29,8 +29,16 @@ async fn ingress_and_sip_need_redis() {
             println!("skipped: {HAS_REDIS}");
             return;
         }
-        assert_eq!((status, &error["code"]), (StatusCode::INTERNAL_SERVER_ERROR, &json!("internal")));
-        assert_eq!(error["msg"], format!("twirp error unknown: {what} not connected (redis required)"));
+        assert_eq!(
+            (status, &error["code"]),
+            (StatusCode::INTERNAL_SERVER_ERROR, &json!("internal")),
+            "{service}/{method}"
+        );
+        assert_eq!(
+            error["msg"],
+            format!("twirp error unknown: {what} not connected (redis required)"),
+            "{service}/{method}"
+        );
     }
 }
 
@@ -45,7 +53,11 @@ async fn ingress_and_sip_have_their_own_grants() {
         ("SIP", "CreateSIPParticipant"),
     ] {
         let (status, error) = target.call(service, method, &everything, &json!({})).await;
-        assert_eq!((status, &error["msg"]), (StatusCode::UNAUTHORIZED, &json!("permissions denied")));
+        assert_eq!(
+            (status, &error["msg"]),
+            (StatusCode::UNAUTHORIZED, &json!("permissions denied")),
+            "{service}/{method}"
+        );
     }
 }
 

@@ -62,10 +62,14 @@ async fn own_attributes_need_a_grant_unless_empty() {
         [(false, refused(401, "no permissions to access the room")), (true, refused(200, "success"))]
     {
         let token = guest(&target, may_update).await;
-        assert_eq!(get(&target, "/rtc/validate", &token, &own).await, answer);
+        assert_eq!(get(&target, "/rtc/validate", &token, &own).await, answer, "may update: {may_update}");
         for none in ["{}", "null"] {
             let none = format!("&attributes={}", URL_SAFE.encode(none));
-            assert_eq!(get(&target, "/rtc/validate", &token, &none).await, refused(200, "success"));
+            assert_eq!(
+                get(&target, "/rtc/validate", &token, &none).await,
+                refused(200, "success"),
+                "{none}, may update: {may_update}"
+            );
         }
     }
 }
@@ -119,7 +123,11 @@ async fn join_request_brings_metadata_with_a_grant_only() {
     let request = format!("&join_request={}", wrapped(with_metadata("mine".to_owned()), 0));
     for (may_update, status) in [(false, 401), (true, 200)] {
         let token = guest(&target, may_update).await;
-        assert_eq!(get(&target, "/rtc/v1/validate", &token, &request).await.0, status);
+        assert_eq!(
+            get(&target, "/rtc/v1/validate", &token, &request).await.0,
+            status,
+            "may update: {may_update}"
+        );
     }
 }
 
@@ -139,7 +147,7 @@ async fn v1_and_validate_have_the_same_refusals() {
         (&anonymous, refused(400, "identity cannot be empty")),
         (&missing, of_missing),
     ] {
-        assert_eq!(get(&target, "/rtc/v1/validate", token, &request).await, answer);
+        assert_eq!(get(&target, "/rtc/v1/validate", token, &request).await, answer, "{token}");
     }
 }
 

@@ -179,7 +179,11 @@ async fn counts_in_webhooks_are_those_of_the_last_refresh() {
         ("participant_left", json!(1)),
     ] {
         let webhook = receiver.next().await.json();
-        assert_eq!((&webhook["event"], &webhook["room"]["numParticipants"]), (&json!(event), &participants));
+        assert_eq!(
+            (&webhook["event"], &webhook["room"]["numParticipants"]),
+            (&json!(event), &participants),
+            "{event}"
+        );
     }
 }
 
@@ -252,10 +256,10 @@ async fn duplicate_sends_left_first_unless_the_close_is_late() {
         let _new = Client::connect(target.options(&target.joining("ann", &room))).await.unwrap();
         receiver.names(2).await;
         let (first, second) = (receiver.next().await.json(), receiver.next().await.json());
-        assert_eq!([&first["event"], &second["event"]], expected);
+        assert_eq!([&first["event"], &second["event"]], expected, "late: {late}");
         let left = if late { second } else { first };
-        assert_eq!(left["participant"]["sid"], json!(old.sid()));
-        assert_eq!(left["participant"]["disconnectReason"], "DUPLICATE_IDENTITY");
+        assert_eq!(left["participant"]["sid"], json!(old.sid()), "late: {late}");
+        assert_eq!(left["participant"]["disconnectReason"], "DUPLICATE_IDENTITY", "late: {late}");
     }
 }
 

@@ -34,7 +34,7 @@ async fn json_requests_may_use_either_spelling_and_unknown_fields() {
     for field in ["empty_timeout", "emptyTimeout"] {
         let body = json!({"name": fresh("spelling"), field: 42, "fromTheFuture": 1});
         let (status, room) = target.json("CreateRoom", &creator(), &body).await;
-        assert_eq!((status, &room["empty_timeout"]), (StatusCode::OK, &json!(42)));
+        assert_eq!((status, &room["empty_timeout"]), (StatusCode::OK, &json!(42)), "{field}");
     }
 }
 
@@ -78,10 +78,10 @@ async fn wrong_verb_or_content_type_is_a_bad_route() {
     let target = Target::start().await;
     let get = target.request(Method::GET, CREATE);
     let text = target.request(Method::POST, CREATE).header("content-type", "text/plain").body("{}");
-    for request in [get, text] {
+    for (case, request) in [("GET", get), ("text", text)] {
         let response = request.bearer_auth(target.token("", &creator())).send().await.unwrap();
-        assert_eq!(response.status(), StatusCode::NOT_FOUND);
-        assert_eq!(response.json::<Value>().await.unwrap()["code"], "bad_route");
+        assert_eq!(response.status(), StatusCode::NOT_FOUND, "{case}");
+        assert_eq!(response.json::<Value>().await.unwrap()["code"], "bad_route", "{case}");
     }
 }
 
@@ -91,8 +91,8 @@ async fn undecodable_body_is_malformed() {
     for (content_type, body) in [("application/json", "{"), ("application/protobuf", "\u{7f}")] {
         let request = target.request(Method::POST, CREATE).bearer_auth(target.token("", &creator()));
         let response = request.header("content-type", content_type).body(body).send().await.unwrap();
-        assert_eq!(response.status(), StatusCode::BAD_REQUEST);
-        assert_eq!(response.json::<Value>().await.unwrap()["code"], "malformed");
+        assert_eq!(response.status(), StatusCode::BAD_REQUEST, "{content_type}");
+        assert_eq!(response.json::<Value>().await.unwrap()["code"], "malformed", "{content_type}");
     }
 }
 
@@ -107,7 +107,7 @@ async fn body_announced_as_over_ten_mebibytes_is_413() {
         // The server may close the connection while the body is still being sent.
         if let Ok(response) = target.request(Method::POST, path).body(large()).send().await {
             assert_eq!(response.status(), StatusCode::PAYLOAD_TOO_LARGE, "{path}");
-            assert_eq!(response.text().await.unwrap(), "request body too large");
+            assert_eq!(response.text().await.unwrap(), "request body too large", "{path}");
         }
     }
 }

@@ -66,7 +66,7 @@ async fn api_call_is_answered_by_the_client() {
             answer(&ann, &request, Payload(format!("{}:{}", request.method, request.payload)));
         };
         let ((status, body), ()) = tokio::join!(call(&served, &room), answered);
-        assert_eq!((status, body), (StatusCode::OK, json!({"payload": "echo:hi"})));
+        assert_eq!((status, body), (StatusCode::OK, json!({"payload": "echo:hi"})), "{path:?}");
     }
 }
 
@@ -110,8 +110,12 @@ async fn call_fails_when_its_callee_leaves() {
             ann.leave().await.unwrap();
         };
         let ((status, body), ()) = tokio::join!(call(&served, &room), left);
-        assert_eq!((status, &body["code"]), (StatusCode::SERVICE_UNAVAILABLE, &json!("unavailable")));
-        assert_eq!(body["msg"], "twirp error unknown: RpcError 1503: Recipient disconnected");
+        assert_eq!(
+            (status, &body["code"]),
+            (StatusCode::SERVICE_UNAVAILABLE, &json!("unavailable")),
+            "{path:?}"
+        );
+        assert_eq!(body["msg"], "twirp error unknown: RpcError 1503: Recipient disconnected", "{path:?}");
     }
 }
 
@@ -122,7 +126,7 @@ async fn unanswered_api_call_times_out_with_1502() {
         let room = format!("unanswered-{path:?}");
         let ann = served.client_over(path, &room, "ann").await;
         let (failed, request) = tokio::join!(call_within(&served, &room, 300), called(&ann));
-        assert_eq!(request.response_timeout_ms, 300);
+        assert_eq!(request.response_timeout_ms, 300, "{path:?}");
         assert!(failed.1["msg"].as_str().unwrap().contains("1502"), "{failed:?}");
     }
 }

@@ -36,8 +36,8 @@ async fn cut_socket_ends_without_leave_and_can_resume() {
         let room = format!("cut-{path:?}");
         let ann = served.client_over(path, &room, "ann").await;
         inject(&served, &room, &json!({"client_fault": "cut_socket"})).await;
-        assert_eq!(end(&ann).await, None);
-        assert_eq!(ann.seen(|seen| seen.end.clone()).unwrap().code, None);
+        assert_eq!(end(&ann).await, None, "{path:?}");
+        assert_eq!(ann.seen(|seen| seen.end.clone()).unwrap().code, None, "{path:?}");
         ann.resume().await.unwrap();
         settled(&ann).await;
     }
@@ -54,7 +54,7 @@ async fn silenced_socket_receives_nothing_until_a_resume() {
         served.api().update_room_metadata(&room, "news").await.unwrap();
         bob.until("the news", |seen| seen.room.metadata == "news").await.unwrap();
         settled(&bob).await;
-        assert_eq!(ann.seen(|seen| seen.room.metadata.clone()), "");
+        assert_eq!(ann.seen(|seen| seen.room.metadata.clone()), "", "{path:?}");
         ann.cut_socket();
         ann.resume().await.unwrap();
         ann.until("the news", |seen| seen.room.metadata == "news").await.unwrap();
@@ -81,9 +81,9 @@ async fn client_with_dropped_media_is_silent() {
         // Packets of 20 ms each: a client whose packets arrive is not silent, even with these short timers.
         let before = bob.seen(|seen| seen.packets(&other.sid));
         bob.until("sound for 2 s", |seen| seen.packets(&other.sid) > before + 100).await.unwrap();
-        assert!(!ann.seen(|seen| seen.closed));
+        assert!(!ann.seen(|seen| seen.closed), "{path:?}");
         inject(&served, &room, &json!({"client_fault": "drop_media"})).await;
-        assert_eq!(end(&ann).await, Some((DisconnectReason::ConnectionTimeout, Action::Resume)));
+        assert_eq!(end(&ann).await, Some((DisconnectReason::ConnectionTimeout, Action::Resume)), "{path:?}");
         let gone = || served.server.connected(&room).iter().all(|participant| participant.identity != "ann");
         eventually("ann is removed", gone).await;
     }
@@ -104,7 +104,8 @@ async fn fault_after_the_upgrade_is_all_that_a_client_receives() {
                 (AfterUpgrade::Leave, Error::Left(leave)) => {
                     assert_eq!(
                         (leave.reason(), leave.action()),
-                        (DisconnectReason::ServerShutdown, Action::Disconnect)
+                        (DisconnectReason::ServerShutdown, Action::Disconnect),
+                        "{fault:?}, {path:?}"
                     );
                 }
                 other => panic!("{other:?}"),
@@ -124,7 +125,11 @@ async fn refused_resume_asks_to_join_again() {
         inject(&served, &room, &json!({"client_fault": "refuse_resume"})).await;
         ann.cut_socket();
         let Err(Error::Left(leave)) = ann.resume().await else { panic!("the resume was accepted") };
-        assert_eq!((leave.reason(), leave.action()), (DisconnectReason::StateMismatch, Action::Reconnect));
+        assert_eq!(
+            (leave.reason(), leave.action()),
+            (DisconnectReason::StateMismatch, Action::Reconnect),
+            "{path:?}"
+        );
     }
 }
 
@@ -156,7 +161,7 @@ async fn injected_leave_has_the_requested_reason() {
         let ann = served.client_over(path, &room, "ann").await;
         let leave = json!({"reason": "SERVER_SHUTDOWN", "action": "RECONNECT"});
         inject(&served, &room, &json!({"client_fault": "leave", "with": leave})).await;
-        assert_eq!(end(&ann).await, Some((DisconnectReason::ServerShutdown, Action::Reconnect)));
+        assert_eq!(end(&ann).await, Some((DisconnectReason::ServerShutdown, Action::Reconnect)), "{path:?}");
         assert_eq!(served.server.connected(&room).len(), 1, "the server does not remove the client");
     }
 }

@@ -129,5 +129,5 @@ pub async fn stops(client: &Client, track: &str, running: &str) {
     for _ in 0..5 {
         more_packets(client, running).await;
     }
-    assert_eq!(client.seen(|seen| seen.packets(track)), before);
+    assert_eq!(client.seen(|seen| seen.packets(track)), before, "packets of {track}");
 }

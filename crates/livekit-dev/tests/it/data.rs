@@ -31,12 +31,12 @@ async fn reliable_data_arrives_once_and_in_order() {
         let numbers: Vec<u32> = bob.seen(|seen| {
             seen.payloads().iter().map(|payload| u32::from_be_bytes((*payload).try_into().unwrap())).collect()
         });
-        assert_eq!(numbers, (0..1000).collect::<Vec<_>>());
+        assert_eq!(numbers, (0..1000).collect::<Vec<_>>(), "{path:?}");
         let (sid, identity) = bob.seen(|seen| {
             (seen.data[0].packet.participant_sid.clone(), seen.data[0].packet.participant_identity.clone())
         });
-        assert_eq!((sid, identity), (ann.sid(), "ann".to_owned()));
-        assert!(ann.seen(|seen| seen.data.is_empty()));
+        assert_eq!((sid, identity), (ann.sid(), "ann".to_owned()), "{path:?}");
+        assert!(ann.seen(|seen| seen.data.is_empty()), "{path:?}");
     }
 }
 
@@ -64,7 +64,7 @@ async fn too_large_message_does_not_block_others() {
         served.api().send_data(&room, vec![7; 200_000], options()).await.unwrap();
         served.api().send_data(&room, b"after".to_vec(), options()).await.unwrap();
         receives(&ann, b"after").await;
-        assert_eq!(ann.seen(|seen| seen.data.len()), 1);
+        assert_eq!(ann.seen(|seen| seen.data.len()), 1, "{path:?}");
     }
 }
 
@@ -92,7 +92,7 @@ async fn lossy_data_arrives_at_most_once_on_its_channel() {
             let different: BTreeSet<_> = lossy.iter().map(|data| data.payload()).collect();
             assert_eq!(different.len(), lossy.len(), "a message arrived twice");
             assert!(lossy.len() > 100, "{}", lossy.len());
-            assert_eq!(lossy.len() + 21, seen.data.len());
+            assert_eq!(lossy.len() + 21, seen.data.len(), "{path:?}");
         });
     }
 }
@@ -109,7 +109,7 @@ async fn addressed_data_reaches_only_its_destinations() {
         ann.send(b"for all", true);
         receives(&cat, b"for cat").await;
         receives(&bob, b"for all").await;
-        assert_eq!(bob.seen(|seen| seen.data.len()), 1);
+        assert_eq!(bob.seen(|seen| seen.data.len()), 1, "{path:?}");
     }
 }
 
@@ -126,7 +126,7 @@ async fn data_without_permission_is_dropped() {
         receives(&ann, b"allowed").await;
         bob.send(b"to all", true);
         receives(&cat, b"to all").await;
-        assert_eq!(cat.seen(|seen| seen.data.len()), 1);
+        assert_eq!(cat.seen(|seen| seen.data.len()), 1, "{path:?}");
     }
 }
 
@@ -147,13 +147,13 @@ async fn api_data_reaches_clients_once_per_nonce() {
         for (text, nonce) in [("one", 1), ("one", 1), ("two", 2), ("one", 1), ("three", 3)] {
             let body = json!({"room": room, "kind": "RELIABLE", "topic": "t",
                               "data": STANDARD.encode(text), "nonce": STANDARD.encode([nonce; 16])});
-            assert!(call_api(&served, "SendData", &body).await.status().is_success());
+            assert!(call_api(&served, "SendData", &body).await.status().is_success(), "{text}, {path:?}");
         }
         receives(&ann, b"three").await;
         ann.seen(|seen| {
-            assert_eq!(seen.payloads(), [b"one".as_slice(), b"two", b"three"]);
+            assert_eq!(seen.payloads(), [b"one".as_slice(), b"two", b"three"], "{path:?}");
             let packet = &seen.data[0].packet;
-            assert_eq!((packet.sequence, packet.participant_sid.as_str()), (0, ""));
+            assert_eq!((packet.sequence, packet.participant_sid.as_str()), (0, ""), "{path:?}");
         });
     }
 }
@@ -171,7 +171,7 @@ async fn api_data_uses_the_channel_of_its_kind() {
         receives(&ann, b"lossy").await;
         let channels: Vec<String> =
             ann.seen(|seen| seen.data.iter().map(|data| data.channel.clone()).collect());
-        assert_eq!(channels, ["_reliable", "_lossy"]);
+        assert_eq!(channels, ["_reliable", "_lossy"], "{path:?}");
     }
 }
 
@@ -183,9 +183,9 @@ async fn api_data_for_absent_participants_reaches_no_others() {
         let ann = served.client_over(path, &room, "ann").await;
         for (text, sid) in [("absent", "PA_absent".to_owned()), ("present", ann.sid())] {
             let body = json!({"room": room, "kind": "RELIABLE", "data": STANDARD.encode(text), "destination_sids": [sid]});
-            assert!(call_api(&served, "SendData", &body).await.status().is_success());
+            assert!(call_api(&served, "SendData", &body).await.status().is_success(), "{text}, {path:?}");
         }
         receives(&ann, b"present").await;
-        assert_eq!(ann.seen(|seen| seen.data.len()), 1);
+        assert_eq!(ann.seen(|seen| seen.data.len()), 1, "{path:?}");
     }
 }

@@ -18,8 +18,8 @@ async fn h264_is_offered_only_when_enabled() {
             _ => None,
         };
         let codecs = ann.seen(|seen| seen.find(codecs)).unwrap();
-        assert_eq!(codecs.iter().any(|codec| codec.mime == "video/H264"), on);
-        assert!(codecs.iter().any(|codec| codec.mime == "video/VP8"));
+        assert_eq!(codecs.iter().any(|codec| codec.mime == "video/H264"), on, "on: {on}");
+        assert!(codecs.iter().any(|codec| codec.mime == "video/VP8"), "on: {on}");
     }
 }
 
@@ -64,7 +64,7 @@ async fn h264_is_forwarded_when_enabled() {
         bob.until("VP8 too", |seen| arrives(seen, &other.sid, false)).await.unwrap();
         let late = client(&served, path, &room, "late").await;
         late.until("H264", |seen| arrives(seen, &camera.sid, true)).await.unwrap();
-        assert_eq!(listed(&served, &room, &camera.sid).mime_type, "video/H264");
+        assert_eq!(listed(&served, &room, &camera.sid).mime_type, "video/H264", "{path:?}");
     }
 }
 
@@ -79,14 +79,14 @@ async fn single_h264_encoding_is_announced_as_h264() {
         let camera = ann.publish(Track::camera_without_simulcast().in_h264()).await.unwrap();
         bob.until("H264", |seen| arrives(seen, &camera.sid, true)).await.unwrap();
         for track in [announced(&served, &camera.sid), listed(&served, &room, &camera.sid)] {
-            assert_eq!(track.mime_type, "video/H264");
-            assert_eq!(track.codecs[0].mime_type, "video/H264");
+            assert_eq!(track.mime_type, "video/H264", "{path:?}");
+            assert_eq!(track.codecs[0].mime_type, "video/H264", "{path:?}");
         }
         let codec = |message: &Message| match message {
             Message::SubscribedQualityUpdate(update) => Some(update.subscribed_codecs[0].codec.clone()),
             _ => None,
         };
-        assert_eq!(ann.find("wanted layers", |seen| seen.find(codec)).await.unwrap(), "h264");
+        assert_eq!(ann.find("wanted layers", |seen| seen.find(codec)).await.unwrap(), "h264", "{path:?}");
     }
 }
 
@@ -109,9 +109,9 @@ async fn client_that_prefers_h264_falls_back_when_disabled() {
                 });
                 sdps.collect::<Vec<_>>()
             });
-            assert!(negotiated.iter().any(|sdp| sdp.contains("VP8")));
-            assert!(!negotiated.iter().any(|sdp| sdp.contains("H264")));
+            assert!(negotiated.iter().any(|sdp| sdp.contains("VP8")), "{path:?}");
+            assert!(!negotiated.iter().any(|sdp| sdp.contains("H264")), "{path:?}");
         }
-        assert_eq!(announced(&served, &camera.sid).mime_type, "video/VP8");
+        assert_eq!(announced(&served, &camera.sid).mime_type, "video/VP8", "{path:?}");
     }
 }

@@ -25,7 +25,7 @@ async fn leave_is_echoed_and_the_socket_closed() {
         ann.leave().await.unwrap();
         bob.until("ann has left", |seen| !seen.others.contains_key("ann")).await.unwrap();
         let events = ["participant_joined", "track_published", "track_unpublished", "participant_left"];
-        assert_eq!(served.events_of(&room, "ann"), events);
+        assert_eq!(served.events_of(&room, "ann"), events, "{path:?}");
     }
 }
 
@@ -46,12 +46,12 @@ async fn client_cannot_forge_the_reason_of_its_leave() {
             let leave = LeaveRequest { reason: sent.into(), ..LeaveRequest::default() };
             ann.request(signal_request::Message::Leave(leave));
             bob.until("ann has left", |seen| !seen.others.contains_key("ann")).await.unwrap();
-            assert_eq!(left(&ann).await, (reason, Action::Disconnect));
+            assert_eq!(left(&ann).await, (reason, Action::Disconnect), "{reason:?}, {path:?}");
             let events = served.server.events();
             let ends = events.iter().filter(|event| event.event == "participant_left");
             let mut participants = ends.filter_map(|event| event.participant.as_ref());
             let end = participants.find(|participant| participant.sid == ann.sid()).unwrap();
-            assert_eq!(end.disconnect_reason(), reason);
+            assert_eq!(end.disconnect_reason(), reason, "{reason:?}, {path:?}");
         }
     }
 }
@@ -76,11 +76,15 @@ async fn resume_keeps_the_session_without_a_webhook() {
         more_frames(&bob, &camera.sid).await;
         let microphone = bob.publish(Track::camera()).await.unwrap();
         more_frames(&ann, &microphone.sid).await;
-        assert_eq!(ann.sid(), sid);
+        assert_eq!(ann.sid(), sid, "{path:?}");
         let about_ann = |event: &livekit_protocol::WebhookEvent| {
             event.participant.as_ref().is_some_and(|participant| participant.sid == sid)
         };
-        assert_eq!(served.server.events()[events..].iter().filter(|event| about_ann(event)).count(), 0);
+        assert_eq!(
+            served.server.events()[events..].iter().filter(|event| about_ann(event)).count(),
+            0,
+            "{path:?}"
+        );
     }
 }
 
@@ -93,7 +97,11 @@ async fn unknown_session_is_asked_to_join_again() {
         served.server.inject_client_fault(&room, "ann", ClientFault::RefuseResume);
         ann.cut_socket();
         let Err(Error::Left(leave)) = ann.resume().await else { panic!("the resume was accepted") };
-        assert_eq!((leave.reason(), leave.action()), (DisconnectReason::StateMismatch, Action::Reconnect));
+        assert_eq!(
+            (leave.reason(), leave.action()),
+            (DisconnectReason::StateMismatch, Action::Reconnect),
+            "{path:?}"
+        );
     }
 }
 
@@ -109,11 +117,11 @@ async fn expired_token_cannot_resume_and_ends_nothing() {
             let Err(Error::Refused(refusal)) = ann.resume_with(token).await else {
                 panic!("it was accepted")
             };
-            assert_eq!(refusal.status, 401);
+            assert_eq!(refusal.status, 401, "{path:?}");
             assert!(refusal.body.contains("token is expired"), "{}", refusal.body);
         }
-        assert_eq!(served.events_of("expired", "ann"), ["participant_joined"]);
-        assert_eq!(served.server.connected("expired")[0].sid, ann.sid());
+        assert_eq!(served.events_of("expired", "ann"), ["participant_joined"], "{path:?}");
+        assert_eq!(served.server.connected("expired")[0].sid, ann.sid(), "{path:?}");
     }
 }
 
@@ -126,11 +134,14 @@ async fn removed_client_cannot_resume() {
         let bob = served.client_over(path, &room, "bob").await;
         bob.until("ann is there", |seen| seen.others.contains_key("ann")).await.unwrap();
         served.api().remove_participant(&room, "ann").await.unwrap();
-        assert_eq!(left(&ann).await, (DisconnectReason::ParticipantRemoved, Action::Disconnect));
+        assert_eq!(left(&ann).await, (DisconnectReason::ParticipantRemoved, Action::Disconnect), "{path:?}");
         bob.until("ann is gone", |seen| !seen.others.contains_key("ann")).await.unwrap();
         let Err(Error::Left(leave)) = ann.resume().await else { panic!("the resume was accepted") };
-        assert_eq!(leave.action(), Action::Reconnect);
-        assert!(served.server.connected(&room).iter().all(|participant| participant.identity != "ann"));
+        assert_eq!(leave.action(), Action::Reconnect, "{path:?}");
+        assert!(
+            served.server.connected(&room).iter().all(|participant| participant.identity != "ann"),
+            "{path:?}"
+        );
     }
 }
 
@@ -143,7 +154,7 @@ async fn lost_socket_before_media_aborts_the_join() {
         ann.cut_socket();
         let gone = || served.server.connected(&room).is_empty();
         crate::support::eventually("ann is removed", gone).await;
-        assert_eq!(served.events_of(&room, "ann"), ["participant_connection_aborted"]);
+        assert_eq!(served.events_of(&room, "ann"), ["participant_connection_aborted"], "{path:?}");
     }
 }
 
@@ -154,8 +165,8 @@ async fn duplicate_identity_ends_the_first_client() {
         let room = format!("twice-{path:?}");
         let first = served.client_over(path, &room, "ann").await;
         let second = served.client_over(path, &room, "ann").await;
-        assert_eq!(left(&first).await, (DisconnectReason::DuplicateIdentity, Action::Disconnect));
-        assert_ne!(first.sid(), second.sid());
+        assert_eq!(left(&first).await, (DisconnectReason::DuplicateIdentity, Action::Disconnect), "{path:?}");
+        assert_ne!(first.sid(), second.sid(), "{path:?}");
         let events = ["participant_joined", "participant_left", "participant_joined"];
         crate::support::eventually("the events", || served.events_of(&room, "ann") == events).await;
     }
@@ -191,7 +202,7 @@ async fn deleted_room_ends_all_clients() {
         let bob = served.client_over(path, &room, "bob").await;
         served.api().delete_room(&room).await.unwrap();
         for client in [&ann, &bob] {
-            assert_eq!(left(client).await, (DisconnectReason::RoomDeleted, Action::Disconnect));
+            assert_eq!(left(client).await, (DisconnectReason::RoomDeleted, Action::Disconnect), "{path:?}");
         }
     }
 }
@@ -225,7 +236,8 @@ async fn join_is_announced_before_active() {
         let ann = Client::join(served.options(&room, "ann").over(path).without_media()).await.unwrap();
         assert_eq!(
             ann.seen(|seen| (seen.participant.state(), seen.participant.version)),
-            (State::Joining, 0)
+            (State::Joining, 0),
+            "{path:?}"
         );
         bob.until("ann has joined", |seen| {
             seen.others.get("ann").is_some_and(|ann| ann.state() == State::Joined)

@@ -84,7 +84,7 @@ async fn thirty_third_track_is_refused() {
         let Err(Error::Request(response)) = ann.publish(Track::microphone()).await else {
             panic!("published")
         };
-        assert_eq!(response.reason(), Reason::LimitExceeded);
+        assert_eq!(response.reason(), Reason::LimitExceeded, "{path:?}");
     }
 }
 
@@ -153,7 +153,7 @@ async fn second_address_carries_media() {
             let ann = served.client_over(path, &room, "ann").await;
             let addresses = served.server.media_addresses();
             let ips: Vec<String> = addresses.iter().map(|address| address.ip().to_string()).collect();
-            assert_eq!(ips, given);
+            assert_eq!(ips, given, "{path:?}, {given:?}");
             let bob = served.client_over(path, &room, "bob").await;
             let camera = ann.publish(Track::camera()).await.unwrap();
             more_frames(&bob, &camera.sid).await;
@@ -185,8 +185,16 @@ async fn client_that_does_not_become_active_is_removed() {
             served.server.advance_clock(Duration::from_mins(1));
             ann.until("the end", |seen| seen.closed).await.unwrap();
             let leave = ann.seen(|seen| seen.end.as_ref().and_then(|end| end.leave.clone())).unwrap();
-            assert_eq!(leave.reason(), livekit_protocol::DisconnectReason::JoinFailure);
-            assert_eq!(served.events_of(&room, "ann"), ["participant_connection_aborted"]);
+            assert_eq!(
+                leave.reason(),
+                livekit_protocol::DisconnectReason::JoinFailure,
+                "media: {media}, {path:?}"
+            );
+            assert_eq!(
+                served.events_of(&room, "ann"),
+                ["participant_connection_aborted"],
+                "media: {media}, {path:?}"
+            );
         }
     }
 }

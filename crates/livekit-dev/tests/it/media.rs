@@ -125,7 +125,7 @@ async fn small_tile_gets_the_small_layer() {
         })
         .await
         .unwrap();
-        assert_eq!(size(&bob), Some((320, 180)));
+        assert_eq!(size(&bob), Some((320, 180)), "{path:?}");
         more_frames(&bob, &camera.sid).await;
     }
 }
@@ -194,11 +194,11 @@ async fn published_track_is_described_as_requested() {
         more_frames(&bob, &camera.sid).await;
         let listed = served.server.participants(&room).into_iter().find(|p| p.identity == "ann").unwrap();
         let track = &listed.tracks[0];
-        assert_eq!(track.sid, camera.sid);
-        assert_eq!(track.mime_type, "video/VP8");
-        assert_eq!(track.stream, "camera");
-        assert!(!track.mid.is_empty());
-        assert_eq!(track.codecs[0].layers.len(), 3);
-        assert!(listed.is_publisher);
+        assert_eq!(track.sid, camera.sid, "{path:?}");
+        assert_eq!(track.mime_type, "video/VP8", "{path:?}");
+        assert_eq!(track.stream, "camera", "{path:?}");
+        assert!(!track.mid.is_empty(), "{path:?}");
+        assert_eq!(track.codecs[0].layers.len(), 3, "{path:?}");
+        assert!(listed.is_publisher, "{path:?}");
     }
 }

@@ -56,7 +56,7 @@ async fn revoked_publisher_is_unpublished_until_permitted() {
             .unwrap();
         // The client continues to send, and nothing is forwarded.
         stops(&cat, &camera.sid, &other.sid).await;
-        assert_eq!(refused(&ann, Track::microphone()).await, Reason::NotAllowed);
+        assert_eq!(refused(&ann, Track::microphone()).await, Reason::NotAllowed, "{path:?}");
         permit(&served, &room, "ann", all()).await;
         let again = ann.publish(Track::microphone()).await.unwrap();
         more_packets(&cat, &again.sid).await;
@@ -72,7 +72,7 @@ async fn promoted_participant_publishes_at_once() {
         let room = format!("promoted-{path:?}");
         let ann = served.client_with(path, &room, "ann", &json!({"canPublish": false})).await;
         let bob = served.client_over(path, &room, "bob").await;
-        assert_eq!(refused(&ann, Track::camera()).await, Reason::NotAllowed);
+        assert_eq!(refused(&ann, Track::camera()).await, Reason::NotAllowed, "{path:?}");
         permit(&served, &room, "ann", all()).await;
         let camera = ann.publish(Track::camera()).await.unwrap();
         more_frames(&bob, &camera.sid).await;
@@ -85,9 +85,9 @@ async fn sources_limit_what_is_published() {
     for path in PATHS {
         let room = format!("sources-{path:?}");
         let ann = served.client_with(path, &room, "ann", &json!({"canPublishSources": ["microphone"]})).await;
-        assert_eq!(refused(&ann, Track::camera()).await, Reason::NotAllowed);
+        assert_eq!(refused(&ann, Track::camera()).await, Reason::NotAllowed, "{path:?}");
         let microphone = ann.publish(Track::microphone()).await.unwrap();
-        assert_eq!(microphone.source(), TrackSource::Microphone);
+        assert_eq!(microphone.source(), TrackSource::Microphone, "{path:?}");
     }
 }
 
@@ -101,7 +101,7 @@ async fn subscriber_gets_tracks_only_while_permitted() {
         let cat = served.client_over(path, &room, "cat").await;
         let camera = ann.publish(Track::camera()).await.unwrap();
         more_frames(&cat, &camera.sid).await;
-        assert_eq!(bob.seen(|seen| seen.packets(&camera.sid)), 0);
+        assert_eq!(bob.seen(|seen| seen.packets(&camera.sid)), 0, "{path:?}");
         permit(&served, &room, "bob", all()).await;
         more_frames(&bob, &camera.sid).await;
         permit(&served, &room, "bob", ParticipantPermission { can_subscribe: false, ..all() }).await;
@@ -199,7 +199,7 @@ async fn own_metadata_needs_permission() {
                 .until("an answer", |seen| seen.messages.iter().any(|(_, message)| answered(message)))
                 .await
                 .unwrap();
-            assert_eq!(answer(client), Some(reason));
+            assert_eq!(answer(client), Some(reason), "{reason:?}, {path:?}");
         }
         bob.until("the new name", |seen| seen.others.get("ann").is_some_and(|ann| ann.name == "Ann 2"))
             .await
@@ -255,7 +255,7 @@ async fn hidden_participant_is_not_visible_to_others() {
         spy.until("its new name", |seen| seen.participant.name == "Spy 2").await.unwrap();
         settled(&bob).await;
         settled(&cat).await;
-        assert_eq!(count(&bob, sees_spy) + count(&cat, sees_spy), 0);
+        assert_eq!(count(&bob, sees_spy) + count(&cat, sees_spy), 0, "{path:?}");
         let camera = bob.publish(Track::camera()).await.unwrap();
         more_frames(&spy, &camera.sid).await;
     }

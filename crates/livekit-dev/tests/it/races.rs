@@ -254,7 +254,8 @@ async fn late_resume_revives_no_session() {
             assert!(!matches!(refused, Error::Closed), "the client must learn that it has to join again");
             round.agrees(&[]).await;
             assert!(
-                served.server.connected(&round.room).iter().all(|participant| participant.identity != "ann")
+                served.server.connected(&round.room).iter().all(|participant| participant.identity != "ann"),
+                "{step:?}, {path:?}"
             );
         }
     }
@@ -269,6 +270,6 @@ async fn resume_delivers_the_update_meanwhile() {
         settled(&round.ann).await;
         round.agrees(&[]).await;
         let own = round.ann.seen(|seen| seen.participant.clone());
-        assert_eq!(said(&own), ("updated", update(true).permission.as_ref()));
+        assert_eq!(said(&own), ("updated", update(true).permission.as_ref()), "{path:?}");
     }
 }

@@ -74,13 +74,17 @@ async fn failed_connection_is_not_resumed() {
         ann.request(signal_request::Message::Offer(offer));
         ann.until("the end of the socket", |seen| seen.closed).await.unwrap();
         let Err(Error::Left(leave)) = ann.resume().await else { panic!("the resume was accepted") };
-        assert_eq!((leave.reason(), leave.action()), (DisconnectReason::StateMismatch, Action::Reconnect));
+        assert_eq!(
+            (leave.reason(), leave.action()),
+            (DisconnectReason::StateMismatch, Action::Reconnect),
+            "{path:?}"
+        );
         eventually("the session has ended", || {
             served.server.connected(&room).iter().all(|ann| ann.sid != sid)
         })
         .await;
         let again = served.client_over(path, &room, "ann").await;
-        assert_ne!(again.sid(), sid);
+        assert_ne!(again.sid(), sid, "{path:?}");
     }
 }
 

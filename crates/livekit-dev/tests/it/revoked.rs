@@ -58,7 +58,7 @@ async fn track_refused_at_its_first_packet_is_unpublished() {
             }
             _ => false,
         };
-        assert_eq!(count(&bob, names), 0);
+        assert_eq!(count(&bob, names), 0, "{path:?}");
         permit(&served, &room, &ann, &[TrackSource::Microphone, TrackSource::Camera]).await;
         let again = ann.publish(Track::camera()).await.unwrap();
         more_frames(&bob, &again.sid).await;
@@ -93,8 +93,8 @@ async fn next_track_does_not_reuse_a_revoked_section() {
         permit(&served, &room, &ann, &[TrackSource::Microphone]).await;
         let second = ann.publish(Track::microphone()).await.unwrap();
         more_packets(&bob, &second.sid).await;
-        assert!(before.is_some() && mid().is_some());
-        assert_ne!(mid(), before);
+        assert!(before.is_some() && mid().is_some(), "{path:?}");
+        assert_ne!(mid(), before, "{path:?}");
     }
 }
 

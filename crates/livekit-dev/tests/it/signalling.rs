@@ -63,8 +63,8 @@ async fn second_request_of_a_cid_waits_for_the_first() {
             ann.request(signal_request::Message::AddTrack(request.clone()));
         }
         settled(&ann).await;
-        assert_eq!(reasons(&ann), [Reason::Queued]);
-        assert_eq!(accepted(&ann, "cid").len(), 1);
+        assert_eq!(reasons(&ann), [Reason::Queued], "{path:?}");
+        assert_eq!(accepted(&ann, "cid").len(), 1, "{path:?}");
         let mut rtc = rtc();
         let mut api = rtc.sdp_api();
         let (stream, cid) = (Some("stream".to_owned()), Some("cid".to_owned()));
@@ -74,7 +74,7 @@ async fn second_request_of_a_cid_waits_for_the_first() {
         settled(&ann).await;
         let sids = accepted(&ann, "cid");
         assert_eq!(sids.len(), 2, "the first has a section, so the second is accepted");
-        assert_ne!(sids[0], sids[1]);
+        assert_ne!(sids[0], sids[1], "{path:?}");
     }
 }
 
@@ -91,10 +91,14 @@ async fn state_with_an_unknown_track_asks_to_join_again() {
         ann.request(signal_request::Message::SyncState(state));
         ann.until("the end", |seen| seen.closed).await.unwrap();
         let leave = ann.seen(|seen| seen.end.clone()).unwrap().leave.unwrap();
-        assert_eq!((leave.reason(), leave.action()), (DisconnectReason::StateMismatch, Action::Reconnect));
+        assert_eq!(
+            (leave.reason(), leave.action()),
+            (DisconnectReason::StateMismatch, Action::Reconnect),
+            "{path:?}"
+        );
         settled(&bob).await;
         let again = served.client_over(path, &room, "ann").await;
-        assert_ne!(again.sid(), ann.sid());
+        assert_ne!(again.sid(), ann.sid(), "{path:?}");
     }
 }
 
@@ -230,7 +234,7 @@ async fn unsupported_track_is_refused() {
         let mute = MuteTrackRequest { sid: "TR_unknown".to_owned(), muted: true };
         ann.request(signal_request::Message::Mute(mute));
         settled(&ann).await;
-        assert_eq!(reasons(&ann), [Reason::UnsupportedType, Reason::NotFound]);
+        assert_eq!(reasons(&ann), [Reason::UnsupportedType, Reason::NotFound], "{path:?}");
     }
 }
 
@@ -249,7 +253,7 @@ async fn message_over_2_mib_ends_one_connection_only() {
         };
         ann.request(of(limit - 100));
         settled(&ann).await;
-        assert_eq!(reasons(&ann), [Reason::NotAllowed]);
+        assert_eq!(reasons(&ann), [Reason::NotAllowed], "{path:?}");
         ann.request(of(limit));
         ann.until("the end", |seen| seen.closed).await.unwrap();
         settled(&bob).await;

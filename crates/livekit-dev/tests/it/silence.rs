@@ -21,12 +21,12 @@ async fn silent_client_is_asked_to_resume_then_removed() {
         let room = format!("silent-{path:?}");
         let ann = served.client_over(path, &room, "ann").await;
         ann.set_udp(false);
-        assert_eq!(left(&ann).await, (DisconnectReason::ConnectionTimeout, Action::Resume));
+        assert_eq!(left(&ann).await, (DisconnectReason::ConnectionTimeout, Action::Resume), "{path:?}");
         let gone = || served.server.connected(&room).is_empty();
         eventually("ann is removed", gone).await;
         let ends = served.server.events().into_iter().filter(|event| event.event == "participant_left");
         let of_ann = ends.filter_map(|event| event.participant).find(|one| one.sid == ann.sid());
-        assert_eq!(of_ann.unwrap().disconnect_reason(), DisconnectReason::ConnectionTimeout);
+        assert_eq!(of_ann.unwrap().disconnect_reason(), DisconnectReason::ConnectionTimeout, "{path:?}");
     }
 }
 
@@ -44,7 +44,7 @@ async fn lost_socket_keeps_the_session_until_media_is_silent() {
             let other = ann.publish(Track::microphone()).await.unwrap();
             more_packets(&bob, &other.sid).await;
             let joined = ["participant_joined", "track_published"];
-            assert_eq!(served.events_of(&room, "ann"), joined);
+            assert_eq!(served.events_of(&room, "ann"), joined, "close frame: {close_frame}, {path:?}");
             if close_frame {
                 ann.close_socket();
             } else {
@@ -54,25 +54,29 @@ async fn lost_socket_keeps_the_session_until_media_is_silent() {
             // Packets of 20 ms each: this takes longer than both timers.
             let before = bob.seen(|seen| seen.packets(&other.sid));
             bob.until("sound for 4 s", |seen| seen.packets(&other.sid) > before + 200).await.unwrap();
-            assert_eq!(served.events_of(&room, "ann"), joined);
+            assert_eq!(served.events_of(&room, "ann"), joined, "close frame: {close_frame}, {path:?}");
             let silent = Instant::now();
             ann.set_udp(false);
             bob.until("ann has left", |seen| !seen.others.contains_key("ann")).await.unwrap();
             assert!(silent.elapsed() >= silence, "{:?}", silent.elapsed());
             let ended = [joined.as_slice(), &["track_unpublished", "participant_left"]].concat();
-            assert_eq!(served.events_of(&room, "ann"), ended);
+            assert_eq!(served.events_of(&room, "ann"), ended, "close frame: {close_frame}, {path:?}");
             // Closing the client's sockets then changes nothing.
             let (sid, cat) = (ann.sid(), served.client_over(path, &room, "cat").await);
             drop(ann);
             more_packets(&cat, &own.sid).await;
-            assert_eq!(served.events_of(&room, "ann"), ended);
+            assert_eq!(served.events_of(&room, "ann"), ended, "close frame: {close_frame}, {path:?}");
             let events = served.server.events();
             let left = events.iter().filter(|event| event.event == "participant_left");
             let reasons: Vec<_> = left
                 .filter_map(|event| event.participant.as_ref().filter(|one| one.sid == sid))
                 .map(livekit_protocol::ParticipantInfo::disconnect_reason)
                 .collect();
-            assert_eq!(reasons, [DisconnectReason::ConnectionTimeout]);
+            assert_eq!(
+                reasons,
+                [DisconnectReason::ConnectionTimeout],
+                "close frame: {close_frame}, {path:?}"
+            );
         }
     }
 }

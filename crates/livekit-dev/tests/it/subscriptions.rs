@@ -86,6 +86,6 @@ async fn denied_subscription_starts_once_permitted() {
         permit(&ann, true);
         more_packets(&bob, &microphone.sid).await;
         assert_eq!(bob.seen(|seen| seen.packets(&camera.sid)), 0, "not subscribed");
-        assert_eq!(count(&bob, denied), 1);
+        assert_eq!(count(&bob, denied), 1, "{path:?}");
     }
 }

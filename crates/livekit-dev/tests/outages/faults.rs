@@ -58,7 +58,7 @@ async fn hanging_call_continues_when_faults_are_cleared() {
         assert!(matches!(error, ServiceError::Twirp(ServerError::Request(_))), "the client timed out");
         let listed = target.rooms().list_rooms(vec![fault.to_owned()]).await.unwrap();
         assert_eq!(listed.len(), rooms_meanwhile, "{fault}");
-        assert!(dev.send(Method::DELETE, "faults", &Value::Null).await.status().is_success());
+        assert!(dev.send(Method::DELETE, "faults", &Value::Null).await.status().is_success(), "{fault}");
         create(target.rooms(), fault).await.unwrap();
     }
 }

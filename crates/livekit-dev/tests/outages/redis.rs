@@ -48,9 +48,17 @@ async fn all_calls_fail_while_redis_fails() {
         let Some((target, room)) = with_failing_redis(redis).await else { return };
         let rooms = target.rooms();
         let created = rooms.create_room(&room, CreateRoomOptions::default()).await.unwrap_err();
-        assert_eq!(message(&created), format!("twirp error unknown: could not get node for room: {why}"));
+        assert_eq!(
+            message(&created),
+            format!("twirp error unknown: could not get node for room: {why}"),
+            "Redis {redis}"
+        );
         let listed = rooms.list_rooms(Vec::new()).await.unwrap_err();
-        assert_eq!(message(&listed), format!("twirp error unknown: could not get rooms: {why}"));
+        assert_eq!(
+            message(&listed),
+            format!("twirp error unknown: could not get rooms: {why}"),
+            "Redis {redis}"
+        );
         for answer in [
             rooms.list_participants(&room).await.map(drop),
             rooms.get_participant(&room, "ann").await.map(drop),
@@ -58,11 +66,15 @@ async fn all_calls_fail_while_redis_fails() {
             rooms.delete_room(&room).await,
         ] {
             let refused = answer.unwrap_err();
-            assert_eq!(message(&refused), format!("twirp error unknown: {why}"));
-            assert_eq!(code::<()>(Err(refused)), "unknown");
+            assert_eq!(message(&refused), format!("twirp error unknown: {why}"), "Redis {redis}");
+            assert_eq!(code::<()>(Err(refused)), "unknown", "Redis {redis}");
         }
         let validated = target.validate(&target.joining("bob", &room)).await;
-        assert_eq!((validated.status().as_u16(), validated.text().await.unwrap()), (500, why.to_owned()));
+        assert_eq!(
+            (validated.status().as_u16(), validated.text().await.unwrap()),
+            (500, why.to_owned()),
+            "Redis {redis}"
+        );
     }
 }
 

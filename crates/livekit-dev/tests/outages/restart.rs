@@ -42,9 +42,9 @@ async fn graceful_stop_sends_the_first_of_the_due_webhooks() {
         dev.webhooks_to(&receiver.url).await;
         dev.post("restart", json!({"stop": "graceful", "webhooks": sent})).await;
         dev.webhooks_idle().await;
-        assert_eq!(receiver.names(sent).await, due[..sent]);
-        assert!(receiver.pending().is_empty());
-        assert!(target.rooms().list_rooms(Vec::new()).await.unwrap().is_empty());
+        assert_eq!(receiver.names(sent).await, due[..sent], "{sent} sent");
+        assert!(receiver.pending().is_empty(), "{sent} sent");
+        assert!(target.rooms().list_rooms(Vec::new()).await.unwrap().is_empty(), "{sent} sent");
     }
 }
 
@@ -122,17 +122,21 @@ async fn recreated_zombie_is_the_same_room_and_can_be_deleted() {
         dev.webhooks_to(&receiver.url).await;
         let options = CreateRoomOptions { empty_timeout: 77, ..Default::default() };
         let again = target.rooms().create_room(&room.name, options).await.unwrap();
-        assert_eq!((&again.sid, again.creation_time), (&room.sid, room.creation_time));
+        assert_eq!((&again.sid, again.creation_time), (&room.sid, room.creation_time), "{stop}");
         assert_eq!(
             (again.empty_timeout, again.departure_timeout),
             (77, 20),
             "the options of the request apply"
         );
         let started = receiver.next().await.json();
-        assert_eq!((&started["event"], &started["room"]["sid"]), (&"room_started".into(), &room.sid.into()));
+        assert_eq!(
+            (&started["event"], &started["room"]["sid"]),
+            (&"room_started".into(), &room.sid.into()),
+            "{stop}"
+        );
         target.rooms().delete_room(&room.name).await.unwrap();
-        assert_eq!(receiver.names(1).await, ["room_finished"]);
-        assert!(target.rooms().list_rooms(vec![room.name]).await.unwrap().is_empty());
+        assert_eq!(receiver.names(1).await, ["room_finished"], "{stop}");
+        assert!(target.rooms().list_rooms(vec![room.name]).await.unwrap().is_empty(), "{stop}");
     }
 }
 

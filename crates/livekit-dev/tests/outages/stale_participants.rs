@@ -23,7 +23,7 @@ async fn room_with_stale_participant() -> Option<(Target, String)> {
 
 async fn identities(target: &Target, room: &str) -> Vec<String> {
     let listed = target.rooms().list_participants(room).await.unwrap();
-    assert!(listed.iter().all(|participant| participant.state() == State::Active));
+    assert!(listed.iter().all(|participant| participant.state() == State::Active), "{listed:?}");
     listed.into_iter().map(|participant| participant.identity).collect()
 }
 
@@ -43,7 +43,7 @@ async fn calls(target: &Target, room: &str, identity: &str) -> Vec<(&'static str
         body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         let (status, answer) = target.json(method, &admin, &body).await;
         if status == StatusCode::SERVICE_UNAVAILABLE {
-            assert_eq!(answer["msg"], "twirp error unknown: no response from servers");
+            assert_eq!(answer["msg"], "twirp error unknown: no response from servers", "{method}");
         }
         answers.push((method, status.as_u16()));
     }

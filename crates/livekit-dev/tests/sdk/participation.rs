@@ -23,7 +23,11 @@ async fn chat_arrives_with_its_sender() {
         ] {
             from.call("chat", json!(text)).await;
             let heard = to.hears(text).await;
-            assert_eq!(heard.last(), Some(&json!({"from": sender, "text": text})));
+            assert_eq!(
+                heard.last(),
+                Some(&json!({"from": sender, "text": text})),
+                "from {sender}, single peer connection: {single}"
+            );
         }
     }
 }
@@ -38,7 +42,11 @@ async fn file_of_1_mb_arrives_whole() {
         for (from, to, sender) in [(&ann, &bob, "ann"), (&bob, &ann, "bob")] {
             let file = from.call("sendFile", json!(1_000_000)).await;
             let heard = to.hears(file.as_str().unwrap()).await;
-            assert_eq!(heard, [json!({"from": sender, "text": file})]);
+            assert_eq!(
+                heard,
+                [json!({"from": sender, "text": file})],
+                "from {sender}, single peer connection: {single}"
+            );
         }
     }
 }
@@ -60,7 +68,11 @@ async fn call_of_a_method_is_answered_or_fails_with_a_code() {
         for (caller, callee) in [((&ann, "ann"), (&bob, "bob")), ((&bob, "bob"), (&ann, "ann"))] {
             callee.0.call("answerCalls", Value::Null).await;
             let answer = perform_rpc(caller.0, callee.1, "echo", 20_000).await;
-            assert_eq!(answer, json!({"answer": format!("{}: hello", caller.1)}));
+            assert_eq!(
+                answer,
+                json!({"answer": format!("{}: hello", caller.1)}),
+                "single peer connection: {single}"
+            );
             for (method, timeout_ms, code) in
                 [("refuse", 20_000, 2000), ("never", 2_000, 1502), ("absent", 20_000, 1400)]
             {
@@ -82,8 +94,12 @@ async fn api_data_arrives_once_per_nonce() {
             server.send_data(&room, text, nonce).await;
         }
         let heard = ["once", "last"].map(|text| json!({"from": "", "text": text}));
-        assert_eq!(ann.hears("last").await, heard);
-        assert_eq!(pia.call("hears", json!({"text": "last"})).await, json!(heard));
+        assert_eq!(ann.hears("last").await, heard, "single peer connection: {single}");
+        assert_eq!(
+            pia.call("hears", json!({"text": "last"})).await,
+            json!(heard),
+            "single peer connection: {single}"
+        );
     }
 }
 

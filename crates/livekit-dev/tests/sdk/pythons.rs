@@ -35,10 +35,18 @@ async fn python_and_browser_receive_each_other() {
             pia.arrives("bob", source).await;
         }
         pia.call("send", json!({"text": "from python"})).await;
-        assert_eq!(bob.hears("from python").await, [json!({"from": "pia", "text": "from python"})]);
+        assert_eq!(
+            bob.hears("from python").await,
+            [json!({"from": "pia", "text": "from python"})],
+            "single peer connection: {single}"
+        );
         bob.call("send", json!("from chromium")).await;
         let heard = pia.call("hears", json!({"text": "from chromium"})).await;
-        assert_eq!(heard, json!([{"from": "bob", "text": "from chromium"}]));
+        assert_eq!(
+            heard,
+            json!([{"from": "bob", "text": "from chromium"}]),
+            "single peer connection: {single}"
+        );
     }
 }
 

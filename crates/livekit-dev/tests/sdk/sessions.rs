@@ -37,11 +37,11 @@ async fn browser_without_its_socket_resumes_its_session() {
         bob.call("send", json!("after")).await;
         let heard: Vec<_> =
             ann.hears("after").await.into_iter().map(|message| message["text"].clone()).collect();
-        assert_eq!(heard, ["meanwhile", "after"]);
-        assert_eq!(ann.sid().await, sid);
+        assert_eq!(heard, ["meanwhile", "after"], "single peer connection: {single}");
+        assert_eq!(ann.sid().await, sid, "single peer connection: {single}");
         ann.all_arrive(&["bob"]).await;
         bob.all_arrive(&["ann"]).await;
-        assert_eq!(server.livekit.events().len(), events);
+        assert_eq!(server.livekit.events().len(), events, "single peer connection: {single}");
     }
 }
 
@@ -121,7 +121,7 @@ async fn browser_gives_up_when_its_token_has_expired() {
         expire_at_a_resume(&server, &room, "ann");
         ann.happens_times("disconnected", 1).await;
         // It has asked once for the reason, and the answer was 401.
-        assert_eq!(server.livekit.calls(validate), 1);
+        assert_eq!(server.livekit.calls(validate), 1, "{validate}");
         assert_quiet(&server).await;
     }
 }
@@ -150,6 +150,6 @@ async fn closed_page_leaves() {
         bob.happens("participantDisconnected", &name).await;
         let left = server.event("participant_left", &name).await;
         let reason = left.participant.map(|participant| participant.disconnect_reason());
-        assert_eq!(reason, Some(DisconnectReason::ClientInitiated));
+        assert_eq!(reason, Some(DisconnectReason::ClientInitiated), "single peer connection: {single}");
     }
 }

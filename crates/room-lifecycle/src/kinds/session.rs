@@ -3,12 +3,6 @@
 use chassis::status::{Reason, Refusal};
 use domain::EndedReason;
 
-use crate::rooms::{Rooms, store::Record};
-
-pub(super) fn metadata(rooms: &Rooms, record: &Record) -> String {
-    serde_json::json!({ "deployment": rooms.deployment, "session_id": record.owner_id }).to_string()
-}
-
 pub(super) fn closed(reason: Option<EndedReason>) -> Refusal {
     match reason {
         Some(EndedReason::Cancelled) => Refusal::new(Reason::SessionCancelled, "The session was cancelled."),

@@ -17,10 +17,9 @@ use proto::{
 use tonic::{Request, Response};
 
 use super::{
-    LiveError, LiveRooms, convert,
-    request::{NewSession, RoomFields},
-    session_decision::Verb,
-    store::{Live, RoomReader, rooms},
+    LiveError, LiveRooms, convert, request,
+    session_decision::{Verb, check_times},
+    store::{Live, RoomReader, rooms, sessions::NewSession},
 };
 use crate::{
     error::{Error, RpcResult},
@@ -39,7 +38,7 @@ impl LiveRoomService for LiveRooms {
         let request = request.into_inner();
         let caller = require_user(request.caller)?;
         let mut wrong = Fields::default();
-        let fields = RoomFields::check(request.fields.unwrap_or_default(), &mut wrong);
+        let fields = request::room_fields(request.fields.unwrap_or_default(), &mut wrong);
         wrong.finish()?;
         let live = self.clone();
         let flow = async move {
@@ -54,7 +53,7 @@ impl LiveRoomService for LiveRooms {
         let caller = caller(request.caller)?;
         let mut wrong = Fields::default();
         let room = wrong.check(uuid("room_id", &request.room_id));
-        let fields = RoomFields::check(request.fields.unwrap_or_default(), &mut wrong);
+        let fields = request::room_fields(request.fields.unwrap_or_default(), &mut wrong);
         wrong.finish()?;
         let live = self.clone();
         let flow = async move { live.update_room(&caller, room, &fields).await };
@@ -112,7 +111,7 @@ impl LiveRoomService for LiveRooms {
         let caller = caller(request.caller.take())?;
         let mut wrong = Fields::default();
         let room = wrong.check(uuid("room_id", &request.room_id));
-        let new = NewSession::check(request, &mut wrong);
+        let new = request::new_session(request, &mut wrong);
         if let Err(refusal) = wrong.finish() {
             return Err(self.with_times(refusal, &new).await.into());
         }
@@ -160,7 +159,7 @@ impl LiveRooms {
     /// Adds the refusal of the times to a refusal of other fields, so that a refusal names every wrong field. The times
     /// are checked by the database's clock.
     async fn with_times(&self, refusal: Refusal, new: &NewSession) -> Refusal {
-        let checked = events::find_now(&self.rooms.pool).await.map(|now| new.check_times(now));
+        let checked = events::find_now(&self.rooms.pool).await.map(|now| check_times(new, now));
         match checked {
             Ok(Err(times)) => refusal.and(times),
             Ok(Ok(())) | Err(_) => refusal,

@@ -144,7 +144,7 @@ fn summary_response(summary: Summary, limit: usize) -> pb::GetSummaryResponse {
     let number = |value: i64| i32::try_from(value).unwrap_or(i32::MAX);
     let counts = tally.map(|tally| pb::Counts {
         lobby_waiting: number(tally.waiting),
-        in_room: number(tally.inside),
+        in_room: number(tally.connected),
         max_participants: live.session.as_ref().map_or(0, |session| session.max_participants),
         host_present: live.room.host_present,
     });

@@ -20,7 +20,7 @@ use super::{
 use crate::{
     error::Error,
     rooms::{
-        opening::Work,
+        ensure::Work,
         store::{events, find_record},
     },
 };

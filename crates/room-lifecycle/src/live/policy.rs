@@ -1,27 +1,19 @@
-//! The limits and times of live rooms, their sessions and seats.
+//! The limits and times of live rooms, their sessions and seats. How long a seat outlasts its participant, and a session
+//! its participants, is in [`crate::kinds::live_session`].
 
 use time::Duration;
 
 /// How late a session may go live. After that it is missed.
 pub(crate) const MISSED_AFTER: Duration = Duration::hours(2);
-/// How long after its start a live session waits for its first participant (correctness.md §5).
-pub(crate) const FIRST_JOIN_TIMEOUT: Duration = Duration::minutes(15);
-/// How long a live session waits after its last participant left (correctness.md §5).
-pub(crate) const EMPTY_TIMEOUT: Duration = Duration::minutes(5);
 
 /// How long a new seat is held until its user is observed on LiveKit (correctness.md §5).
 pub(crate) const CONNECT_HOLD: Duration = Duration::seconds(60);
 /// How long a waiting user's place in the queue is held after the last request.
 pub(crate) const LOBBY_HOLD: Duration = Duration::minutes(2);
-/// How long a seat is held after a disconnect (correctness.md §5).
-pub(crate) const DISCONNECT_HOLD: Duration = Duration::minutes(2);
 /// A join renews a hold that expires within this time, so that the caller has time to connect.
 pub(crate) const RENEWED_BELOW: Duration = Duration::seconds(30);
 /// The same for waiting users, who repeat the join every few seconds.
 pub(crate) const WAITING_RENEWED_BELOW: Duration = Duration::minutes(1);
-/// A user who gave up the seat and is still on LiveKit after this time has not left. LiveKit drops a crashed tab after
-/// about 20 s (livekit.md §6.1).
-pub(crate) const LEAVE_GRACE: Duration = Duration::seconds(30);
 
 /// How far ahead a session may start, and how long after its start it may end.
 pub(crate) const FARTHEST: Duration = Duration::days(365);

@@ -6,7 +6,6 @@ use uuid::Uuid;
 
 use super::{
     LiveError, LiveRooms,
-    request::RoomFields,
     sessions::not_host,
     store::{self, Live, RoomReader, rooms},
 };
@@ -41,7 +40,7 @@ impl LiveRooms {
         &self,
         caller: &Caller,
         room: LiveRoomId,
-        fields: &RoomFields,
+        fields: &rooms::RoomFields,
     ) -> Result<Live, Error> {
         let mut connection = self.rooms.pool.acquire().await?;
         if !rooms::update_room(&mut *connection, room, &caller.user_id, fields).await? {

@@ -2,10 +2,15 @@
 //! now. These functions are pure, and nothing else decides about sessions. [`super::join_decision`] decides about
 //! seats.
 
+use chassis::status::{Fields, Refusal};
 use domain::{EndReason, LiveStatus};
 use time::{Duration, OffsetDateTime};
 
-use super::{LiveError, policy::MISSED_AFTER, request::NewSession, store::LiveSession};
+use super::{
+    LiveError,
+    policy::{FARTHEST, MISSED_AFTER},
+    store::{LiveSession, sessions::NewSession},
+};
 
 /// What going live leads to.
 #[derive(Clone, Copy, Debug)]
@@ -20,6 +25,19 @@ pub enum GoLiveDecision<'a> {
     Start(&'a LiveSession),
     /// This session is open, and it is not the requested one.
     Refuse(&'a LiveSession),
+}
+
+/// Checks that the start is within a year from now, and that the end comes after it.
+pub fn check_times(new: &NewSession, now: OffsetDateTime) -> Result<(), Refusal> {
+    let mut wrong = Fields::default();
+    let start = new.later(now).unwrap_or(now);
+    if start > now + FARTHEST {
+        wrong.refuse(Refusal::invalid("starts_at", "must be within a year from now"));
+    }
+    if new.ends_at.is_some_and(|end| end <= start || end > start + FARTHEST) {
+        wrong.refuse(Refusal::invalid("ends_at", "must be after the start, by a year at most"));
+    }
+    wrong.finish()
 }
 
 /// Decides what happens when a host goes live, or schedules a session.

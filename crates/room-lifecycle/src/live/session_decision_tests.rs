@@ -75,7 +75,7 @@ fn missed_session_does_not_block_going_live() {
     let mut missed = open(LiveStatus::Scheduled, -60);
     missed.ends_at = Some(NOW);
     for wanted in [None, Some(10), Some(60)] {
-        assert!(matches!(go_live(Some(&missed), &request(wanted), NOW), GoLiveDecision::Due));
+        assert!(matches!(go_live(Some(&missed), &request(wanted), NOW), GoLiveDecision::Due), "{wanted:?}");
     }
 }
 

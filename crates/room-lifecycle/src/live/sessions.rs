@@ -1,6 +1,6 @@
 //! Going live, and what a host does with the open session. Each verb is one transaction: lock the room and refresh its
 //! projection, read the open session, decide, write, refresh the projection, commit. LiveKit is called after the commit
-//! ([`crate::rooms::opening`]). The database holds the truth, whatever LiveKit answers.
+//! ([`crate::rooms::ensure`]). The database holds the truth, whatever LiveKit answers.
 
 use chassis::db::retry_on_contention;
 use domain::{EndReason, LiveRoomId, LiveSessionId, LiveStatus, Owner, RoomStatus};
@@ -10,15 +10,18 @@ use sqlx::{PgConnection, PgExecutor};
 use super::{
     LiveError, LiveRooms,
     lobby::admit_at_start,
-    request::NewSession,
     session_decision::{self, GoLiveDecision, SessionDecision, Verb},
-    store::{Live, LiveSession, RoomReader, rooms, sessions},
+    store::{
+        Live, LiveSession, RoomReader, rooms,
+        sessions::{self, NewSession},
+    },
     transitions::count_healed,
 };
 use crate::{
     error::Error,
+    kinds::live_session::count_ended,
     rooms::{
-        opening::Work,
+        ensure::Work,
         store::{Record, insert_intents},
     },
 };
@@ -106,7 +109,7 @@ impl LiveRooms {
         }
         for _ in 0..ATTEMPTS {
             let live = find(&mut transaction, room).await?;
-            new.check_times(live.now)?;
+            session_decision::check_times(new, live.now)?;
             let start = session_decision::go_live(live.open_session(), new, live.now);
             let is_new = matches!(start, GoLiveDecision::Create(_));
             let outcome = match start {
@@ -294,11 +297,6 @@ async fn project_and_intend(
 
 fn done(session: LiveSessionId, created: bool, work: Work) -> Outcome {
     Outcome { session: Some(session), created, work }
-}
-
-/// Counts a session that is over. Called after the commit.
-pub(crate) fn count_ended(reason: EndReason) {
-    metrics::counter!("greenroom_live_sessions_ended_total", "reason" => reason.as_str()).increment(1);
 }
 
 /// Counts a conflict. `kind`: `not_idle` if another session was open (409), `race` if one was opened concurrently.

@@ -1,7 +1,6 @@
 //! The SQL of live rooms. The open session is the truth. A room's status, session and `host_present` are computed from
 //! it, and never read from the projection, which may be outdated.
 
-pub mod attendance;
 pub mod lobby;
 pub mod moderation;
 pub mod rooms;

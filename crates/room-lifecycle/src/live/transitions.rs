@@ -1,22 +1,28 @@
-//! Transitions that are due: lobbies open, sessions start, and projections that other writers left wrong are refreshed.
+//! Transitions that are due: lobbies open, sessions start, seats whose hold has expired are released, and projections
+//! that other writers left wrong are refreshed.
 //! Each room has one short transaction, which the pass and the requests share. Nothing is kept in memory: the next pass
 //! finds what one pass left.
 
-use domain::{EndReason, LiveRoomId};
+use chassis::db::retry_on_contention;
+use domain::{EndReason, LiveRoomId, LiveSessionId};
 use futures::{StreamExt, stream};
 
 use super::{
     LiveRooms, session_decision,
-    sessions::{apply_transition, count_ended, end},
-    store::{rooms, sessions},
+    sessions::{apply_transition, end},
+    store::{lobby, rooms, seats, sessions},
 };
-use crate::{error::Error, rooms::store::marks};
+use crate::{error::Error, kinds::live_session::count_ended, rooms::store::marks};
 
 /// Rooms of one batch. A pass reads batches until one is not full.
 const BATCH: i64 = 500;
 /// Concurrent transactions: a fraction of the pool, so that requests find a connection.
 const WIDTH: usize = 3;
 const MOST_BATCHES: usize = 20;
+/// How many seats one pass releases at most.
+const RELEASE_LIMIT: i64 = 5_000;
+/// In how many sessions one pass admits waiting users at most.
+const ADMIT_LIMIT: i64 = 500;
 
 impl LiveRooms {
     /// Applies the due transitions, and refreshes the projections that differ from their open session.
@@ -62,6 +68,23 @@ impl LiveRooms {
             count_healed("pass");
         }
         Ok(())
+    }
+
+    /// Releases seats whose hold has expired, and admits waiting users to the free seats.
+    pub async fn release_held(&self) -> Result<(), Error> {
+        seats::set_released(&self.rooms.pool, RELEASE_LIMIT).await?;
+        for session in lobby::list_sessions_to_admit(&self.rooms.pool, ADMIT_LIMIT).await? {
+            retry_on_contention(|| self.admit_in(session)).await?;
+        }
+        Ok(())
+    }
+
+    async fn admit_in(&self, session: LiveSessionId) -> Result<(), Error> {
+        let mut transaction = chassis::db::begin(&self.rooms.pool).await?;
+        if seats::lock_session(&mut *transaction, session).await? {
+            lobby::admit_waiting(&mut transaction, session).await?;
+        }
+        Ok(transaction.commit().await?)
     }
 
     /// Applies the transition that is due in a room, if there is one.

@@ -2,10 +2,11 @@
 
 use proto::room::v1 as pb;
 
-use super::{NestError, Nests, link, store::Nest};
+use super::{Nests, link, store::Nest};
+use crate::error::Error;
 
 impl Nests {
-    pub(super) fn nest_message(&self, nest: Nest) -> Result<pb::Nest, NestError> {
+    pub(super) fn nest_message(&self, nest: Nest) -> Result<pb::Nest, Error> {
         let link = link::encode(nest.id, &nest.host, self.rooms.kinds.nest_link)?;
         Ok(pb::Nest {
             id: nest.id.to_string(),

@@ -2,8 +2,7 @@
 
 use chassis::status::{Reason, Refusal};
 
-use super::link::NotAKey;
-use crate::error::Error;
+use crate::{error::Error, kinds};
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NestError {
@@ -18,14 +17,12 @@ pub enum NestError {
     NotAllowed,
     #[error("caller or participant is not in the nest")]
     NotInNest,
-    #[error(transparent)]
-    Link(#[from] NotAKey),
 }
 
 impl From<NestError> for Refusal {
     fn from(error: NestError) -> Self {
         match error {
-            NestError::NoNest => Self::new(Reason::RoomNotFound, "Room not found"),
+            NestError::NoNest => kinds::nest::not_found(),
             NestError::Full => Self::new(Reason::RoomFull, "All places are taken; try again later."),
             NestError::NoKey => Self::new(Reason::Unauthenticated, "Sign the request with a Nostr key."),
             NestError::NotAllowed => {
@@ -33,10 +30,6 @@ impl From<NestError> for Refusal {
             }
             NestError::NotInNest => {
                 Self::invalid("participant", "you and the participant must both be in the room")
-            }
-            NestError::Link(error) => {
-                tracing::error!(%error, "encoding the link of a nest failed");
-                Self::internal()
             }
         }
     }

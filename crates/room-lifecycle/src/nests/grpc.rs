@@ -22,13 +22,13 @@ impl NestService for Nests {
         let (nests, hls_stream) = (self.clone(), request.hls_stream);
         let flow = async move { nests.create_nest(&host, &proof, &relays, hls_stream).await };
         let nest = self.rooms.run("create nest", flow).await?;
-        Ok(Response::new(pb::NestResponse { nest: Some(self.nest_message(nest).map_err(Error::from)?) }))
+        Ok(Response::new(pb::NestResponse { nest: Some(self.nest_message(nest)?) }))
     }
 
     async fn get_nest(&self, request: Request<pb::GetNestRequest>) -> RpcResult<pb::NestResponse> {
         let nest = request::nest_id(&request.into_inner().nest_id).map_err(Error::from)?;
         let nest = self.nest(nest).await?;
-        Ok(Response::new(pb::NestResponse { nest: Some(self.nest_message(nest).map_err(Error::from)?) }))
+        Ok(Response::new(pb::NestResponse { nest: Some(self.nest_message(nest)?) }))
     }
 
     async fn join_nest(&self, request: Request<pb::JoinNestRequest>) -> RpcResult<pb::JoinNestResponse> {

@@ -8,9 +8,9 @@ use proto::room::v1::Proof;
 
 use super::{
     NestError, Nests, policy,
-    store::{self, participants},
+    store::{self, Participant},
 };
-use crate::{error::Error, rooms::opening::Work, signed};
+use crate::{error::Error, rooms::ensure::Work, signed};
 
 /// The requested change of a participant.
 #[derive(Clone, Debug, Default)]
@@ -70,13 +70,11 @@ impl Nests {
         nest: NestId,
         change: &PermissionChange,
     ) -> Result<bool, Error> {
-        let mut transaction = chassis::db::begin(&self.rooms.pool).await?;
-        signed::accept(&mut transaction, proof).await?;
+        let mut transaction = signed::begin(&self.rooms.pool, Some(proof)).await?;
         let host = store::lock_nest(&mut *transaction, nest).await?.ok_or(NestError::NoNest)?;
         let keys = [caller.to_owned(), change.participant.clone()];
-        let found = participants::list_participants(&mut *transaction, nest, &keys).await?;
-        let role =
-            |key: &str| found.iter().find(|one| one.pubkey == key).map(participants::Participant::role);
+        let found = store::list_participants(&mut *transaction, nest, &keys).await?;
+        let role = |key: &str| found.iter().find(|one| one.pubkey == key).map(Participant::role);
         let (Some(by), Some(participant)) = (role(caller), role(&change.participant)) else {
             return Err(NestError::NotInNest.into());
         };
@@ -89,7 +87,7 @@ impl Nests {
         let wanted = decide(parties, change)?;
         if wanted != participant {
             let watch = is_less(wanted, participant).then_some(policy::WATCHED);
-            participants::set_role(&mut *transaction, nest, &change.participant, wanted, watch).await?;
+            store::set_role(&mut *transaction, nest, &change.participant, wanted, watch).await?;
         }
         transaction.commit().await?;
         Ok(wanted != participant)

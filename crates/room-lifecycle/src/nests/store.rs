@@ -1,49 +1,13 @@
-//! The SQL of nests: create, read, join and end. [`participants`] has the rights of participants.
-
-pub mod participants;
+//! The SQL of nests: create, join, and the roles of participants. What the core needs too is in
+//! [`crate::kinds::nest::store`].
 
 use chassis::db::Statement;
-use domain::NestId;
+use domain::{NestId, NestRole};
 use sqlx::{PgExecutor, Result};
+use time::Duration;
 
-use super::policy::{LISTED, MOST_PARTICIPANTS};
-
-/// An open nest as `/info` and the room's metadata show it. Keys are hex.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Nest {
-    pub id: NestId,
-    pub host: String,
-    pub relays: Vec<String>,
-    pub hls_stream: bool,
-    pub speakers: Vec<String>,
-    pub admins: Vec<String>,
-    pub recording: bool,
-}
-
-/// Reads an open nest in one round trip. Every table is reached by a key. `None`: it does not exist, or has ended.
-pub async fn find_nest(db: impl PgExecutor<'_>, id: NestId) -> Result<Option<Nest>> {
-    sqlx::query_as!(
-        Nest,
-        r#"select n.id, n.created_by as host, n.relays, n.hls_stream,
-                  array(select p.pubkey from nest_participants p
-                        where p.nest_id = n.id and p.is_speaker
-                        order by p.joined_at, p.pubkey limit $2) as "speakers!",
-                  array(select p.pubkey from nest_participants p
-                        where p.nest_id = n.id and p.is_admin
-                        order by p.joined_at, p.pubkey limit $2) as "admins!",
-                  exists (select from livekit_rooms r
-                          join recordings c on c.open_room = r.id and c.kind = 'file'
-                                               and c.finished_at is null
-                          where r.nest_id = n.id) as "recording!"
-           from nests n
-           where n.id = $1 and n.status = 'open'"#,
-        id.0,
-        LISTED
-    )
-    .fetch_optional(db)
-    .statement("SELECT find_nest")
-    .await
-}
+use super::policy::MOST_PARTICIPANTS;
+pub use crate::kinds::nest::store::{Nest, Participant, find_nest, list_participants, lock_nest, set_ended};
 
 /// Inserts a nest, with its host as admin and speaker.
 pub async fn insert_nest(
@@ -66,29 +30,6 @@ pub async fn insert_nest(
     .fetch_one(db)
     .statement("INSERT insert_nest")
     .await
-}
-
-/// Locks an open nest until the transaction ends, and returns its host. `None`: it does not exist, or has ended.
-pub async fn lock_nest(db: impl PgExecutor<'_>, id: NestId) -> Result<Option<String>> {
-    sqlx::query_scalar!(
-        "select created_by from nests where id = $1 and status = 'open' for no key update",
-        id.0
-    )
-    .fetch_optional(db)
-    .statement("SELECT lock_nest")
-    .await
-}
-
-/// Ends an open nest. A trigger marks its room. `false`: the nest was not open.
-pub async fn set_ended(db: impl PgExecutor<'_>, id: NestId) -> Result<bool> {
-    let done = sqlx::query!(
-        "update nests set status = 'ended', ended_at = app_now() where id = $1 and status = 'open'",
-        id.0
-    )
-    .execute(db)
-    .statement("UPDATE set_ended")
-    .await?;
-    Ok(done.rows_affected() > 0)
 }
 
 /// Inserts a user as a listener, unless the user is a participant already or the nest is full. One round trip.
@@ -127,4 +68,42 @@ pub async fn insert_participant(db: impl PgExecutor<'_>, nest: NestId, pubkey: &
     .fetch_optional(db)
     .statement("INSERT insert_participant")
     .await
+}
+
+/// Sets a participant's role, and marks the room. With `watch` the room is watched for that time, because tokens
+/// with more rights are still valid.
+pub async fn set_role(
+    db: impl PgExecutor<'_>,
+    nest: NestId,
+    pubkey: &str,
+    role: NestRole,
+    watch: Option<Duration>,
+) -> Result<()> {
+    sqlx::query!(
+        r#"with participant as (
+               update nest_participants
+               set is_admin = $3, is_speaker = $4
+               where nest_id = $1 and pubkey = $2
+               returning nest_id, pubkey),
+           room as (
+               update livekit_rooms k
+               set watched_until = greatest(k.watched_until, app_now() + make_interval(secs => $6))
+               from participant p
+               where k.owner = p.nest_id
+               returning k.id),
+           livekit_participant as (
+               update livekit_participants l set role = $5
+               from room where l.room_id = room.id and l.user_id = $2)
+           select mark_room(id) is not null as "marked!" from room"#,
+        nest.0,
+        pubkey,
+        role.is_admin(),
+        role.is_speaker(),
+        role.as_str(),
+        watch.map(Duration::as_seconds_f64)
+    )
+    .fetch_optional(db)
+    .statement("UPDATE set_role")
+    .await
+    .map(drop)
 }

@@ -115,7 +115,7 @@ fn end_on_livekit_is_followed_in_any_state() {
     ] {
         let step = decide(&open(999, Some("EG_1"), Some(0), false), present(livekit));
         let RecordingStep::Follow(Observed { end: Some(end), .. }) = step else { panic!("{step:?}") };
-        assert_eq!(end.status, ours);
+        assert_eq!(end.status, ours, "{livekit:?}");
     }
 }
 

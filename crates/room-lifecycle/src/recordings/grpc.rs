@@ -10,7 +10,9 @@ use domain::{
     page::{Cursor, fetch_limit, page},
 };
 use proto::{
-    room::v1::{self as pb, Proof, recording_service_server::RecordingService},
+    room::v1::{
+        self as pb, Proof, RecordingPlace, recording_place::Place, recording_service_server::RecordingService,
+    },
     types::v1::Caller,
 };
 use tonic::{Request, Response};
@@ -21,7 +23,7 @@ use super::{
     output::Part,
     policy::STOP_TIMEOUT,
     read::{Parts, has_file},
-    scope, store,
+    store,
 };
 use crate::{
     error::{Error, RpcResult},
@@ -140,6 +142,16 @@ impl RecordingService for Recordings {
 
 /// Placeholder for an invalid scope, until the request is refused.
 const PLACEHOLDER_SCOPE: RecordingScope = RecordingScope::Session(SessionId(Uuid::nil()));
+
+/// The scope of a request.
+fn scope(place: Option<RecordingPlace>) -> Result<RecordingScope, Refusal> {
+    match place.and_then(|place| place.place) {
+        Some(Place::SessionId(id)) => Ok(RecordingScope::Session(uuid("session_id", &id)?)),
+        Some(Place::LiveRoomId(id)) => Ok(RecordingScope::LiveRoom(uuid("room_id", &id)?)),
+        Some(Place::NestId(id)) => Ok(RecordingScope::Nest(uuid("nest_id", &id)?)),
+        None => Err(Refusal::invalid("place", "must be one")),
+    }
+}
 
 /// The caller, scope and recording of a request.
 fn parse(request: &mut pb::RecordingRequest) -> Result<(Caller, RecordingScope, RecordingId), Refusal> {

@@ -2,17 +2,17 @@
 
 use std::slice;
 
-use domain::{Owner, Role};
+use domain::{EndedReason, Owner, OwnerKind, Role};
 use proto::types::v1::Caller;
 
 use super::{RecordingError, RecordingScope, Recordings};
 use crate::{
     error::Error,
+    kinds::{self, nest::store::list_participants},
     live::{
         LiveError,
         store::{RoomReader, rooms},
     },
-    nests::store::participants,
     rooms::store::owners,
 };
 
@@ -39,9 +39,7 @@ impl Recordings {
             }
             // Also for a nest that is over: its admins keep its recordings.
             RecordingScope::Nest(id) => {
-                let found =
-                    participants::list_participants(&self.rooms.pool, id, slice::from_ref(&caller.user_id))
-                        .await?;
+                let found = list_participants(&self.rooms.pool, id, slice::from_ref(&caller.user_id)).await?;
                 match found.first() {
                     Some(one) if one.is_admin => Ok(Owner::Nest(id)),
                     _ => Err(RecordingError::NotAdmin.into()),
@@ -59,5 +57,14 @@ impl Recordings {
         let session = owners::find_session(&self.rooms.pool, id).await?.ok_or(Error::NoSession)?;
         let is_party = session.parties().role_of(&caller.user_id).is_some();
         if is_party || caller.is_admin { Ok(()) } else { Err(Error::NotParticipant) }
+    }
+}
+
+/// The error for a start in a room whose owner is not open.
+pub(super) fn closed(scope: RecordingScope, reason: Option<EndedReason>) -> Error {
+    match scope {
+        RecordingScope::Session(_) => kinds::closed(OwnerKind::Session, reason),
+        RecordingScope::LiveRoom(_) => RecordingError::NotActive.into(),
+        RecordingScope::Nest(_) => RecordingError::NoNest.into(),
     }
 }

@@ -8,9 +8,7 @@ use std::{
 };
 
 use chassis::{context, db::retry_on_contention};
-use domain::{
-    Owner, OwnerKind, RecordingId, RecordingKind, RecordingStatus, RoomStatus, idempotency::request_hash,
-};
+use domain::{Owner, RecordingId, RecordingKind, RecordingStatus, RoomStatus, idempotency::request_hash};
 use livekit_protocol::EgressInfo;
 use proto::{
     room::v1::{Proof, RecordingPlace, StartRecordingRequest, recording_place::Place as Wire},
@@ -21,6 +19,7 @@ use uuid::Uuid;
 use super::{
     Recording, RecordingError, RecordingScope, Recordings, decide,
     output::file_name,
+    permissions::closed,
     policy::{ANSWER_RESERVE, DEFAULT_BUDGET, FLOW_TIMEOUT, START_TIMEOUT},
     store::{
         self, NewRecording,
@@ -29,9 +28,9 @@ use super::{
 };
 use crate::{
     error::Error,
-    kinds,
     livekit::LiveKitError,
     rooms::store::{Record, find_record, marks},
+    signed,
 };
 
 /// Whether the caller of a start still waits for its answer: the strong reference lives as long as the call.
@@ -142,14 +141,10 @@ impl Recordings {
         }
         let output = self.output.as_ref().ok_or_else(not_set_up)?;
         let record = find_record(&self.rooms.pool, owner.id()).await?.ok_or(RecordingError::NotActive)?;
-        match record.kind {
-            OwnerKind::Session if !record.open => {
-                return Err(kinds::closed(record.kind, record.ended_reason));
-            }
-            OwnerKind::Nest if !record.open => return Err(RecordingError::NoNest.into()),
-            OwnerKind::Session | OwnerKind::LiveSession | OwnerKind::Nest => {}
+        if !record.open {
+            return Err(closed(start.scope, record.ended_reason));
         }
-        if !record.open || record.status != RoomStatus::Active {
+        if record.status != RoomStatus::Active {
             return Err(RecordingError::NotActive.into());
         }
         let recording = self.intend_recording(started_by, start, &record).await?;
@@ -157,7 +152,7 @@ impl Recordings {
             return Ok(recording); // a request with the same key was faster
         }
         let target = output.target(start.kind, &recording.file);
-        let audio_only = kinds::is_audio_only(record.kind);
+        let audio_only = record.kind.is_audio_only();
         // Without Redis LiveKit refuses a list at once, and a start after 21 s.
         let started = tokio::select! {
             started = self.rooms.livekit.start_recording(&record.room_name, target, audio_only) => started,
@@ -199,7 +194,7 @@ impl Recordings {
         new: &NewRecording,
         proof: Option<&Proof>,
     ) -> Result<Option<Recording>, Error> {
-        let mut transaction = self.begin_change(proof).await?;
+        let mut transaction = signed::begin(&self.rooms.pool, proof).await?;
         let inserted = store::insert_recording(&mut *transaction, record.id, record.generation, new).await?;
         if inserted.is_some() {
             transaction.commit().await?;

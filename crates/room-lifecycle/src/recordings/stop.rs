@@ -11,7 +11,7 @@ use super::{
         watch::{self, End},
     },
 };
-use crate::{error::Error, livekit::LiveKitError};
+use crate::{error::Error, livekit::LiveKitError, signed};
 
 impl Recordings {
     /// Stops a recording. One that is over is returned as it is. The request to stop is committed before LiveKit is
@@ -37,7 +37,7 @@ impl Recordings {
         recording: &Recording,
         proof: Option<&Proof>,
     ) -> Result<Option<Recording>, Error> {
-        let mut transaction = self.begin_change(proof).await?;
+        let mut transaction = signed::begin(&self.rooms.pool, proof).await?;
         if proof.is_some() && (recording.stop_asked_at.is_some() || !recording.status.is_open()) {
             return Err(RecordingError::Stopped.into());
         }
@@ -94,18 +94,17 @@ impl Recordings {
         end: &End,
         by: &'static str,
     ) -> Result<Recording, Error> {
-        let Some(closed) = watch::set_closed(&self.rooms.pool, recording.id, end).await? else {
-            let now = store::find_recording(&self.rooms.pool, recording.id).await?;
-            return Ok(now.unwrap_or_else(|| recording.clone()));
-        };
-        let status = closed.status.as_str();
-        metrics::counter!("greenroom_recordings_ended_total", "status" => status, "by" => by).increment(1);
-        if closed.status == RecordingStatus::Complete {
-            tracing::info!(recording.id = %closed.id, "recording completed");
-        } else {
-            let error = closed.error.as_deref();
-            tracing::warn!(recording.id = %closed.id, status, error, by, "recording ended without a complete file");
+        if watch::set_closed(&self.rooms.pool, recording.id, end).await? {
+            let (id, status, error) = (recording.id, end.status.as_str(), end.error.as_deref());
+            metrics::counter!("greenroom_recordings_ended_total", "status" => status, "by" => by)
+                .increment(1);
+            if end.status == RecordingStatus::Complete {
+                tracing::info!(recording.id = %id, "recording completed");
+            } else {
+                tracing::warn!(recording.id = %id, status, error, by, "recording ended without a complete file");
+            }
         }
-        Ok(closed)
+        let now = store::find_recording(&self.rooms.pool, recording.id).await?;
+        Ok(now.unwrap_or_else(|| recording.clone()))
     }
 }

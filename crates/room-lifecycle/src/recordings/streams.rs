@@ -4,10 +4,9 @@
 
 use std::sync::Weak;
 
-use chassis::status::Reason;
 use domain::{NestId, Owner, RecordingKind};
 
-use super::{RecordingScope, Recordings, StartRequest, store::streams};
+use super::{RecordingError, RecordingScope, Recordings, StartRequest, store::streams};
 use crate::error::Error;
 
 /// How many streams one pass starts.
@@ -36,8 +35,11 @@ impl Recordings {
         match self.begin_recording(STARTED_BY, Owner::Nest(nest), &start, &Weak::new()).await {
             Ok(_) => tracing::info!(nest.id = %nest, "stream of a nest started"),
             // Another replica was faster, or the nest has just ended.
-            Err(Error::Refused { refusal, .. })
-                if matches!(refusal.reason, Reason::AlreadyRecording | Reason::InvalidRequest) => {}
+            Err(error)
+                if matches!(
+                    error.cause::<RecordingError>(),
+                    Some(RecordingError::AlreadyRecording | RecordingError::NoNest)
+                ) => {}
             Err(error) => {
                 tracing::warn!(%error, nest.id = %nest, "start of a nest's stream failed; a later pass retries");
             }

@@ -1,23 +1,36 @@
 //! Ends live sessions and nests that stay empty, in two steps, because LiveKit may lack a participant of the room
 //! (livekit.md §3). First the end is announced. A later check carries it out if it finds the room empty after the
 //! announced time. A token request, an observed participant or an event of a participant cancels the announcement.
-//! How long is in `live::policy` and `nests::policy`; which owners are due is in [`super::store`].
+//! How long is in [`crate::kinds`]; which owners are due is in [`super::store`].
 
 use chassis::db::retry_on_contention;
 
 use super::{
     Rooms,
-    store::{Record, auto_end},
+    store::{
+        Record,
+        auto_end::{self, EmptyTimeouts},
+    },
 };
-use crate::{error::Error, kinds};
+use crate::{
+    error::Error,
+    kinds::{self, live_session, nest},
+};
 
 /// The most ends that one pass announces.
 const MAX_ANNOUNCED: i64 = 1_000;
+/// How long empty rooms wait for participants before their owners are ended. Bookings end with their window.
+const EMPTY_TIMEOUTS: EmptyTimeouts = EmptyTimeouts {
+    first_join: live_session::FIRST_JOIN_TIMEOUT,
+    live_session: live_session::EMPTY_TIMEOUT,
+    nest: nest::EMPTY_TIMEOUT,
+    nest_join: nest::CONNECT_TIMEOUT,
+};
 
 impl Rooms {
     /// Announces the end of empty live sessions and nests.
     pub async fn announce_ends(&self) -> Result<(), Error> {
-        let announced = auto_end::set_closing(&self.pool, &kinds::EMPTY_TIMEOUTS, MAX_ANNOUNCED).await?;
+        let announced = auto_end::set_closing(&self.pool, &EMPTY_TIMEOUTS, MAX_ANNOUNCED).await?;
         if announced > 0 {
             tracing::info!(rooms = announced, "announced the end of empty rooms");
         }
@@ -34,15 +47,30 @@ impl Rooms {
         }
         if is_listed_empty
             && self.is_counted_empty(record).await?
-            && retry_on_contention(|| kinds::end_empty(self, record)).await?
+            && retry_on_contention(|| self.end_empty(record)).await?
         {
             tracing::info!(room.owner = %record.owner_id, "ended an owner whose room stayed empty");
-            kinds::count_ended(record.kind);
             self.close(record.id).await?;
             return Ok(true);
         }
         auto_end::set_open(&self.pool, record.id, closing_at).await?;
         Ok(false)
+    }
+
+    /// Ends the owner as its host would, if no participant came since the announcement. Returns whether it has ended.
+    async fn end_empty(&self, record: &Record) -> Result<bool, Error> {
+        let mut transaction = chassis::db::begin(&self.pool).await?;
+        // The owner first, as in all transactions. The announcement last: it may have been cancelled meanwhile.
+        let Some(open) = kinds::lock_open(&mut transaction, record.owner(), record.id).await? else {
+            return Ok(false);
+        };
+        if !auto_end::lock_closing(&mut *transaction, record).await? {
+            return Ok(false);
+        }
+        let reason = kinds::end(&mut transaction, open).await?;
+        transaction.commit().await?;
+        kinds::count_ended(record.kind, reason);
+        Ok(true)
     }
 
     /// Whether LiveKit counts no participants. A list without the room may be wrong: then the participants are listed.

@@ -14,6 +14,7 @@ use std::{
 };
 
 use chassis::{db::retry_on_contention, lifecycle::TaskError};
+use domain::RoomId;
 use futures::future::join_all;
 use tokio::sync::Semaphore;
 
@@ -71,6 +72,19 @@ impl Drop for Attempt {
 }
 
 impl Rooms {
+    /// Ends the room of an owner that is not open: first a conditional update, then the deletion on LiveKit.
+    pub(crate) async fn close(&self, id: RoomId) -> Result<(), Error> {
+        if let Some(ended) = store::set_ended(&self.pool, id, self.livekit.may_delete()).await? {
+            tracing::info!(room.id = %id, room.name = ended.room_name, "room ended");
+            if ended.to_close {
+                self.close_retired(&ended.room_name, false).await;
+            } else {
+                self.delete_retired(&ended.room_name).await;
+            }
+        }
+        Ok(())
+    }
+
     /// Retires the record's name for its next generation. Its participants count as left, and their seats follow. With
     /// `to_close` its room is deleted. False: the record has changed, or its owner is not open.
     pub(crate) async fn retire(&self, record: &Record, why: Why, to_close: bool) -> Result<bool, Error> {
@@ -87,11 +101,11 @@ impl Rooms {
 
     async fn set_next_generation(&self, record: &Record, why: Why, to_close: bool) -> Result<bool, Error> {
         let mut transaction = chassis::db::begin(&self.pool).await?;
-        let locked = kinds::lock(&mut transaction, record).await?;
+        let retiring = kinds::lock_to_retire(&mut transaction, record.kind, record.id).await?;
         if !store::set_next_generation(&mut *transaction, record, why.as_str(), to_close).await? {
             return Ok(false);
         }
-        kinds::after_retirement(&mut transaction, locked, record.id).await?;
+        kinds::after_retirement(&mut transaction, retiring, record.id).await?;
         transaction.commit().await?;
         Ok(true)
     }

@@ -1,4 +1,5 @@
-//! Ensures that a room exists on LiveKit, before a token for it is signed.
+//! Ensures that a room exists on LiveKit, before a token for it is signed, and applies the committed change of an owner
+//! to LiveKit.
 //!
 //! Committed intent → idempotent CreateRoom → conditional result, in a loop that reads the row again after each step.
 //! Replicas that race reach the same generation, because each change is a compare-and-swap on the row. A token is
@@ -12,7 +13,7 @@ use super::{
     Rooms,
     keyed_lock::FlowState,
     plan::Why,
-    policy::TIMER_MARGIN,
+    policy::{FLOW_TIMEOUT, ROOM_TIMEOUT, TIMER_MARGIN},
     store::{self, Record},
 };
 use crate::{
@@ -32,7 +33,54 @@ enum CheckOutcome {
     Unrecorded,
 }
 
+/// What LiveKit needs after a change of an owner.
+pub(crate) enum Work {
+    /// Nothing.
+    Rest,
+    /// The owner needs its room. The intent is given if it was written just now.
+    Open(Option<Box<Record>>),
+    /// The room is reconciled with its owner, and closed if the owner has ended.
+    Reconcile,
+}
+
 impl Rooms {
+    /// Creates or reconciles the owner's room. Logs a failure; a pass retries it.
+    pub(crate) async fn apply_to_livekit(&self, owner: Owner, work: Work) {
+        let rooms = self.clone();
+        let outcome = match work {
+            Work::Rest => return,
+            Work::Open(intent) => {
+                let flow = Box::pin(async move { rooms.open_room(owner, intent).await });
+                let opened = self.lifecycle.run_detached("open room", FLOW_TIMEOUT, flow);
+                tokio::time::timeout(ROOM_TIMEOUT, opened).await
+            }
+            Work::Reconcile => {
+                let flow = Box::pin(async move { rooms.reconcile_owner(owner).await });
+                let settled = self.lifecycle.run_detached("settle room", FLOW_TIMEOUT, flow);
+                tokio::time::timeout(self.answer_timeout, settled).await
+            }
+        };
+        match outcome.map(|ended| ended.map_err(Error::from).flatten()) {
+            Ok(Ok(()) | Err(Error::Closed { .. })) => {} // closed: it has ended meanwhile
+            Ok(Err(error)) => {
+                tracing::warn!(%error, room.owner = %owner.id(), "applying a change to LiveKit failed; it will be retried");
+            }
+            Err(_) => {
+                tracing::warn!(room.owner = %owner.id(), "timed out waiting for LiveKit; continuing in the background");
+            }
+        }
+    }
+
+    async fn open_room(&self, owner: Owner, intent: Option<Box<Record>>) -> Result<(), Error> {
+        if let Some(intent) = intent {
+            let mut state = self.flow_locks.lock(owner.id()).await;
+            if state.remember_failure(self.create_on_livekit(&intent).await)?.is_some() {
+                return Ok(());
+            }
+        }
+        self.ensure(owner, false).await.map(drop)
+    }
+
     /// Returns the owner's room, observed on LiveKit at most 5 s ago. With `forced`: in a check that began after this
     /// call.
     pub async fn ensure(&self, owner: Owner, forced: bool) -> Result<Record, Error> {
@@ -224,11 +272,16 @@ impl Rooms {
     /// Adopts a room that exists under another SID, because LiveKit has recreated it. It may have participants already.
     pub(crate) async fn adopt(&self, record: &Record, sid: &str) -> Result<(), Error> {
         // Before the SID is recorded: the metadata of a recorded SID is never checked again.
-        self.livekit.update_metadata(&record.room_name, &kinds::metadata(self, record).await?).await?;
+        self.livekit.update_metadata(&record.room_name, &self.metadata(record).await?).await?;
         if store::set_adopted(&self.pool, record, sid, record.now).await? {
             tracing::info!(room.owner = %record.owner_id, room.sid = sid, "adopted the room under its new SID");
         }
         Ok(())
+    }
+
+    /// The metadata that the record's room should have.
+    async fn metadata(&self, record: &Record) -> Result<String, Error> {
+        kinds::metadata(&self.pool, self.deployment, self.kinds, record.owner()).await
     }
 
     /// The options to create a record's room with.
@@ -240,7 +293,7 @@ impl Rooms {
         let left = (expires_at - record.now).whole_seconds().max(60);
         Ok(RoomOptions {
             name: record.room_name.clone(),
-            metadata: kinds::metadata(self, record).await?,
+            metadata: self.metadata(record).await?,
             max_participants: u32::try_from(record.max_participants).unwrap_or(0),
             timeout: kinds::livekit_timeout(record.kind, u32::try_from(left).unwrap_or(u32::MAX)),
         })

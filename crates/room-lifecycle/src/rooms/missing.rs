@@ -135,7 +135,7 @@ impl Rooms {
     /// Retires the room. Returns true, also when the record has changed meanwhile.
     async fn retire_missing(&self, record: &Record, why: Why, to_close: bool) -> Result<bool, Error> {
         if self.retire(record, why, to_close).await? {
-            if kinds::is_lost(record) {
+            if kinds::is_lost(record.kind, record.occupied) {
                 metrics::counter!("greenroom_rooms_missing_total").increment(1);
             }
         } else if to_close {

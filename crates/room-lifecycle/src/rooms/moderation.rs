@@ -7,10 +7,12 @@ use livekit_protocol::{ParticipantInfo, TrackInfo};
 use super::{
     Rooms,
     participant_calls::{Call, CallKey},
-    roles::track_source,
     store::{self, Record, participants},
 };
-use crate::{error::Error, livekit::LiveKitError};
+use crate::{
+    error::Error,
+    livekit::{LiveKitError, track_source},
+};
 
 impl Rooms {
     /// Removes a participant permanently from a booking or a live session. False: they are not in it. Idempotent.

@@ -104,7 +104,7 @@ fn pending_room_is_created_when_wanted_and_due() {
     ] {
         assert_eq!(plan(&record, &Observed::Unknown, policy), step, "{record:?}");
         let failed = Record { status: RoomStatus::Failed, ..record };
-        assert_eq!(plan(&failed, &Observed::Unknown, policy), step);
+        assert_eq!(plan(&failed, &Observed::Unknown, policy), step, "{failed:?}");
     }
 }
 
@@ -112,7 +112,7 @@ fn pending_room_is_created_when_wanted_and_due() {
 fn closed_owner_closes_its_room_and_open_owner_reopens_it() {
     for status in [RoomStatus::Pending, RoomStatus::Active, RoomStatus::Failed] {
         let record = Record { status, open: false, ..active() };
-        assert_eq!(plan(&record, &Observed::Unknown, AT_BOOKING), PlanStep::Close);
+        assert_eq!(plan(&record, &Observed::Unknown, AT_BOOKING), PlanStep::Close, "{status:?}");
     }
     let ended = Record { status: RoomStatus::Ended, ..active() };
     assert_eq!(plan(&ended, &Observed::Unknown, AT_BOOKING), PlanStep::NextGeneration(Why::Reopened));

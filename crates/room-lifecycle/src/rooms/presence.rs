@@ -1,10 +1,11 @@
 //! The participants of a room: records who is in it, and removes kicked participants that have joined again.
 
 use futures::future::join_all;
-use livekit_protocol::{ParticipantInfo, participant_info};
+use livekit_protocol::ParticipantInfo;
 
 use super::{
     Rooms,
+    alignment::is_aligned,
     missing::List,
     participant_calls::{Call, CallKey},
     plan::{Observed, Why},
@@ -12,9 +13,9 @@ use super::{
     store::{Record, events, participants},
 };
 use crate::{
-    error::{Error, done},
+    error::{Error, done, one_failure},
     kinds,
-    livekit::LiveKitError,
+    livekit::{LiveKitError, is_active, is_standard},
 };
 
 impl Rooms {
@@ -30,7 +31,7 @@ impl Rooms {
         if list == List::Replaced {
             return self.create_next(record).await;
         }
-        kinds::before_presence(self, record, &participants).await?;
+        kinds::before_presence(&self.pool, record.owner(), record.id, record.now, &participants).await?;
         let active = || participants.iter().filter(|one| is_standard(one) && is_active(one));
         let check = participants::PresenceCheck {
             room: record.id,
@@ -41,12 +42,12 @@ impl Rooms {
             is_partial: list == List::Partial,
         };
         participants::set_presence(&self.pool, &check).await?;
-        kinds::after_presence(self, record.kind, record.id).await?;
+        kinds::after_presence(&self.pool, record.kind, record.id).await?;
         if self.finish_auto_end(record, list == List::Whole && !participants.iter().any(is_standard)).await? {
             return Ok(());
         }
         let participants = self.without_stale(record, participants).await?;
-        let aligned = kinds::after_check(self, record, &participants, observed.metadata());
+        let aligned = self.align(record, &participants, observed.metadata());
         let removed = async {
             if record.watched_until.is_some() {
                 self.remove_unwelcome(record, &participants).await
@@ -71,7 +72,7 @@ impl Rooms {
         record: &Record,
         mut listed: Vec<ParticipantInfo>,
     ) -> Result<Vec<ParticipantInfo>, Error> {
-        if kinds::is_aligned(record) || record.watched_until.is_some() {
+        if is_aligned(record) || record.watched_until.is_some() {
             let stale = participants::list_stale_sids(&self.pool, record.id).await?;
             listed.retain(|one| !stale.contains(&one.sid));
         }
@@ -134,20 +135,4 @@ enum Removal {
     Out,
     /// Not found, for longer than it takes a participant to leave.
     Unremovable,
-}
-
-/// Returns the first failure; one of the room before one of a participant.
-pub(crate) fn one_failure(outcomes: impl IntoIterator<Item = Result<(), Error>>) -> Result<(), Error> {
-    let failures = outcomes.into_iter().filter_map(Result::err);
-    let chosen = failures.reduce(|first, next| if matches!(first, Error::Unfinished) { next } else { first });
-    chosen.map_or(Ok(()), Err)
-}
-
-/// Whether a participant is a user or a guest: not a recorder, not an agent.
-pub(crate) fn is_standard(one: &ParticipantInfo) -> bool {
-    one.kind == participant_info::Kind::Standard as i32 && !one.identity.starts_with("EG_")
-}
-
-pub(crate) fn is_active(one: &ParticipantInfo) -> bool {
-    one.state == participant_info::State::Active as i32
 }

@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 
-use domain::{RoomId, RoomStatus};
+use domain::{Owner, RoomId, RoomStatus};
 use futures::{StreamExt, stream};
 
 use super::{
@@ -30,6 +30,14 @@ impl ObservedRooms {
 }
 
 impl Rooms {
+    /// Reconciles the room of an owner that has changed.
+    pub(crate) async fn reconcile_owner(&self, owner: Owner) -> Result<(), Error> {
+        let Some(record) = store::find_record(&self.pool, owner.id()).await? else {
+            return Ok(());
+        };
+        self.reconcile(&[record.id]).await.map(drop)
+    }
+
     /// Reconciles these rooms once and returns those that succeeded. For flows that wait for their own room.
     pub async fn reconcile(&self, rooms: &[RoomId]) -> Result<Vec<RoomId>, Error> {
         let records = store::list_records(&self.pool, rooms, &[]).await?;
@@ -121,18 +129,5 @@ impl Rooms {
             PlanStep::Create => self.create_on_livekit(&next).await.map(drop),
             _ => Ok(()),
         }
-    }
-
-    /// Ends the room of an owner that is not open: first a conditional update, then the deletion on LiveKit.
-    pub(crate) async fn close(&self, id: RoomId) -> Result<(), Error> {
-        if let Some(ended) = store::set_ended(&self.pool, id, self.livekit.may_delete()).await? {
-            tracing::info!(room.id = %id, room.name = ended.room_name, "room ended");
-            if ended.to_close {
-                self.close_retired(&ended.room_name, false).await;
-            } else {
-                self.delete_retired(&ended.room_name).await;
-            }
-        }
-        Ok(())
     }
 }

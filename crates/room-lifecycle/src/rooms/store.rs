@@ -113,22 +113,11 @@ pub async fn insert_intents(db: impl PgExecutor<'_>, owners: &[Owner]) -> Result
              where o.open
              on conflict do nothing
              returning *),
-         participants as ( -- of bookings, live sessions and nests
+         participants as (
              insert into livekit_participants (room_id, user_id, role, display_name)
-             select i.id, p.user_id, p.role, coalesce(u.display_name, case p.role when 'guest' then s.guest_name end)
+             select i.id, p.user_id, p.role, p.display_name
              from intents i
-             join sessions s on s.id = i.session_id
-             join session_participants p on p.session_id = i.session_id
-             left join app_users u on u.id = p.user_id
-             union all
-             select i.id, a.user_id, case a.role when 'guest' then 'viewer' else a.role end, u.display_name
-             from intents i
-             join live_room_attendance a on a.session_id = i.live_session_id
-             left join app_users u on u.id = a.user_id
-             union all
-             select i.id, p.pubkey,
-                    case when p.is_admin then 'admin' when p.is_speaker then 'speaker' else 'listener' end, null
-             from intents i join nest_participants p on p.nest_id = i.nest_id)",
+             cross join lateral owner_participants(i.session_id, i.live_session_id, i.nest_id) p)",
         "intents",
         "",
         &ids(OwnerKind::Session) as _,
@@ -232,34 +221,8 @@ pub async fn set_next_generation(
     to_close: bool,
 ) -> Result<bool> {
     let name = record.owner().room_name(record.generation + 1);
-    let done = sqlx::query!(
-        "with owner as (
-             select o.owner
-             from livekit_rooms k cross join lateral room_owner(k.session_id, k.live_session_id, k.nest_id) o
-             where k.id = $1 and o.open),
-         bumped as (
-             update livekit_rooms r
-             set generation = r.generation + 1, room_name = $4, room_sid = null, status = 'pending',
-                 confirmed_at = null, made_at = null, expires_at = null, closing_at = null, ended_at = null,
-                 ended_reason = null, attempts = 0, next_attempt_at = null, last_error = null,
-                 unlisted_since = null
-             from owner o
-             where r.id = $1 and r.generation = $2 and r.status = $3 and o.owner = r.owner
-               -- checked again: meanwhile another room with this name may have been created or adopted
-               and r.room_sid is not distinct from $5
-             returning r.id, r.room_name),
-         participants as (
-             update livekit_participants p
-             set status = 'left', left_at = app_now(), absent_since = null
-             from bumped where p.joined_room = bumped.id),
-         closing as ( -- other replicas wait: the one that retired the name closes the room first
-             insert into rooms_to_close (room_name, room_id, not_before)
-             select $7, id, app_now() + interval '2 seconds' from bumped where $8
-             on conflict (room_name) do nothing)
-         insert into livekit_events (event_id, room_id, room_sid, event_type, payload)
-         select 'GR_' || gen_random_uuid(), id, $5, 'room_retired',
-                jsonb_build_object('why', $6::text, 'name', $7::text, 'next', room_name)
-         from bumped",
+    let done = sqlx::query_file!(
+        "src/rooms/store/set_next_generation.sql",
         record.id.0,
         record.generation,
         record.status.as_str(),

@@ -166,7 +166,7 @@ async fn page_of_events_is_read_with_an_index_scan(pool: PgPool) {
         (Some("room-1"), format!("{cursor}, 'room-1'"), "livekit_events_by_room"),
     ] {
         let page = list_events(&mut *connection, room, None, 50).await.unwrap();
-        assert_eq!(page.len(), 50);
+        assert_eq!(page.len(), 50, "{index}");
         let plan = plan(&mut connection, &arguments).await;
         assert!(plan.contains(&format!("Index Scan Backward using {index} on")), "{plan}");
         // Only the few events of the same moment are sorted.

@@ -65,11 +65,12 @@ async fn livekit_is_unreachable_when_dead_or_hanging(world: World) {
     let dead = world.rooms_with(|config| config.livekit.url = "http://127.0.0.1:1".to_owned()).await;
     for rooms in [&dead, &rooms] {
         let diagnosis = by_host(rooms, &booking).await;
-        assert_eq!(diagnosis.cause.scenario(), Scenario::A);
-        assert_eq!(diagnosis.cause, Cause::LivekitUnreachable);
+        assert_eq!(diagnosis.cause.scenario(), Scenario::A, "{diagnosis:?}");
+        assert_eq!(diagnosis.cause, Cause::LivekitUnreachable, "{diagnosis:?}");
         assert_eq!(
             (check(&diagnosis, "livekit_reachable"), check(&diagnosis, "livekit_key")),
-            (Some(false), None)
+            (Some(false), None),
+            "{diagnosis:?}"
         );
         assert!(diagnosis.checks.iter().all(|check| check.detail.is_empty()), "{diagnosis:?}");
         let diagnosis = by_operator(rooms, &booking).await;
@@ -232,7 +233,7 @@ async fn closed_or_future_booking_is_reported_with_its_cause(world: World) {
             (cause, Scenario::Refused),
             "{diagnosis:?}"
         );
-        assert!(diagnosis.facts.contains_key("opens_at"));
+        assert!(diagnosis.facts.contains_key("opens_at"), "{state:?}");
     }
 }
 
@@ -244,8 +245,8 @@ async fn token_refusal_is_reported_without_asking_livekit(world: World) {
     for &refused in Reason::ALL {
         let diagnosis =
             diagnose(&rooms, &hosts::person(&booking.guest), target(&booking), Some(refused)).await;
-        assert_eq!(diagnosis.cause, Cause::from(refused));
-        assert_eq!(check(&diagnosis, "token_accepted"), None);
+        assert_eq!(diagnosis.cause, Cause::from(refused), "{refused:?}");
+        assert_eq!(check(&diagnosis, "token_accepted"), None, "{refused:?}");
     }
     assert_eq!(world.server().calls("rtc/validate"), asked);
 }

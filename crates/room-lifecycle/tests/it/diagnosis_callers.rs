@@ -91,9 +91,9 @@ async fn repair_by_host_or_admin_is_one_reconcile(world: World) {
         let (booking, record) = world.open_room(&rooms).await;
         world.admin().delete_room(&record.room_name).await.unwrap();
         let caller = caller.unwrap_or_else(|| hosts::person(&booking.host));
-        assert!(rooms.diagnoses.repair_target(&caller, None, target(&booking)).await.unwrap());
+        assert!(rooms.diagnoses.repair_target(&caller, None, target(&booking)).await.unwrap(), "{caller:?}");
         assert_eq!(world.record(&booking).await.generation, 2, "generation");
-        assert_eq!(by_operator(&rooms, &booking).await.cause, Cause::Ok);
+        assert_eq!(by_operator(&rooms, &booking).await.cause, Cause::Ok, "{caller:?}");
     }
     let unmade = world.booking(State::OpenNow).await;
     assert!(

@@ -151,7 +151,11 @@ async fn room_gets_its_next_generation_after_a_livekit_restart(world: World) {
     for generation in 2..5 {
         world.server().restart();
         world.advance(Duration::seconds(6));
-        assert_eq!(rooms.ensure(owner(&booking), false).await.unwrap().generation, generation);
+        assert_eq!(
+            rooms.ensure(owner(&booking), false).await.unwrap().generation,
+            generation,
+            "generation {generation}"
+        );
         world.assert_one_room_per_open_owner().await;
     }
 }

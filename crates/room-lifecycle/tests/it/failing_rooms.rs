@@ -93,7 +93,8 @@ async fn room_that_fails_backs_off_and_keeps_one_mark(world: World) {
         rooms.drain().await.unwrap();
         assert_eq!(
             (world.server().calls("ListParticipants"), world.marks(record.id.0).await),
-            (checks + 1, 1)
+            (checks + 1, 1),
+            "after {wait} s"
         );
         world.advance(Duration::seconds(wait) - Duration::milliseconds(500));
         rooms.drain().await.unwrap();

@@ -114,7 +114,7 @@ async fn invalid_id_and_unknown_session_have_own_reasons(connect: PgConnectOptio
         // EndRoom and RetimeRoom of an unknown session have nothing to do and succeed.
         let id = Uuid::new_v4().to_string();
         let wanted = [absent, alone(absent), alone(None), absent, absent, alone(None)];
-        assert_eq!(ask_all(&client, Some(&caller), &id, "x").await, wanted);
+        assert_eq!(ask_all(&client, Some(&caller), &id, "x").await, wanted, "{caller:?}");
     }
 }
 

@@ -41,13 +41,13 @@ impl World {
     }
 
     pub async fn assert_goes_on(&self, open: &Open) {
-        assert_eq!(self.session_status(open).await, LiveStatus::Live);
-        assert_eq!(self.names(), [self.live_record(open).await.room_name]);
+        assert_eq!(self.session_status(open).await, LiveStatus::Live, "the session");
+        assert_eq!(self.names(), [self.live_record(open).await.room_name], "rooms on LiveKit");
     }
 
     /// Asserts an end as by the host: no seats are taken, the live room is idle, and LiveKit's room is deleted.
     pub async fn assert_ended(&self, open: &Open) {
-        assert_eq!(self.session_status(open).await, LiveStatus::Ended);
+        assert_eq!(self.session_status(open).await, LiveStatus::Ended, "the session");
         let left = sqlx::query!(
             r#"select r.status, r.current_session_id, r.host_present, s.ended_at is not null as "ended!",
                       (select count(*) from live_room_attendance a
@@ -58,10 +58,14 @@ impl World {
         .fetch_one(&self.pool)
         .await
         .unwrap();
-        assert_eq!((left.status.as_str(), left.current_session_id, left.host_present), ("idle", None, false));
-        assert_eq!((left.ended, left.seats), (true, 0));
+        assert_eq!(
+            (left.status.as_str(), left.current_session_id, left.host_present),
+            ("idle", None, false),
+            "the live room"
+        );
+        assert_eq!((left.ended, left.seats), (true, 0), "has ended, seats");
         let record = self.live_record(open).await;
-        assert_eq!((record.status, record.closing_at), (RoomStatus::Ended, None));
+        assert_eq!((record.status, record.closing_at), (RoomStatus::Ended, None), "{record:?}");
         self.assert_rooms(0);
     }
 }
@@ -230,7 +234,7 @@ async fn announced_end_is_renewed_when_not_carried_out(connect: PgConnectOptions
         let record = world.live_record(&open).await;
         let left = record.closing_at.unwrap() - record.now;
         assert!((Duration::seconds(15)..=Duration::seconds(20)).contains(&left), "{left}");
-        assert!(world.marks(record.id.0).await > 0);
+        assert!(world.marks(record.id.0).await > 0, "after {wait}");
     }
 }
 
@@ -256,7 +260,11 @@ async fn auto_end_is_finished_after_a_crash(world: World) {
         steady.pass().await.unwrap();
         world.assert_ended(&open).await;
         let closed = rooms.live.join_live_room(&person("ann"), LiveRoomId(open.room.id)).await;
-        assert_eq!(crate::harness::reason(closed), chassis::status::Reason::RoomNotActive);
+        assert_eq!(
+            crate::harness::reason(closed),
+            chassis::status::Reason::RoomNotActive,
+            "after {polls} polls"
+        );
         if announced && ended {
             assert!(polls > 1, "the first cut came before the end");
             break;

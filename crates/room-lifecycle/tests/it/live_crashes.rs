@@ -2,7 +2,7 @@
 //! consistent.
 
 use domain::{LiveRoomId, LiveSessionId, LiveStatus, Owner};
-use room_lifecycle::live::{request::NewSession, session_decision::Verb};
+use room_lifecycle::live::{session_decision::Verb, store::sessions::NewSession};
 use sqlx::postgres::PgConnectOptions;
 
 use crate::{
@@ -51,7 +51,7 @@ async fn go_live_is_atomic_after_a_crash(world: World) {
             assert!(polls > 1, "the first cut came before the end");
             break;
         }
-        assert!(world.sessions_of(host.room.id).await <= 1);
+        assert!(world.sessions_of(host.room.id).await <= 1, "after {polls} polls");
     }
     assert_whole_after_a_pass(&world).await;
 }

@@ -38,9 +38,9 @@ impl World {
     }
 
     async fn assert_missed(&self, host: &Host, session: Uuid) {
-        assert_eq!(self.live_status(session).await, "cancelled");
-        assert_eq!(self.end_reason(session).await, Some(EndReason::Missed));
-        assert_eq!(self.listed(host.room.id).await, "ended");
+        assert_eq!(self.live_status(session).await, "cancelled", "the session of {host:?}");
+        assert_eq!(self.end_reason(session).await, Some(EndReason::Missed), "the session of {host:?}");
+        assert_eq!(self.listed(host.room.id).await, "ended", "the listing of {host:?}");
     }
 }
 
@@ -62,9 +62,9 @@ async fn session_is_missed_when_services_were_down_for_weeks(world: World) {
     for (host, session) in [(&scheduled, planned), (&waiting, opened)] {
         world.assert_missed(host, session).await;
         let shown = get_session(&rooms, host).await;
-        assert_eq!((shown.status(), shown.end_reason()), (Status::Cancelled, Reason::Missed));
-        assert_eq!((shown.livekit, shown.started_at), (None, None));
-        assert!(shown.ended_at.is_some());
+        assert_eq!((shown.status(), shown.end_reason()), (Status::Cancelled, Reason::Missed), "{shown:?}");
+        assert_eq!((shown.livekit, shown.started_at), (None, None), "{shown:?}");
+        assert!(shown.ended_at.is_some(), "{shown:?}");
     }
     assert_eq!(world.server().calls("CreateRoom"), 0, "no room is created for a missed session");
     world.assert_live_rooms_whole().await;
@@ -89,7 +89,7 @@ async fn session_is_missed_from_two_hours_or_its_end_on(world: World) {
                 world.assert_missed(&host, session).await;
             } else {
                 assert_eq!(world.live_status(session).await, "live", "{status:?} {starts_in} {ends_in:?}");
-                assert_eq!(world.end_reason(session).await, None);
+                assert_eq!(world.end_reason(session).await, None, "{starts_in} {ends_in:?}, {status:?}");
             }
         }
     }
@@ -125,12 +125,16 @@ async fn verbs_write_the_end_reason(world: World) {
             if (verb, status) == (Verb::Cancel, LiveStatus::Live) {
                 continue;
             }
-            assert_eq!(get_session(&rooms, &host).await.end_reason, None);
+            assert_eq!(get_session(&rooms, &host).await.end_reason, None, "{status:?}, {verb:?}");
             host.change(&rooms, verb).await.unwrap();
             host.change(&rooms, Verb::Reset).await.unwrap();
             assert_eq!(world.end_reason(session).await, Some(reason), "{verb:?} {status:?}");
             let shown = get_session(&rooms, &host).await;
-            assert_eq!((shown.end_reason, shown.livekit), (Some(reason.into()), None));
+            assert_eq!(
+                (shown.end_reason, shown.livekit),
+                (Some(reason.into()), None),
+                "{status:?}, {verb:?}"
+            );
         }
     }
     let (host, session) = world.host_with(LiveStatus::Live).await;

@@ -25,7 +25,7 @@ async fn lobby(world: &World, max_participants: i32) -> Open {
 /// Joins these users one after the other. Each must wait.
 async fn wait_in_turn(world: &World, rooms: &Service, open: &Open, users: &[&str]) {
     for who in users {
-        assert_eq!(join(rooms, open, who).await, WAITING);
+        assert_eq!(join(rooms, open, who).await, WAITING, "{who}");
         world.advance(Duration::milliseconds(10));
     }
 }
@@ -196,7 +196,7 @@ async fn banned_user_is_refused_until_the_ban_is_over(world: World) {
             open.room.id, open.room.host
         );
         world.execute(&ban).await;
-        assert_eq!(refused(&rooms, &open, who).await, Reason::Banned);
+        assert_eq!(refused(&rooms, &open, who).await, Reason::Banned, "{who}");
     }
     world.advance(Duration::hours(2));
     assert_eq!(refused(&rooms, &open, "ann").await, Reason::Banned);
@@ -211,7 +211,11 @@ async fn join_is_refused_when_no_session_is_open(world: World) {
         assert_eq!(refused(&rooms, &open, "ann").await, Reason::RoomNotActive, "{status:?}");
         assert_eq!(refused(&rooms, &open, &open.room.host).await, Reason::RoomNotActive, "{status:?}");
         assert_eq!(reason(admit(&rooms, &open, "ann").await), Reason::RoomNotActive, "{status:?}");
-        assert_eq!(rooms.live.leave_live_room(&person("ann"), LiveRoomId(open.room.id)).await.unwrap(), None);
+        assert_eq!(
+            rooms.live.leave_live_room(&person("ann"), LiveRoomId(open.room.id)).await.unwrap(),
+            None,
+            "{status:?}"
+        );
     }
     // The lobby is due: the join opens it.
     let due = world.open(LiveStatus::Scheduled, 5).await;
@@ -273,9 +277,10 @@ async fn seat_service_serves_lobby_and_seats(world: World) {
     seed::person(&world.pool, "ann", "Ann").await;
     for who in ["ann", "ben", "eve"] {
         let joined = client.join(ask(who)).await.unwrap().into_inner();
-        assert_eq!(joined.session_id, open.session.to_string());
+        assert_eq!(joined.session_id, open.session.to_string(), "{who}");
         let seat = joined.seat.unwrap();
-        assert_eq!((seat.role(), seat.lobby_status()), (proto::types::v1::SeatRole::Guest, Lobby::Waiting));
+        assert_eq!(seat.role(), proto::types::v1::SeatRole::Guest, "{who}");
+        assert_eq!(seat.lobby_status(), Lobby::Waiting, "{who}");
     }
     let page = |cursor| ListLobbyRequest {
         caller: Some(person(&open.room.host)),
@@ -298,7 +303,7 @@ async fn seat_service_serves_lobby_and_seats(world: World) {
         Lobby::Rejected
     );
     for wrong in [of("ben"), of("zoe"), of(""), of(&"x".repeat(201)), of("a\0")] {
-        assert_eq!(why(client.admit(wrong.clone()).await), Reason::InvalidRequest);
+        assert_eq!(why(client.admit(wrong.clone()).await), Reason::InvalidRequest, "{wrong:?}");
     }
     assert_eq!(why(client.reject(of("ann")).await), Reason::InvalidRequest);
     let all = client.admit_all(ask(&open.room.host)).await.unwrap().into_inner();

@@ -87,7 +87,7 @@ async fn ended_session_is_listed_only_with_access(world: World) {
         let last =
             outcome(LiveRoomService::get_room(&rooms.live, about(caller, room)).await).unwrap().session;
         assert_eq!(last.is_some(), listed == 2, "{caller:?}");
-        assert!(last.is_none_or(|last| last.id == secret.to_string()));
+        assert!(last.is_none_or(|last| last.id == secret.to_string()), "{caller:?}");
     }
 }
 
@@ -177,6 +177,6 @@ async fn sessions_are_listed_in_pages_latest_first(world: World) {
     for request in [wrong(101, ""), wrong(-1, ""), wrong(0, "x")] {
         let refusal =
             outcome(LiveRoomService::list_sessions(&rooms.live, Request::new(request)).await).unwrap_err();
-        assert_eq!(refusal.reason, Reason::InvalidRequest);
+        assert_eq!(refusal.reason, Reason::InvalidRequest, "{refusal:?}");
     }
 }

@@ -101,7 +101,7 @@ async fn user_without_a_usable_name_gets_a_room(world: World) {
     ] {
         let room = mine(&rooms, &named(id, name)).await.room.unwrap();
         assert!(room.room_slug.starts_with(slug), "{}", room.room_slug);
-        assert_eq!(room.room_name, room_name);
+        assert_eq!(room.room_name, room_name, "{id}");
     }
     let system = GetMyRoomRequest { caller: Some(system_caller()) };
     let refusal = outcome(LiveRoomService::get_my_room(&rooms.live, Request::new(system)).await).unwrap_err();
@@ -146,7 +146,7 @@ async fn host_updates_the_fields_of_a_room(world: World) {
     assert_eq!(update(&rooms, &member, &saved.id, fields.clone()).await.unwrap_err().reason, Reason::NotHost);
     for (caller, id) in [(&person("carl"), saved.id.clone()), (&ana, Uuid::new_v4().to_string())] {
         let refusal = update(&rooms, caller, &id, fields.clone()).await.unwrap_err();
-        assert_eq!(refusal.reason, Reason::RoomNotFound);
+        assert_eq!(refusal.reason, Reason::RoomNotFound, "{caller:?}");
     }
 }
 

@@ -2,7 +2,7 @@
 
 use chassis::status::Reason;
 use domain::{LiveRoomId, SeatRole};
-use room_lifecycle::live::attendance::project_presence;
+use room_lifecycle::kinds::live_session::project_presence;
 use sqlx::postgres::PgConnectOptions;
 
 use crate::{
@@ -19,7 +19,7 @@ async fn last_three_seats_go_to_three_of_fifty_joins(connect: PgConnectOptions) 
     let (world, rooms, open) = world(connect, 5).await;
     let other = world.rooms().await;
     for early in ["ann", "ben"] {
-        assert_eq!(join(&rooms, &open, early).await, VIEWER);
+        assert_eq!(join(&rooms, &open, early).await, VIEWER, "{early}");
     }
     let joins = (0..50).map(|n| {
         let replica = Service::clone(if n % 2 == 0 { &rooms } else { &other });
@@ -113,13 +113,13 @@ async fn joins_and_leaves_are_atomic_after_a_crash(connect: PgConnectOptions) {
     for polls in cuts() {
         let died =
             cut(polls, rooms.live.join_live_room(&person("ann"), LiveRoomId(open.room.id))).await.is_none();
-        assert!(world.seated(&open).await <= 1);
-        assert_eq!(join(&steady, &open, "ann").await, VIEWER);
-        assert_eq!(refused(&steady, &open, "ben").await, Reason::RoomFull);
+        assert!(world.seated(&open).await <= 1, "after {polls} polls");
+        assert_eq!(join(&steady, &open, "ann").await, VIEWER, "after {polls} polls");
+        assert_eq!(refused(&steady, &open, "ben").await, Reason::RoomFull, "after {polls} polls");
         let left =
             cut(polls, rooms.live.leave_live_room(&person("ann"), LiveRoomId(open.room.id))).await.is_some();
         steady.live.leave_live_room(&person("ann"), LiveRoomId(open.room.id)).await.unwrap();
-        assert_eq!(join(&steady, &open, "ben").await, VIEWER);
+        assert_eq!(join(&steady, &open, "ben").await, VIEWER, "after {polls} polls");
         steady.live.leave_live_room(&person("ben"), LiveRoomId(open.room.id)).await.unwrap();
         if left && !died {
             assert!(polls > 1, "the first cut came before the end");

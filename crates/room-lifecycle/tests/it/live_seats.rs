@@ -21,7 +21,7 @@ pub async fn join_and_connect(world: &World, rooms: &Service, open: &Open, who: 
     join(rooms, open, who).await;
     let sid = world.enter(open, who).await;
     world.check_live(rooms, open).await;
-    assert!(world.seat_row(open, who).await.joined);
+    assert!(world.seat_row(open, who).await.joined, "{who}");
     sid
 }
 
@@ -228,7 +228,7 @@ async fn seats_are_kept_when_livekit_restarts(connect: PgConnectOptions) {
     world.advance(Duration::seconds(100));
     rooms.live.release_held().await.unwrap();
     for who in ["ann", "ben"] {
-        assert_eq!(join(&rooms, &open, who).await, VIEWER);
+        assert_eq!(join(&rooms, &open, who).await, VIEWER, "{who}");
         join_and_connect(&world, &rooms, &open, who).await;
     }
     assert_eq!(world.numbers(&open).await, (2, 2, false), "viewers, peak, host present");

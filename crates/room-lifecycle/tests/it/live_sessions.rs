@@ -55,8 +55,8 @@ async fn go_live_is_refused_to_others(world: World) {
     let rooms = world.rooms().await;
     let (host, other) = (world.host().await, world.host().await);
     for caller in [other.caller.clone(), admin(), chassis::grpc::system_caller()] {
-        let request = GoLiveRequest { caller: Some(caller), ..host.request() };
-        assert_eq!(go_live(&rooms, request).await.unwrap_err().reason, Reason::NotHost);
+        let request = GoLiveRequest { caller: Some(caller.clone()), ..host.request() };
+        assert_eq!(go_live(&rooms, request).await.unwrap_err().reason, Reason::NotHost, "{caller:?}");
     }
     let nowhere = GoLiveRequest { room_id: Uuid::new_v4().to_string(), ..host.request() };
     assert_eq!(go_live(&rooms, nowhere).await.unwrap_err().reason, Reason::RoomNotFound);
@@ -111,13 +111,21 @@ async fn session_is_scheduled_once(world: World) {
         let request = at(&world, &host, minutes).await;
         let first = go_live(&rooms, request.clone()).await.unwrap();
         let session = first.session.unwrap();
-        assert!(first.created);
-        assert_eq!((session.status, first.room.unwrap().status), (status.into(), status.of_room().into()));
-        assert_eq!(session.started_at.is_some(), status == LiveStatus::Live);
+        assert!(first.created, "{status}");
+        assert_eq!(
+            (session.status, first.room.unwrap().status),
+            (status.into(), status.of_room().into()),
+            "{status}"
+        );
+        assert_eq!(session.started_at.is_some(), status == LiveStatus::Live, "{status}");
         let again = go_live(&rooms, request).await.unwrap();
         assert_eq!((again.session.unwrap().id, again.created), (session.id.clone(), false), "{status}");
         let other = go_live(&rooms, at(&world, &host, 90).await).await.unwrap_err();
-        assert_eq!((other.reason, &other.facts["session_id"]), (Reason::RoomNotIdle, &session.id));
+        assert_eq!(
+            (other.reason, &other.facts["session_id"]),
+            (Reason::RoomNotIdle, &session.id),
+            "{status}"
+        );
     }
     let names = world.names();
     assert_eq!(names.len(), 2, "a scheduled session has no room yet: {names:?}");
@@ -193,8 +201,12 @@ async fn session_is_starting_until_a_pass_creates_its_room(world: World) {
     for created in [true, false] {
         let answer = host.go_live(&rooms).await.unwrap();
         let session = answer.session.unwrap();
-        assert_eq!((session.status(), session.livekit()), (Status::Live, Readiness::Starting));
-        assert_eq!(answer.created, created);
+        assert_eq!(
+            (session.status(), session.livekit()),
+            (Status::Live, Readiness::Starting),
+            "created: {created}"
+        );
+        assert_eq!(answer.created, created, "created: {created}");
     }
     world.server().faults().clear();
     world.make_due().await;

@@ -125,7 +125,7 @@ async fn plan_is_followed_without_requests(world: World) {
         world.advance(Duration::minutes(minutes));
         rooms.live.pass().await.unwrap();
         rooms.drain().await.unwrap();
-        assert_eq!(world.live_status(session).await, status);
+        assert_eq!(world.live_status(session).await, status, "{status}");
         assert_eq!(world.names().len(), usize::from(status != "scheduled"), "{status}");
         let admitted = sqlx::query_scalar!(
             r#"select count(*) as "n!" from live_room_attendance where lobby_status = 'admitted'"#

@@ -31,20 +31,24 @@ async fn end_is_idempotent(world: World) {
     ] {
         let (host, session) = world.host_with(status).await;
         rooms.pass().await.unwrap(); // creates the room
-        assert_eq!(world.names().len(), usize::from(status.has_room()));
+        assert_eq!(world.names().len(), usize::from(status.has_room()), "{status}");
         seat(&world.pool, session, "ana", SeatRole::Guest, LobbyStatus::Admitted).await;
         let mut first = None;
         for _ in 0..2 {
             let live = host.change(&rooms, Verb::End).await.unwrap();
             let answered = live.session.unwrap();
-            assert_eq!((answered.id.0, answered.status, live.room.open_status), (session, over, None));
-            assert_eq!(first.get_or_insert(answered.ended_at), &answered.ended_at);
-            assert!(answered.ended_at.is_some());
+            assert_eq!(
+                (answered.id.0, answered.status, live.room.open_status),
+                (session, over, None),
+                "{status}"
+            );
+            assert_eq!(first.get_or_insert(answered.ended_at), &answered.ended_at, "{status}");
+            assert!(answered.ended_at.is_some(), "{status}");
         }
         assert!(world.names().is_empty(), "the room is deleted with the session");
         let seats =
             sqlx::query_scalar!(r#"select count(*) as "n!" from live_room_attendance where left_at is null"#);
-        assert_eq!(seats.fetch_one(&world.pool).await.unwrap(), 0);
+        assert_eq!(seats.fetch_one(&world.pool).await.unwrap(), 0, "{status}");
     }
     world.assert_live_rooms_whole().await;
 }
@@ -56,7 +60,7 @@ async fn live_session_is_not_cancelled(world: World) {
         let (host, session) = world.host_with(status).await;
         for _ in 0..2 {
             let answered = host.change(&rooms, Verb::Cancel).await.unwrap().session.unwrap();
-            assert_eq!((answered.id.0, answered.status), (session, LiveStatus::Cancelled));
+            assert_eq!((answered.id.0, answered.status), (session, LiveStatus::Cancelled), "{status}");
         }
     }
     let (host, session) = world.host_with(LiveStatus::Live).await;
@@ -84,7 +88,7 @@ async fn lobby_opens_and_session_starts_once(world: World) {
             (session, status, Some(RoomStatus::Active)),
             "{verb:?}"
         );
-        assert_eq!(live.room.open_status, Some(status));
+        assert_eq!(live.room.open_status, Some(status), "{verb:?}");
     }
     assert_eq!(world.server().calls("CreateRoom"), 1);
     world.assert_one_room_per_open_owner().await;
@@ -106,7 +110,11 @@ async fn start_admits_waiting_users_up_to_the_limit(world: World) {
              where session_id = $1 and lobby_status = 'admitted' order by user_id",
             session
         );
-        assert_eq!(seated.fetch_all(&world.pool).await.unwrap(), &["ana", "bob"][..admitted]);
+        assert_eq!(
+            seated.fetch_all(&world.pool).await.unwrap(),
+            &["ana", "bob"][..admitted],
+            "auto_admit: {auto_admit}"
+        );
     }
 }
 
@@ -116,10 +124,10 @@ async fn host_present_is_set_and_projected(world: World) {
     let (host, _) = world.host_with(LiveStatus::Lobby).await;
     for present in [true, true, false] {
         let live = host.change(&rooms, Verb::HostPresent(present)).await.unwrap();
-        assert_eq!(live.room.host_present, present);
+        assert_eq!(live.room.host_present, present, "present: {present}");
         let projected =
             sqlx::query_scalar!("select host_present from live_rooms where id = $1", host.room.id);
-        assert_eq!(projected.fetch_one(&world.pool).await.unwrap(), present);
+        assert_eq!(projected.fetch_one(&world.pool).await.unwrap(), present, "present: {present}");
     }
     host.change(&rooms, Verb::HostPresent(true)).await.unwrap();
     assert!(!host.change(&rooms, Verb::End).await.unwrap().room.host_present);
@@ -135,7 +143,11 @@ async fn verbs_change_nothing_without_an_open_session(world: World) {
         for (host, session) in [(&never, None), (&over, Some(last))] {
             let outcome = host.change(&rooms, verb).await;
             if matches!(verb, Verb::End | Verb::Cancel | Verb::Reset) {
-                assert_eq!(outcome.unwrap().session.map(|session| session.id.0), session);
+                assert_eq!(
+                    outcome.unwrap().session.map(|session| session.id.0),
+                    session,
+                    "{verb:?}, last session: {session:?}"
+                );
             } else {
                 assert_eq!(outcome.unwrap_err().reason, Reason::RoomNotActive, "{verb:?}");
             }
@@ -199,10 +211,10 @@ async fn stopped_while_starting(connect: PgConnectOptions, first: Verb, then: Ve
     });
     world.reached("CreateRoom", 1).await;
     let stopped = host.change(&replicas[1], then).await.unwrap().session.unwrap();
-    assert!(!stopped.status.is_open());
+    assert!(!stopped.status.is_open(), "after {then:?}: {stopped:?}");
     world.server().faults().clear(); // now LiveKit creates the room
     let late = starting.await.unwrap().unwrap().session.unwrap();
-    assert_eq!((late.id.0, late.status), (session, stopped.status));
+    assert_eq!((late.id.0, late.status), (session, stopped.status), "{first:?}, then {then:?}");
     testkit::eventually("no room is left on LiveKit", async || world.names().is_empty().then_some(())).await;
     world.assert_live_rooms_whole().await;
 }

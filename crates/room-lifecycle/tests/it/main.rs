@@ -22,6 +22,7 @@ mod live_lobby;
 mod live_moderation;
 mod live_room_reads;
 mod live_rooms;
+mod live_rules_in_sql;
 mod live_seat_races;
 mod live_seats;
 mod live_sessions;

@@ -80,7 +80,7 @@ async fn occupied_rooms_are_kept_while_lists_are_empty(world: World) {
     rooms.pass().await.unwrap();
     for (booking, record) in meetings {
         let after = world.record(&booking).await;
-        assert_eq!((after.generation, after.room_sid), (1, record.room_sid));
+        assert_eq!((after.generation, after.room_sid), (1, record.room_sid), "{booking:?}");
         assert_eq!(
             world.server().participants(&record.room_name).len(),
             1,

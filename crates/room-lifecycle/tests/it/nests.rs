@@ -87,7 +87,11 @@ async fn invalid_nest_request_is_refused_by_field(world: World) {
         &long,
     ] {
         let refusal = create(&rooms, relays(&[relay])).await.unwrap_err();
-        assert_eq!((refusal.reason, refusal.facts["field"].as_str()), (Reason::InvalidRequest, "relays"));
+        assert_eq!(
+            (refusal.reason, refusal.facts["field"].as_str()),
+            (Reason::InvalidRequest, "relays"),
+            "{relay:?}"
+        );
     }
     assert!(create(&rooms, relays(&["wss://a"; 21])).await.is_err());
     for host in ["", "me", &key(1)[1..], &key(0xa).to_uppercase()] {
@@ -172,7 +176,7 @@ async fn passes_forget_only_expired_requests(world: World) {
 async fn nest_is_created_when_livekit_fails(world: World) {
     let rooms = world.rooms().await;
     for fault in [refused(), Fault::HangAfterEffect, Fault::FailAfterEffect] {
-        world.server().faults().set("CreateRoom", fault);
+        world.server().faults().set("CreateRoom", fault.clone());
         let nest = world.nest(&rooms).await;
         assert!(world.nest_is_open(&nest).await, "the nest is open");
         world.server().faults().clear();
@@ -183,7 +187,7 @@ async fn nest_is_created_when_livekit_fails(world: World) {
             (world.nest_record(&nest).await.status == RoomStatus::Active).then_some(())
         })
         .await;
-        assert_eq!(world.metadata(&nest).await["host"], key(1));
+        assert_eq!(world.metadata(&nest).await["host"], key(1), "after {fault:?}");
     }
     world.assert_one_room_per_open_owner().await;
 }
@@ -265,7 +269,7 @@ async fn only_the_host_ends_a_nest(world: World) {
     let make_admin = |request: &mut SetPermissionsRequest| request.is_admin = Some(true);
     nest.permit(&rooms, (&nest.host, &key(2)), make_admin).await.unwrap();
     for other in [key(2), key(3)] {
-        assert_eq!(nest.end(&rooms, &other).await.unwrap_err().reason, Reason::Unauthenticated);
+        assert_eq!(nest.end(&rooms, &other).await.unwrap_err().reason, Reason::Unauthenticated, "{other}");
     }
     assert!(world.nest_is_open(&nest).await, "the nest is open");
     nest.end(&rooms, &nest.host).await.unwrap();

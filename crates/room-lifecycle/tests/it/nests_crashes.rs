@@ -58,8 +58,12 @@ async fn permission_is_atomic_after_a_crash(world: World) {
             key(2)
         );
         let speaks = speaks.fetch_one(&world.pool).await.unwrap();
-        assert_eq!(world.may_speak(&nest, &key(2)).await, speaks);
-        assert_eq!(world.metadata(&nest).await["speakers"].as_array().unwrap().len() == 2, speaks);
+        assert_eq!(world.may_speak(&nest, &key(2)).await, speaks, "{nest:?}");
+        assert_eq!(
+            world.metadata(&nest).await["speakers"].as_array().unwrap().len() == 2,
+            speaks,
+            "{nest:?}"
+        );
     }
 }
 

@@ -35,9 +35,9 @@ impl World {
     }
 
     async fn assert_nest_ended(&self, nest: &OpenNest) {
-        assert!(!self.nest_is_open(nest).await);
+        assert!(!self.nest_is_open(nest).await, "{nest:?}");
         let record = self.nest_record(nest).await;
-        assert_eq!((record.status, record.closing_at), (RoomStatus::Ended, None));
+        assert_eq!((record.status, record.closing_at), (RoomStatus::Ended, None), "{record:?}");
         self.assert_rooms(0);
     }
 }

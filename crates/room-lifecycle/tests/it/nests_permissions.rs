@@ -176,7 +176,10 @@ async fn guests_and_strangers_never_speak(connect: PgConnectOptions) {
     rooms.pass().await.unwrap();
     for identity in ["guest-1", &key(9)] {
         let permission = world.permission(&nest, identity).await;
-        assert!(!permission.can_publish && !permission.can_publish_data && permission.can_subscribe);
+        assert!(
+            !permission.can_publish && !permission.can_publish_data && permission.can_subscribe,
+            "{identity}: {permission:?}"
+        );
     }
 }
 

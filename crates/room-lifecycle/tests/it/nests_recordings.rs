@@ -76,7 +76,7 @@ async fn recordings_of_a_nest_are_for_its_admins_only(WithRecorder(world): WithR
             who.get(&recording.id).await.map(drop),
             who.list().await.map(drop),
         ] {
-            assert_eq!(refused.unwrap_err().reason, Reason::InvalidRequest);
+            assert_eq!(refused.unwrap_err().reason, Reason::InvalidRequest, "as {stranger}");
         }
     }
     nest.permit(&rooms, (&nest.host, &key(2)), |request| request.is_admin = Some(true)).await.unwrap();
@@ -147,12 +147,12 @@ async fn recording_is_found_only_in_its_own_nest(WithRecorder(world): WithRecord
     let recording = nest.by_host(&rooms).start().await.unwrap();
     let other = OpenNest::of(&rooms, &key(2)).await;
     let host = other.by_host(&rooms);
-    for refused in [
-        host.get(&recording.id).await.map(drop),
-        host.stop(&recording.id).await.map(drop),
-        host.delete(&recording.id).await,
+    for (call, refused) in [
+        ("get", host.get(&recording.id).await.map(drop)),
+        ("stop", host.stop(&recording.id).await.map(drop)),
+        ("delete", host.delete(&recording.id).await),
     ] {
-        assert_eq!(refused.unwrap_err().reason, Reason::RecordingNotFound);
+        assert_eq!(refused.map_err(|refusal| refusal.reason), Err(Reason::RecordingNotFound), "{call}");
     }
     assert!(host.list().await.unwrap().is_empty());
     assert!(world.recording_row(recording.id.parse().unwrap()).await.unwrap().status.is_open());

@@ -74,7 +74,7 @@ async fn failed_stream_is_restarted_with_a_growing_back_off(WithRecorder(world):
         world.put(&stream, EgressStatus::EgressActive);
         world.put(&stream, EgressStatus::EgressFailed);
         rooms.recordings.watch_recordings().await.unwrap();
-        assert_eq!(world.status_of(&stream).await, RecordingStatus::Failed);
+        assert_eq!(world.status_of(&stream).await, RecordingStatus::Failed, "attempt {attempt}");
         world.advance(Duration::seconds(back_off - 4));
         assert!(list_due(&world.pool, 10).await.unwrap().is_empty(), "too early after failure {attempt}");
         world.advance(Duration::seconds(5));

@@ -94,7 +94,7 @@ async fn with_a_broken_step(connect: PgConnectOptions, breaking: &str, cleans: b
         .await;
     assert!(rooms.pass().await.is_err(), "the pass reports the failure");
     assert_eq!(world.record(&lost).await.generation, 2, "the other steps ran");
-    assert_eq!(world.names().contains(&"stray".to_owned()), !cleans);
+    assert_eq!(world.names().contains(&"stray".to_owned()), !cleans, "{:?}", world.names());
 }
 
 #[testkit::test]

@@ -99,15 +99,19 @@ async fn rooms_of_closed_owners_are_ended_and_deleted(world: World) {
         let (booking, record) = world.open_room(&rooms).await;
         world.join(&record.room_name, &booking.guest);
         rooms.reconcile(&[record.id]).await.unwrap();
-        assert_eq!(world.status(&booking, &booking.guest).await, "joined");
+        assert_eq!(world.status(&booking, &booking.guest).await, "joined", "{status}");
         world.set_status(&booking, status).await;
         rooms.pass().await.unwrap();
         let ended = sqlx::query!("select status, ended_reason from livekit_rooms where id = $1", record.id.0)
             .fetch_one(&world.pool)
             .await
             .unwrap();
-        assert_eq!((ended.status.as_str(), ended.ended_reason.as_deref()), ("ended", Some(reason)));
-        assert_eq!(world.status(&booking, &booking.guest).await, "left");
+        assert_eq!(
+            (ended.status.as_str(), ended.ended_reason.as_deref()),
+            ("ended", Some(reason)),
+            "{status}"
+        );
+        assert_eq!(world.status(&booking, &booking.guest).await, "left", "{status}");
     }
     let (booking, _) = world.open_room(&rooms).await;
     world.advance(Duration::hours(2));

@@ -9,10 +9,6 @@ use crate::{
     webhooks::event,
 };
 
-async fn check(rooms: &Service, record: &Record) {
-    assert_eq!(rooms.reconcile(&[record.id]).await.unwrap(), [record.id]);
-}
-
 /// Delivers a webhook about this participant.
 async fn send_webhook(world: &World, rooms: &Service, record: &Record, kind: &str, who: &str, sid: &str) {
     let id = format!("EV_{kind}_{sid}");
@@ -24,7 +20,7 @@ async fn joined_guest(world: &World) -> (crate::harness::Replica, Booking, Recor
     let rooms = world.rooms().await;
     let (booking, record) = world.open_room(&rooms).await;
     let sid = world.join(&record.room_name, &booking.guest).sid;
-    check(&rooms, &record).await;
+    world.check(&rooms, &record).await;
     assert_eq!(world.status(&booking, &booking.guest).await, "joined");
     (rooms, booking, record, sid)
 }
@@ -34,10 +30,10 @@ async fn connected_participant_has_not_joined_until_active(world: World) {
     let rooms = world.rooms().await;
     let (booking, record) = world.open_room(&rooms).await;
     world.server().connect(&world.token(&record.room_name, &booking.guest)).unwrap();
-    check(&rooms, &record).await;
+    world.check(&rooms, &record).await;
     assert_eq!(world.status(&booking, &booking.guest).await, "invited");
     world.server().activate(&record.room_name, &booking.guest).unwrap();
-    check(&rooms, &record).await;
+    world.check(&rooms, &record).await;
     assert_eq!(world.status(&booking, &booking.guest).await, "joined");
 }
 
@@ -47,11 +43,11 @@ async fn left_takes_two_checks_five_seconds_apart(world: World) {
     world.server().leave(&record.room_name, &booking.guest).unwrap();
     for wait in [0, 2, 2] {
         world.advance(Duration::seconds(wait));
-        check(&rooms, &record).await;
-        assert_eq!(world.status(&booking, &booking.guest).await, "joined");
+        world.check(&rooms, &record).await;
+        assert_eq!(world.status(&booking, &booking.guest).await, "joined", "after {wait} s");
     }
     world.advance(Duration::seconds(2));
-    check(&rooms, &record).await;
+    world.check(&rooms, &record).await;
     assert_eq!(world.status(&booking, &booking.guest).await, "left");
 }
 
@@ -64,9 +60,9 @@ async fn participant_stays_joined_after_one_missed_check(world: World) {
             1,
             Fault::OmitParticipant(booking.guest.clone()),
         );
-        check(&rooms, &record).await;
+        world.check(&rooms, &record).await;
         world.advance(Duration::seconds(6));
-        check(&rooms, &record).await;
+        world.check(&rooms, &record).await;
         world.advance(Duration::seconds(6));
     }
     assert_eq!(world.status(&booking, &booking.guest).await, "joined");
@@ -76,12 +72,12 @@ async fn participant_stays_joined_after_one_missed_check(world: World) {
 async fn left_takes_two_checks_when_the_clock_was_set_back(world: World) {
     let (rooms, booking, record, _) = joined_guest(&world).await;
     world.server().leave(&record.room_name, &booking.guest).unwrap();
-    check(&rooms, &record).await;
+    world.check(&rooms, &record).await;
     world.advance(Duration::minutes(-30));
-    check(&rooms, &record).await;
+    world.check(&rooms, &record).await;
     assert_eq!(world.status(&booking, &booking.guest).await, "joined");
     world.advance(Duration::seconds(6));
-    check(&rooms, &record).await;
+    world.check(&rooms, &record).await;
     assert_eq!(world.status(&booking, &booking.guest).await, "left");
 }
 
@@ -89,10 +85,10 @@ async fn left_takes_two_checks_when_the_clock_was_set_back(world: World) {
 async fn left_event_of_the_current_sid_needs_one_check(world: World) {
     let (rooms, booking, record, sid) = joined_guest(&world).await;
     send_webhook(&world, &rooms, &record, "participant_left", &booking.guest, &sid).await;
-    check(&rooms, &record).await;
+    world.check(&rooms, &record).await;
     assert_eq!(world.status(&booking, &booking.guest).await, "joined", "the participant is still connected");
     world.server().leave(&record.room_name, &booking.guest).unwrap();
-    check(&rooms, &record).await;
+    world.check(&rooms, &record).await;
     assert_eq!(world.status(&booking, &booking.guest).await, "left");
 }
 
@@ -101,10 +97,10 @@ async fn late_left_event_of_an_old_sid_is_ignored(world: World) {
     let (rooms, booking, record, old) = joined_guest(&world).await;
     let new = world.join(&record.room_name, &booking.guest).sid; // a second tab
     assert_ne!(new, old);
-    check(&rooms, &record).await;
+    world.check(&rooms, &record).await;
     send_webhook(&world, &rooms, &record, "participant_left", &booking.guest, &old).await;
     world.server().faults().set_next("ListParticipants", 1, Fault::OmitParticipant(booking.guest.clone()));
-    check(&rooms, &record).await;
+    world.check(&rooms, &record).await;
     assert_eq!(world.status(&booking, &booking.guest).await, "joined");
 }
 
@@ -122,7 +118,7 @@ async fn recorders_are_not_participants(world: World) {
     .unwrap();
     world.join(&record.room_name, "EG_recorder");
     world.join(&record.room_name, "a-stranger");
-    check(&rooms, &record).await;
+    world.check(&rooms, &record).await;
     assert_eq!(world.status(&booking, "EG_recorder").await, "invited");
 }
 
@@ -168,7 +164,7 @@ async fn participant_of_a_lost_room_has_left_after_two_passes(world: World) {
 async fn kick_is_not_undone_by_a_concurrent_check(world: World) {
     let (rooms, booking, record, _) = joined_guest(&world).await;
     world.server().leave(&record.room_name, &booking.guest).unwrap();
-    check(&rooms, &record).await;
+    world.check(&rooms, &record).await;
     world.advance(Duration::seconds(6));
     // Holds the locks of a kick that is not committed yet.
     let mut kick = world

@@ -248,7 +248,7 @@ async fn failed_writes_delete_no_room_until_a_pass(world: World) {
     let (stays, ends) = (world.booking(State::OpenNow).await, world.booking(State::OpenNow).await);
     refuse(&world, "true").await;
     for booking in [&stays, &ends] {
-        assert!(slow.ensure(owner(booking), false).await.is_err());
+        assert!(slow.ensure(owner(booking), false).await.is_err(), "{booking:?}");
         assert_eq!(world.record(booking).await.status, RoomStatus::Pending, "status of the record");
     }
     world.assert_rooms(2);

@@ -69,7 +69,11 @@ async fn recording_is_announced_when_its_file_is_there(WithRecorder(world): With
     let rooms = world.rooms().await;
     let (booking, recording) = completed(&world, &rooms).await;
     for seconds in [0, 6, 44] {
-        assert_eq!(check_file_after(&world, &rooms, &recording, seconds).await, RecordingStatus::Ending);
+        assert_eq!(
+            check_file_after(&world, &rooms, &recording, seconds).await,
+            RecordingStatus::Ending,
+            "after {seconds} s"
+        );
     }
     let shown = get_recording(&rooms, &booking, &recording).await;
     assert_eq!((shown.status(), shown.ended_at, shown.downloadable), (Status::Ending, None, false));
@@ -95,15 +99,35 @@ async fn recording_fails_when_its_file_is_missing_for_a_minute(WithRecorder(worl
         if empty {
             std::fs::write(world.file(&recording), b"").unwrap();
         }
-        assert_eq!(check_file_after(&world, &first, &recording, 0).await, RecordingStatus::Ending);
+        assert_eq!(
+            check_file_after(&world, &first, &recording, 0).await,
+            RecordingStatus::Ending,
+            "empty file: {empty}"
+        );
         let restarted = world.rooms().await;
-        assert_eq!(check_file_after(&world, &restarted, &recording, 59).await, RecordingStatus::Ending);
-        assert_eq!(check_file_after(&world, &restarted, &recording, 6).await, RecordingStatus::Failed);
+        assert_eq!(
+            check_file_after(&world, &restarted, &recording, 59).await,
+            RecordingStatus::Ending,
+            "empty file: {empty}"
+        );
+        assert_eq!(
+            check_file_after(&world, &restarted, &recording, 6).await,
+            RecordingStatus::Failed,
+            "empty file: {empty}"
+        );
         let shown = get_recording(&restarted, &booking, &recording).await;
-        assert_eq!((shown.error(), shown.downloadable, shown.size_bytes), (FILE_MISSING, false, None));
-        assert!(shown.ended_at.is_some());
+        assert_eq!(
+            (shown.error(), shown.downloadable, shown.size_bytes),
+            (FILE_MISSING, false, None),
+            "empty file: {empty}"
+        );
+        assert!(shown.ended_at.is_some(), "empty file: {empty}");
         std::fs::write(world.file(&recording), b"film").unwrap();
-        assert_eq!(check_file_after(&world, &restarted, &recording, 600).await, RecordingStatus::Failed);
+        assert_eq!(
+            check_file_after(&world, &restarted, &recording, 600).await,
+            RecordingStatus::Failed,
+            "empty file: {empty}"
+        );
     }
     assert_eq!(world.announced().await, 0, "recordings that were announced");
 }
@@ -132,7 +156,11 @@ async fn unreadable_output_is_retried_for_a_day(WithRecorder(world): WithRecorde
     let blind = world.rooms_with(|config| config.recordings.output = Some(output)).await;
     let unset = world.rooms_with(|config| config.recordings.output = None).await;
     for (rooms, seconds) in [(&blind, 0), (&unset, 61), (&blind, 3_600), (&unset, 22 * 3_600)] {
-        assert_eq!(check_file_after(&world, rooms, &recording, seconds).await, RecordingStatus::Ending);
+        assert_eq!(
+            check_file_after(&world, rooms, &recording, seconds).await,
+            RecordingStatus::Ending,
+            "after {seconds} s"
+        );
     }
     assert_eq!(check_file_after(&world, &blind, &recording, 2 * 3_600).await, RecordingStatus::Failed);
     assert_eq!(get_recording(&rooms, &booking, &recording).await.error(), FILE_UNREACHABLE);
@@ -148,7 +176,11 @@ async fn recording_is_complete_when_the_output_can_be_read_again(connect: PgConn
     let stranger = world.rooms_with(|config| config.recordings.output = Some(wrong)).await;
     let (_, recording) = completed(&world, &rooms).await;
     for seconds in [0, 61, 3_600] {
-        assert_eq!(check_file_after(&world, &stranger, &recording, seconds).await, RecordingStatus::Ending);
+        assert_eq!(
+            check_file_after(&world, &stranger, &recording, seconds).await,
+            RecordingStatus::Ending,
+            "after {seconds} s"
+        );
     }
     std::fs::create_dir_all(bucket.file(&recording.file).parent().unwrap()).unwrap();
     std::fs::write(bucket.file(&recording.file), b"film").unwrap();

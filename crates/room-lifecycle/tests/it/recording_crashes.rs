@@ -34,7 +34,7 @@ async fn settle(world: &World) {
     open.sort();
     let mut running: Vec<String> = world.running().into_iter().map(|info| info.egress_id).collect();
     running.sort();
-    assert_eq!(open, running);
+    assert_eq!(open, running, "recordings in the database, and on LiveKit");
 }
 
 #[testkit::test]
@@ -70,7 +70,7 @@ async fn stop_is_atomic_after_a_crash(WithRecorder(world): WithRecorder) {
         let now = world.recording_row(recording.id).await.unwrap();
         let expected =
             if now.stop_asked_at.is_some() { RecordingStatus::Complete } else { RecordingStatus::Active };
-        assert_eq!(now.status, expected);
+        assert_eq!(now.status, expected, "{now:?}");
     }
 }
 

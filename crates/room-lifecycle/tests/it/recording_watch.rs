@@ -35,7 +35,7 @@ async fn recording_is_closed_after_a_failure_in_any_state(WithRecorder(world): W
             rooms.recordings.watch_recordings().await.unwrap();
             let closed = world.recording_row(recording.id).await.unwrap();
             assert!(!closed.status.is_open(), "{end:?} from {state:?}: {:?}", closed.status);
-            assert_eq!(closed.error.as_deref(), Some("as the test said"));
+            assert_eq!(closed.error.as_deref(), Some("as the test said"), "from {state:?}, {end:?}");
         }
     }
     world.assert_another_can_start(&rooms, &booking).await;

@@ -133,10 +133,10 @@ async fn hosts_record_parties_read_and_strangers_do_neither(WithRecorder(world):
         (person("stranger"), Reason::NotParticipant),
         (admin(), Reason::NotParticipant),
     ] {
-        assert_eq!(reason(rooms.recordings.record(&who, &start_request(&booking)).await), why);
+        assert_eq!(reason(rooms.recordings.record(&who, &start_request(&booking)).await), why, "{who:?}");
         let (scope, id) = (scope(&booking), recording.id);
-        assert_eq!(reason(rooms.recordings.stop_recording(&who, scope, id, None).await), why);
-        assert_eq!(reason(rooms.recordings.delete_recording(&who, scope, id, None).await), why);
+        assert_eq!(reason(rooms.recordings.stop_recording(&who, scope, id, None).await), why, "{who:?}");
+        assert_eq!(reason(rooms.recordings.delete_recording(&who, scope, id, None).await), why, "{who:?}");
     }
     let list = |who| {
         let place = RecordingPlace { place: Some(Place::SessionId(booking.id.to_string())) };
@@ -145,7 +145,7 @@ async fn hosts_record_parties_read_and_strangers_do_neither(WithRecorder(world):
     };
     for reader in [host(&booking), guest, admin()] {
         let listed = list(reader).await.unwrap().into_inner().recordings;
-        assert_eq!(listed[0].id, recording.id.to_string());
+        assert_eq!(listed[0].id, recording.id.to_string(), "{listed:?}");
     }
     assert!(list(person("stranger")).await.is_err());
 }

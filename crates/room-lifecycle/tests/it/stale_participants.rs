@@ -103,10 +103,10 @@ async fn failed_probe_proves_nothing(WithRedis(world): WithRedis) {
     let faults = world.server().faults();
     let refuse = |code| Fault::Refuse { code };
     for fault in [refuse(Code::Unavailable), refuse(Code::DeadlineExceeded), Fault::BadGateway] {
-        faults.set("UpdateSubscriptions", fault);
+        faults.set("UpdateSubscriptions", fault.clone());
         world.watch_seconds(&rooms, 40).await;
         faults.clear();
-        assert_eq!(world.statuses(&meeting).await, ["joined", "joined"]);
+        assert_eq!(world.statuses(&meeting).await, ["joined", "joined"], "{fault:?}");
     }
 }
 

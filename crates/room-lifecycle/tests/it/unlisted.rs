@@ -279,14 +279,18 @@ async fn unlisted_room_is_left_alone_where_deletion_is_off(connect: PgConnectOpt
 async fn failed_create_room_replaces_nothing(connect: PgConnectOptions) {
     let (world, rooms, booking, record) = flushed(connect).await;
     for fault in [refused(), Fault::BadGateway, Fault::FailAfterEffect] {
-        world.server().faults().set_next("CreateRoom", 1, fault);
+        world.server().faults().set_next("CreateRoom", 1, fault.clone());
         world.server().flush();
-        assert!(rooms.reconcile(&[record.id]).await.unwrap().is_empty());
+        assert!(rooms.reconcile(&[record.id]).await.unwrap().is_empty(), "{fault:?}");
         world.advance(Duration::seconds(6));
         let other = world.rooms().await; // a replica shares its failure for a second
         world.server().faults().set_next("CreateRoom", 1, refused());
         world.server().flush();
-        assert_eq!(reason(other.ensure(owner(&booking), true).await), Reason::LivekitUnavailable);
+        assert_eq!(
+            reason(other.ensure(owner(&booking), true).await),
+            Reason::LivekitUnavailable,
+            "after {fault:?}"
+        );
         world.advance(Duration::seconds(6));
     }
     assert_eq!(world.record(&booking).await.generation, 1, "generation");

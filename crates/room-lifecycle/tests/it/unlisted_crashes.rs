@@ -25,7 +25,7 @@ async fn replacement_is_finished_after_a_crash(WithRedis(world): WithRedis) {
         finish(&world, &steady).await;
         assert_eq!(world.record(&booking).await.generation, 2, "cut at {polls}");
         assert!(world.connected(&record.room_name).is_empty(), "cut at {polls}");
-        assert_eq!(world.status(&booking, &booking.guest).await, "left");
+        assert_eq!(world.status(&booking, &booking.guest).await, "left", "after {polls} polls");
         world.assert_one_room_per_open_owner().await;
         assert_eq!(world.to_close().await.join(" "), "", "rooms that wait to be closed");
         if whole {
@@ -101,7 +101,7 @@ async fn participants_of_a_lost_room_have_left(world: World) {
     let next = rooms.ensure(owner(&booking), true).await.unwrap();
     assert_eq!(next.generation, 2, "generation");
     for who in [&booking.host, &booking.guest] {
-        assert_eq!(world.status(&booking, who).await, "left");
+        assert_eq!(world.status(&booking, who).await, "left", "{who}");
     }
     rooms.ensure(domain::Owner::LiveSession(LiveSessionId(open.session)), true).await.unwrap();
     assert_eq!(world.live_record(&open).await.generation, 2, "generation");

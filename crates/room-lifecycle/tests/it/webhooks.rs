@@ -170,7 +170,8 @@ async fn two_keys_are_accepted_while_one_is_replaced(world: World) {
         rooms.webhooks.receive(&sign(key, secret, &body, |_| {}), &body).await.unwrap();
         assert_eq!(
             reason(rooms.webhooks.receive(&world.signed(&body), &body).await),
-            Reason::Unauthenticated
+            Reason::Unauthenticated,
+            "event {n}, signed by the key {key}"
         );
     }
     assert_eq!(world.stored().await, 3, "stored events");
@@ -214,7 +215,11 @@ async fn nul_characters_are_removed_before_storing(world: World) {
 async fn odd_bodies_are_stored_or_refused(world: World) {
     let rooms = world.rooms().await;
     for body in [&b"not json"[..], b"", b"{\"id\":", b"\xff\xfe"] {
-        assert_eq!(reason(rooms.webhooks.receive(&world.signed(body), body).await), Reason::InvalidRequest);
+        assert_eq!(
+            reason(rooms.webhooks.receive(&world.signed(body), body).await),
+            Reason::InvalidRequest,
+            "{body:?}"
+        );
     }
     let large = vec![b' '; 256 * 1024 + 1];
     assert_eq!(reason(rooms.webhooks.receive(&world.signed(&large), &large).await), Reason::TooLarge);
@@ -261,10 +266,11 @@ async fn webhooks_are_refused_when_the_clock_is_an_hour_off(world: World) {
         let body = event("EV_1", "participant_joined", &record, &booking.guest, "PA_1");
         assert_eq!(
             reason(rooms.webhooks.receive(&world.signed(&body), &body).await),
-            Reason::Unauthenticated
+            Reason::Unauthenticated,
+            "{hours} h off"
         );
         rooms.pass().await.unwrap();
-        assert_eq!(world.status(&booking, &booking.guest).await, "joined");
+        assert_eq!(world.status(&booking, &booking.guest).await, "joined", "{hours} h off");
     }
 }
 

@@ -87,6 +87,7 @@ impl Cipher for Gcm {
     fn encrypt(&mut self, text: &mut Buf, aad: Aad, nonce: Nonce) -> Result<(), CryptoError> {
         self.0
             .seal_in_place_append_tag(
+                // dimpl gives each record a nonce of its own.
                 aead::Nonce::assume_unique_for_key(nonce.0),
                 aead::Aad::from(&aad[..]),
                 text,
@@ -104,6 +105,7 @@ impl Cipher for Gcm {
             )
             .map_err(|_| CryptoError::OperationFailed(CryptoOperation::Decrypt))?
             .len();
+        // The tag is behind the plaintext and must not be read as data.
         text.truncate(len);
         Ok(())
     }

@@ -47,9 +47,11 @@ impl ActiveKeyExchange for Exchange {
     }
 
     fn complete(self: Box<Self>, peer: &[u8], out: &mut Buf) -> Result<(), CryptoError> {
+        // The private key can be used once, so it is moved out.
         let Self { name, private_key, .. } = *self;
         let peer = UnparsedPublicKey::new(private_key.algorithm(), peer);
         agreement::agree_ephemeral(private_key, &peer, |secret| {
+            // The buffer may be a reused one.
             out.clear();
             out.extend_from_slice(secret);
         })

@@ -33,6 +33,7 @@ impl HashContext for Running {
 
     fn clone_and_finalize(&self, out: &mut Buf) {
         out.clear();
+        // A clone is finished, because the handshake hash continues after it was read.
         out.extend_from_slice(self.0.clone().finish().as_ref());
     }
 }

@@ -26,6 +26,7 @@ impl SignatureVerifier for Verifier {
         }
         let group = NamedGroup::Secp256r1;
         let verification: &EcdsaVerificationAlgorithm = match hash {
+            // Peers may sign with SHA-384 on this curve, although our own keys do not.
             HashAlgorithm::SHA256 => &signature::ECDSA_P256_SHA256_ASN1,
             HashAlgorithm::SHA384 => &signature::ECDSA_P256_SHA384_ASN1,
             _ => {
@@ -63,6 +64,7 @@ struct Key(EcdsaKeyPair);
 
 impl SigningKey for Key {
     fn sign(&mut self, data: &[u8], hash: HashAlgorithm, out: &mut Buf) -> Result<(), CryptoError> {
+        // ring binds the hash to the key when it is loaded.
         let key_hash = self.hash_algorithm();
         if hash != key_hash {
             return Err(CryptoError::SigningKeyHashMismatch { key_hash, requested: hash });

@@ -107,7 +107,7 @@ fn dtls_role_is_the_one_that_was_set() {
     for active in [true, false] {
         let mut dtls = provider.new_dtls(&certificate, Instant::now(), DtlsVersion::Dtls12, None).unwrap();
         dtls.set_active(active);
-        assert_eq!(dtls.is_active(), active);
+        assert_eq!(dtls.is_active(), active, "active: {active}");
     }
 }
 

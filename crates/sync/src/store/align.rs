@@ -14,6 +14,7 @@ const BEGIN: &str = "begin; set local enable_seqscan = off; set local enable_has
 
 /// Begins a transaction for a batch.
 pub async fn begin(pool: &PgPool) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
+    // `begin_with` sends these statements in one round trip, and they end with the transaction.
     chassis::db::begin_with(pool, BEGIN).await
 }
 
@@ -36,6 +37,7 @@ pub async fn lock_versions(executor: impl PgExecutor<'_>) -> Result<(), sqlx::Er
 /// Locks the rows of these rooms without waiting. Returns the rooms whose row another transaction has locked.
 pub async fn lock_rows(executor: impl PgExecutor<'_>, rooms: &[Uuid]) -> Result<Vec<Uuid>, sqlx::Error> {
     sqlx::query_scalar!(
+        // Locks the rows that it can and returns the others, which must not delay these.
         "-- The same lock as an update takes, in the order of ids; rows that are locked are skipped.
          with locked as materialized (
              select id from community_live_streams where id = any($1)
@@ -55,6 +57,7 @@ pub async fn upsert_unaligned(
     rooms: &[Uuid],
 ) -> Result<Vec<Uuid>, sqlx::Error> {
     sqlx::query_scalar!(
+        // The view has only rows that differ, so an aligned row draws no version and followers hear nothing.
         "insert into community_live_streams
              (id, title, description, tags, access_level, cover_image_url, scheduled_for, status, created_by,
               started_at, ended_at, viewer_count, peak_viewers, managed, version)

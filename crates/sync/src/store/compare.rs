@@ -22,6 +22,7 @@ pub async fn find_page(
 ) -> Result<Page, sqlx::Error> {
     sqlx::query_as!(
         Page,
+        // With one page size for both tables neither can make a page large, however unequal they are.
         r#"-- The end of the page: the smallest of `until`, the last of `size` live rooms and the last of `size` rows.
            with bound as (
                select least($2, (select id from live_rooms where id > $1 order by id offset $3::bigint - 1 limit 1),

@@ -44,6 +44,7 @@ pub async fn take_marks_of_room(
 ) -> Result<Vec<Mark>, sqlx::Error> {
     sqlx::query_as!(
         Mark,
+        // Includes the marks that were set aside: the row is written once for all of them.
         r#"select d.id, d.live_room_id as room,
                   extract(epoch from app_now())::float8 - extract(epoch from d.marked_at)::float8 as "age!"
            from live_stream_dirty d
@@ -75,6 +76,8 @@ pub async fn set_rooms_aside(
     error: &str,
 ) -> Result<(), sqlx::Error> {
     sqlx::query!(
+        // `taken` locks, `kept` chooses the oldest mark of each room, `deleted` removes the others, the
+        // update sets the back-off.
         "-- Marks that another replica has locked are skipped: it sets them aside itself, or deletes them.
          with taken as (
              select id, live_room_id, attempts from live_stream_dirty
@@ -102,6 +105,8 @@ pub async fn set_rooms_aside(
 /// Lists the rooms that were set aside and are due.
 pub async fn list_due_rooms(executor: impl PgExecutor<'_>) -> Result<Vec<Uuid>, sqlx::Error> {
     sqlx::query_scalar!(
+        // At most 100, so that many bad rows do not delay the marks of good ones. The rest follow in the next
+        // pass.
         "select distinct live_room_id from live_stream_dirty
          where next_attempt_at is not null and next_attempt_at <= app_now()
          limit 100"
@@ -123,6 +128,7 @@ pub struct Waiting {
 pub async fn find_waiting(executor: impl PgExecutor<'_>) -> Result<Waiting, sqlx::Error> {
     sqlx::query_as!(
         Waiting,
+        // `infinity` in `marked_at` would make a difference of timestamps fail, so seconds are subtracted.
         r#"select count(*) as "dirty!", count(next_attempt_at) as "set_aside!",
                   greatest(0, extract(epoch from app_now())::float8
                       - min(extract(epoch from marked_at)::float8)

@@ -1,13 +1,11 @@
 //! Reading the listing: pages for clients, changes for the feed.
 
 use chassis::db::Statement;
-use domain::{AccessLevel, StreamStatus, page::Cursor};
+use domain::{AccessLevel, Reader, StreamStatus, page::Cursor};
 use serde_json::Value;
 use sqlx::PgExecutor;
 use time::OffsetDateTime;
 use uuid::Uuid;
-
-use crate::viewer::Viewer;
 
 /// A row of the listing, and the groups that may read it.
 #[derive(Clone, Debug)]
@@ -41,6 +39,7 @@ impl StreamRow {
     /// Returns the access level. Legacy clients may write other texts until sync corrects them; these count as `group`.
     #[must_use]
     pub fn access_level(&self) -> AccessLevel {
+        // An unknown text must not make a row public.
         self.access_level.parse().unwrap_or(AccessLevel::Group)
     }
 }
@@ -71,21 +70,21 @@ macro_rules! rows {
     };
 }
 
-/// `rows!` of a page: the rows after the cursor, latest start first. There are three sources: public rows, the viewer's
-/// own rows, and rows that their groups may read. Each source has a partial index of its own. So pages of viewers
+/// `rows!` of a page: the rows after the cursor, latest start first. There are three sources: public rows, the reader's
+/// own rows, and rows that their groups may read. Each source has a partial index of its own. So pages of readers
 /// without groups do not read the rows of groups. `$matching` filters the sources; `$found` may add a `with`, and
 /// `$few` a fourth source.
 macro_rules! page {
-    ($found:tt, $matching:tt, $few:tt, $viewer:expr, $filter:expr, $limit:expr $(, $argument:expr)*) => {
+    ($found:tt, $matching:tt, $few:tt, $reader:expr, $filter:expr, $limit:expr $(, $argument:expr)*) => {
         page!(
             @ $found, $matching, $few,
             " and (c.scheduled_for, c.id) < (coalesce($1::timestamptz, '9000-01-01 00:00Z'), coalesce($2::uuid, $3))
               order by c.scheduled_for desc, c.id desc limit $7",
-            $viewer, $filter, $limit $(, $argument)*
+            $reader, $filter, $limit $(, $argument)*
         )
     };
     (@ [$($found:tt)+], [$($matching:tt)+], [$($few:tt)+], $after:tt,
-     $viewer:expr, $filter:expr, $limit:expr $(, $argument:expr)*) => {
+     $reader:expr, $filter:expr, $limit:expr $(, $argument:expr)*) => {
         rows!(
             "where c.id = any(array( "
             + $($found)+
@@ -107,12 +106,16 @@ macro_rules! page {
             + ") " + $($few)+
             + ") c where true " + $after
             + ")) order by c.scheduled_for desc, c.id desc",
+            // Without a cursor the bounds in `$after` are the latest time and the greatest id, so the
+            // statement has one form.
             $filter.after.map(|cursor| cursor.at),
             $filter.after.map(|cursor| cursor.id),
+            // Ids of the same time are read in descending order, so the greatest id means "from the
+            // beginning".
             Uuid::max(),
-            $viewer.user,
-            $viewer.is_admin,
-            &$viewer.groups,
+            $reader.user_id,
+            $reader.is_privileged,
+            $reader.groups,
             $limit
             $(, $argument)*
         )
@@ -123,7 +126,7 @@ macro_rules! page {
 /// (`few.are`), they are read by that index and sorted. If more match, the rows are read in their order, because the
 /// page fills soon.
 macro_rules! search {
-    ($matches:tt, $status:tt, $viewer:expr, $filter:expr, $limit:expr $(, $argument:expr)+) => {
+    ($matches:tt, $status:tt, $reader:expr, $filter:expr, $limit:expr $(, $argument:expr)+) => {
         page!(
             ["with found as materialized (
                   select c.id, c.scheduled_for, c.access_level, c.created_by from community_live_streams c
@@ -137,7 +140,7 @@ macro_rules! search {
                                         case when c.access_level <> 'public' then
                                             (select r.metadata from live_rooms r where r.id = c.id) end,
                                         $4, $5, $6))"],
-            $viewer, $filter, $limit $(, $argument)+
+            $reader, $filter, $limit $(, $argument)+
         )
     };
 }
@@ -167,6 +170,7 @@ impl Search {
     #[must_use]
     pub fn of(query: &str) -> Option<Self> {
         let query = query.trim();
+        // Counted in characters, because trigrams are made of characters.
         match query.chars().count() {
             0 => None,
             count if count < Self::SHORTEST_TEXT => Some(Self::Title(query.to_owned())),
@@ -189,41 +193,42 @@ fn containing(text: &str) -> String {
     pattern
 }
 
-/// Lists the rows that the viewer may read, latest start first. Each kind of filter has its own statement with its own
+/// Lists the rows that the reader may read, latest start first. Each kind of filter has its own statement with its own
 /// indexes, because the plan does not depend on the arguments.
 pub async fn list_streams(
     executor: impl PgExecutor<'_>,
-    viewer: &Viewer,
+    reader: Reader<'_>,
     filter: &Filter,
     limit: i64,
 ) -> Result<Vec<StreamRow>, sqlx::Error> {
     match (&filter.search, filter.status.map(StreamStatus::as_str)) {
+        // One statement for each combination: a generic plan cannot skip a filter that is null.
         (None, None) => {
-            page!([""], [""], [""], viewer, filter, limit)
+            page!([""], [""], [""], reader, filter, limit)
                 .fetch_all(executor)
                 .statement("SELECT list_streams")
                 .await
         }
         (None, Some(status)) => {
-            page!([""], ["and c.status = $8"], [""], viewer, filter, limit, status)
+            page!([""], ["and c.status = $8"], [""], reader, filter, limit, status)
                 .fetch_all(executor)
                 .statement("SELECT list_streams")
                 .await
         }
-        (Some(search), _) => search_streams(executor, viewer, filter, limit, search).await,
+        (Some(search), _) => search_streams(executor, reader, filter, limit, search).await,
     }
 }
 
 async fn search_streams(
     executor: impl PgExecutor<'_>,
-    viewer: &Viewer,
+    reader: Reader<'_>,
     filter: &Filter,
     limit: i64,
     search: &Search,
 ) -> Result<Vec<StreamRow>, sqlx::Error> {
     match (search, filter.status.map(StreamStatus::as_str)) {
         (Search::Text(pattern), None) => {
-            search!("c.search_text like lower($8::text) ", "", viewer, filter, limit, pattern)
+            search!("c.search_text like lower($8::text) ", "", reader, filter, limit, pattern)
                 .fetch_all(executor)
                 .statement("SELECT search_streams")
                 .await
@@ -232,7 +237,7 @@ async fn search_streams(
             search!(
                 "c.search_text like lower($8::text) ",
                 "and c.status = $9",
-                viewer,
+                reader,
                 filter,
                 limit,
                 pattern,
@@ -248,7 +253,7 @@ async fn search_streams(
                 "left(lower(c.title), 8) ~>=~ lower($8::text)
                  and left(lower(c.title), 8) ~<~ (lower($8::text) || chr(1114111)) ",
                 "",
-                viewer,
+                reader,
                 filter,
                 limit,
                 beginning
@@ -262,7 +267,7 @@ async fn search_streams(
                 "left(lower(c.title), 8) ~>=~ lower($8::text)
                  and left(lower(c.title), 8) ~<~ (lower($8::text) || chr(1114111)) ",
                 "and c.status = $9",
-                viewer,
+                reader,
                 filter,
                 limit,
                 beginning,

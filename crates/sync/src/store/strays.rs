@@ -43,6 +43,7 @@ pub struct StrayEnd {
 pub async fn end_strays(executor: impl PgExecutor<'_>, ids: &[Uuid]) -> Result<Vec<StrayEnd>, sqlx::Error> {
     sqlx::query_as!(
         StrayEnd,
+        // `strays` may be rows of another writer, so a row that is locked is reported and not waited for.
         r#"with strays as materialized (
                select c.id from community_live_streams c
                where c.id = any($1) and c.status = 'live'

@@ -40,7 +40,7 @@ async fn row_matches_each_state_of_a_live_room(world: World) {
     sync::drain(&world.pool).await.unwrap();
     assert_eq!(row_state(&world, none.id).await, None, "a live room without sessions has no row");
     for (id, expected) in rows {
-        assert_eq!(row_state(&world, id).await.as_deref(), Some(expected));
+        assert_eq!(row_state(&world, id).await.as_deref(), Some(expected), "{id}");
     }
     assert_eq!((world.unaligned().await, world.marks().await), (0, 0));
 }

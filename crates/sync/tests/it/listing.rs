@@ -195,7 +195,7 @@ async fn page_of_a_stranger_reads_no_rows_of_groups(world: World) {
         let mut tx = chassis::db::begin(pool).await.unwrap();
         sqlx::raw_sql("set local plan_cache_mode = force_generic_plan").execute(&mut *tx).await.unwrap();
         let before = scanned(&mut tx).await;
-        let found = sync::store::list_streams(&mut *tx, &viewer, &filter, 100).await.unwrap();
+        let found = sync::store::list_streams(&mut *tx, viewer.reader(), &filter, 100).await.unwrap();
         let read = usize::try_from(scanned(&mut tx).await - before).unwrap();
         assert_eq!(found.len(), rows, "{caller:?}");
         assert!((rows..=40).contains(&read), "{read} rows were read for {caller:?}");

@@ -21,7 +21,7 @@ async fn all(
     let viewer = Viewer::of(Some(caller.clone())).unwrap();
     let (mut found, mut filter) = (Vec::new(), Filter { status, search, after: None });
     loop {
-        let page = list_streams(pool, &viewer, &filter, 250).await.unwrap();
+        let page = list_streams(pool, viewer.reader(), &filter, 250).await.unwrap();
         let Some(last) = page.last() else { return found };
         filter.after = Some(Cursor { at: last.scheduled_for, id: last.id });
         found.extend(page.iter().map(|row| row.id));
@@ -106,7 +106,7 @@ async fn search_reads_few_rows_of_many(world: World) {
                 .await
                 .unwrap();
             let before = read(&mut tx).await;
-            let found = list_streams(&mut *tx, &viewer, &filter, 20).await.unwrap();
+            let found = list_streams(&mut *tx, viewer.reader(), &filter, 20).await.unwrap();
             let read = read(&mut tx).await - before;
             assert_eq!(found.len(), rows, "{query}");
             assert!(read <= most, "{query} {status:?}: {read} rows were read");

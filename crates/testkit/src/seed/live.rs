@@ -56,6 +56,7 @@ pub async fn live_session(pool: &PgPool, room: &LiveRoom, status: LiveStatus) ->
     .fetch_one(pool)
     .await
     .expect("a live session");
+    // The product's own function, so that the projection is never written in two ways.
     sqlx::query_scalar!("select refresh_live_room($1)", room.id)
         .fetch_one(pool)
         .await

@@ -77,7 +77,7 @@ fn refusal_has_the_most_helpful_of_several_reasons() {
     assert_eq!(refusal(&row), Refused::Cancelled);
     for over in [SessionStatus::Completed, SessionStatus::NoShow, SessionStatus::Scheduled] {
         row.status = over;
-        assert_eq!(refusal(&row), Refused::Ended);
+        assert_eq!(refusal(&row), Refused::Ended, "{over:?}");
     }
     row.closes_at = NOW + Duration::hours(2);
     assert_eq!(refusal(&row), Refused::Kicked);

@@ -30,8 +30,16 @@ fn livekit_verifier_reads_the_grants_of_the_table() {
         let signed = sign(token_role, now(), time::Duration::MINUTE);
         let claims = TokenVerifier::with_api_key("key", SECRET).verify(&signed.token).unwrap();
         let grants = token_role.grants;
-        assert_eq!((claims.sub.as_str(), claims.name.as_str()), ("ana|1", "Ana \"A\" Ünal"));
-        assert_eq!(claims.attributes, HashMap::from([("role".into(), token_role.name.into())]));
+        assert_eq!(
+            (claims.sub.as_str(), claims.name.as_str()),
+            ("ana|1", "Ana \"A\" Ünal"),
+            "{token_role:?}"
+        );
+        assert_eq!(
+            claims.attributes,
+            HashMap::from([("role".into(), token_role.name.into())]),
+            "{token_role:?}"
+        );
         let expected = VideoGrants {
             room: "session-1".into(),
             room_join: true,
@@ -42,7 +50,7 @@ fn livekit_verifier_reads_the_grants_of_the_table() {
             can_update_own_metadata: Some(grants.own_metadata),
             ..VideoGrants::default()
         };
-        assert_eq!(claims.video, expected);
+        assert_eq!(claims.video, expected, "{token_role:?}");
     }
 }
 

@@ -80,14 +80,10 @@ pub async fn find_live_join(
                may_read_live_room(coalesce(s.access_level, l.access_level), l.host_user_id, l.metadata,
                                   $2, $3, $4) as "may_read!",
                s.id as "session_id?: LiveSessionId", s.status as "session_status?: LiveStatus", s.ends_at as "ends_at?",
-               case when a.user_id is null then null
-                    when a.user_id = l.host_user_id then 'host'
-                    when a.role = 'speaker' then 'speaker'
-                    else 'guest'
-               end as "role?: SeatRole",
+               case when a.user_id is not null
+                    then seat_role(a.user_id, l.host_user_id, a.role) end as "role?: SeatRole",
                a.lobby_status as "lobby_status?: LobbyStatus", a.left_at is not null as "left!",
-               b.user_id is not null and coalesce(b.until > app_now(), true) as "banned!",
-               coalesce(p.status = 'kicked', false) as "kicked!",
+               b.user_id is not null as "banned!", p.user_id is not null as "kicked!",
                own.display_name as "own_name?", own.email as "own_email?",
                own.email_verified as own_email_verified, own.avatar_url as "own_avatar?",
                r.id as "room_id?: RoomId", r.status as "room_status?: RoomStatus", r.room_name as "room_name?",
@@ -95,10 +91,10 @@ pub async fn find_live_join(
         from live_rooms l
         left join live_room_sessions s on s.open_room = l.id
         left join live_room_attendance a on a.session_id = s.id and a.user_id = $2
-        left join live_room_bans b on b.live_room_id = l.id and b.user_id = $2
+        left join current_bans b on b.live_room_id = l.id and b.user_id = $2
         left join app_users own on own.id = $2
         left join livekit_rooms r on r.owner = s.id
-        left join livekit_participants p on p.room_id = r.id and p.user_id = $2
+        left join kicked_participants p on p.room_id = r.id and p.user_id = $2
         where l.id = $1
         "#,
         live_room_id.0,

@@ -78,7 +78,7 @@ pub async fn find_join(
                s.id as session_id, s.title, s.scheduled_at, s.status as "status: SessionStatus",
                w.opens_at as "opens_at!", w.closes_at as "closes_at!",
                case $2 when s.host_id then 'host' when s.guest_id then 'guest' end as "role: Role",
-               coalesce(p.status = 'kicked', false) as "kicked!", s.guest_name,
+               p.user_id is not null as "kicked!", s.guest_name,
                own.display_name as "own_name?", own.email as "own_email?",
                own.email_verified as own_email_verified, own.avatar_url as "own_avatar?",
                party.id as "other_id!", other.display_name as "other_name?", other.avatar_url as "other_avatar?",
@@ -90,7 +90,7 @@ pub async fn find_join(
         left join app_users own on own.id = $2
         left join app_users other on other.id = party.id
         left join livekit_rooms r on r.session_id = s.id
-        left join livekit_participants p on p.room_id = r.id and p.user_id = $2
+        left join kicked_participants p on p.room_id = r.id and p.user_id = $2
         where s.id = $1
         "#,
         session_id.0,

@@ -267,5 +267,5 @@ pub async fn create_on_livekit(world: &World, name: &str) {
     let call = http().post(format!("{}/twirp/livekit.RoomService/CreateRoom", livekit.url));
     let call = call.bearer_auth(token).header("content-type", "application/json");
     let answer = call.body(format!(r#"{{"name": "{name}"}}"#)).send().await.unwrap();
-    assert_eq!(answer.status(), 200);
+    assert_eq!(answer.status(), 200, "CreateRoom of {name}");
 }

@@ -43,22 +43,28 @@ async fn host_and_speaker_publish_and_guest_subscribes_and_chats(
         let issued = world.enter(user, &room).await.unwrap();
         assert_eq!(
             (issued.identity.as_str(), domain::SeatRole::try_from(issued.role).unwrap().as_str()),
-            (user, role)
+            (user, role),
+            "{user}"
         );
-        assert_eq!((issued.room_name.as_str(), issued.can_record), (livekit_room.name.as_str(), can_record));
-        assert_eq!(issued.ws_url, world.livekit().settings.ws_url);
+        assert_eq!(
+            (issued.room_name.as_str(), issued.can_record),
+            (livekit_room.name.as_str(), can_record),
+            "{user}"
+        );
+        assert_eq!(issued.ws_url, world.livekit().settings.ws_url, "{user}");
         let claims = world.verified(&issued.token);
-        assert_eq!((claims.sub.as_str(), claims.attributes["role"].as_str()), (user, role));
+        assert_eq!((claims.sub.as_str(), claims.attributes["role"].as_str()), (user, role), "{user}");
         let video = claims.video;
-        assert_eq!((video.room.as_str(), video.room_join), (livekit_room.name.as_str(), true));
+        assert_eq!((video.room.as_str(), video.room_join), (livekit_room.name.as_str(), true), "{user}");
         assert_eq!(
             (video.can_publish, video.can_publish_sources),
-            (Some(!sources.is_empty()), owned(sources))
+            (Some(!sources.is_empty()), owned(sources)),
+            "{user}"
         );
-        assert_eq!((video.can_subscribe, video.can_publish_data), (Some(true), Some(true)));
-        assert_eq!(video.can_update_own_metadata, Some(true));
+        assert_eq!((video.can_subscribe, video.can_publish_data), (Some(true), Some(true)), "{user}");
+        assert_eq!(video.can_update_own_metadata, Some(true), "{user}");
         let admin = [video.room_create, video.room_list, video.room_admin, video.room_record, video.hidden];
-        assert_eq!(admin, [false; 5]);
+        assert_eq!(admin, [false; 5], "{user}");
     }
     assert!(fake.asked().is_empty(), "a fresh record is not ensured");
 }
@@ -185,7 +191,7 @@ async fn group_room_is_not_found_for_strangers(SlowClock(pool): SlowClock, conne
     let id = room.id.to_string();
     for stranger in [with("gus", &[]), with("gus", &["moons", "a\0b"]), with("bea", &["moons"])] {
         let refusal = world.ask_live(stranger, &id, false).await.unwrap_err();
-        assert_eq!(refusal.reason, Reason::RoomNotFound);
+        assert_eq!(refusal.reason, Reason::RoomNotFound, "{refusal:?}");
         let unknown = world.ask_live(person("gus"), &Uuid::new_v4().to_string(), false).await.unwrap_err();
         assert_eq!(refusal, unknown, "the refusal differs from that of an unknown room");
     }
@@ -233,7 +239,7 @@ async fn live_token_lifetime_depends_on_the_planned_end(
         let expires_at = issued.expires_at.unwrap().seconds;
         let life = expires_at - server_time(&pool).await.unix_timestamp();
         assert!((longest - 10..=longest).contains(&life), "{ends_at}: {life}");
-        assert_eq!(i64::try_from(world.verified(&issued.token).exp).unwrap(), expires_at);
+        assert_eq!(i64::try_from(world.verified(&issued.token).exp).unwrap(), expires_at, "{ends_at}");
     }
 }
 

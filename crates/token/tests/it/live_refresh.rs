@@ -22,8 +22,8 @@ async fn refused_after(pool: &PgPool, connect: &PgConnectOptions, change: &'stat
     let world = world(connect, &FakeRoom::silent()).await;
     world.enter("gus", &room).await.unwrap();
     run(pool, change).await;
-    assert_eq!(world.enter("gus", &room).await.unwrap_err().reason, reason);
-    assert_eq!(world.enter_now("gus", &room).await.unwrap_err().reason, reason);
+    assert_eq!(world.enter("gus", &room).await.unwrap_err().reason, reason, "{change}");
+    assert_eq!(world.enter_now("gus", &room).await.unwrap_err().reason, reason, "{change}");
     if reason != Reason::RoomNotActive {
         world.enter("sam", &room).await.unwrap(); // other users are not affected
     }

@@ -12,5 +12,6 @@ mod metrics_issued;
 mod metrics_joins;
 mod nests;
 mod one_statement;
+mod rules_in_sql;
 mod secrecy;
 mod world;

@@ -34,21 +34,36 @@ async fn nest_speakers_publish_and_listeners_and_guests_subscribe(
     {
         let issued = world.enter_nest(pubkey.as_deref(), &nest).await.unwrap();
         let claims = world.verified(&issued.token);
-        assert_eq!(claims.sub, issued.identity);
+        assert_eq!(claims.sub, issued.identity, "as {pubkey:?}");
         match &pubkey {
-            Some(pubkey) => assert_eq!(&issued.identity, pubkey),
-            None => assert!(issued.identity.starts_with("guest-")),
+            Some(pubkey) => assert_eq!(&issued.identity, pubkey, "as {pubkey:?}"),
+            None => assert!(issued.identity.starts_with("guest-"), "as {pubkey:?}"),
         }
         let video = claims.video;
-        assert_eq!((video.room.as_str(), issued.room_name.as_str()), (&*room.name, &*room.name));
-        assert_eq!(video.can_publish, Some(!sources.is_empty()));
-        assert_eq!(video.can_publish_sources, sources);
-        assert_eq!((video.can_subscribe, video.can_publish_data), (Some(true), Some(!sources.is_empty())));
-        assert_eq!(video.can_update_own_metadata, Some(false));
-        assert!(![video.room_create, video.room_list, video.room_admin, video.room_record].contains(&true));
+        assert_eq!(
+            (video.room.as_str(), issued.room_name.as_str()),
+            (&*room.name, &*room.name),
+            "as {pubkey:?}"
+        );
+        assert_eq!(video.can_publish, Some(!sources.is_empty()), "as {pubkey:?}");
+        assert_eq!(video.can_publish_sources, sources, "as {pubkey:?}");
+        assert_eq!(
+            (video.can_subscribe, video.can_publish_data),
+            (Some(true), Some(!sources.is_empty())),
+            "as {pubkey:?}"
+        );
+        assert_eq!(video.can_update_own_metadata, Some(false), "as {pubkey:?}");
+        assert!(
+            ![video.room_create, video.room_list, video.room_admin, video.room_record].contains(&true),
+            "as {pubkey:?}"
+        );
         let expires_at = chassis::grpc::datetime(&issued.expires_at.unwrap()).unwrap();
-        assert!(expires_at <= server_time(&pool).await + Duration::minutes(10));
-        assert_eq!(world.livekit().server.join(&issued.token).unwrap().identity, issued.identity);
+        assert!(expires_at <= server_time(&pool).await + Duration::minutes(10), "as {pubkey:?}");
+        assert_eq!(
+            world.livekit().server.join(&issued.token).unwrap().identity,
+            issued.identity,
+            "as {pubkey:?}"
+        );
     }
     assert!(fake.asked().is_empty(), "a fresh record is not ensured");
 }

@@ -47,6 +47,6 @@ async fn signatures_of_nostr_tools_are_accepted() {
         assert!((200..300).contains(&status), "{shown}: {status} {reply}");
         let caller = gateway.fake.last().caller.unwrap();
         assert_eq!(caller.user_id, vector.public_key, "{shown}");
-        assert!(path.contains(NEST) || path.trim_end_matches('/') == "/api/v1/nests");
+        assert!(path.contains(NEST) || path.trim_end_matches('/') == "/api/v1/nests", "{shown}");
     }
 }

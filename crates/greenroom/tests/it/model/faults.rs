@@ -160,7 +160,7 @@ impl Stage {
             r#"select count(pg_terminate_backend(pid)) as "cut!" from pg_stat_activity
                where datname = current_database() and pid <> pg_backend_pid() and query ilike 'listen %'"#
         )
-        .fetch_one(&self.pool)
+        .fetch_one(self.pool())
         .await
         .unwrap();
         self.was_cut();
@@ -180,7 +180,7 @@ impl Stage {
         self.say(format!("manual edit, room {room}: {}", words.join(" ")));
         // Retried: the edit may lose a deadlock against a pass.
         chassis::db::retry_on_contention(|| {
-            sqlx::query(statement).bind(self.rooms[room].id).execute(&self.pool)
+            sqlx::query(statement).bind(self.rooms[room].id).execute(self.pool())
         })
         .await
         .unwrap();

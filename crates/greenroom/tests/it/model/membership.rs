@@ -249,7 +249,7 @@ impl Stage {
             &rooms,
             &self.users
         )
-        .fetch_all(&self.pool)
+        .fetch_all(self.pool())
         .await
         .unwrap()
     }

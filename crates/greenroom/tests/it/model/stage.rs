@@ -11,10 +11,7 @@ use gateway::Rate;
 use livekit_dev::{LiveKitDev, Order, Store, Switches, WebhookFault};
 use reqwest::Client;
 use serde_json::Value;
-use sqlx::{
-    PgPool,
-    postgres::{PgConnectOptions, PgPoolOptions},
-};
+use sqlx::{PgPool, postgres::PgConnectOptions};
 use testkit::Wire;
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -37,8 +34,6 @@ const RECOVERY_TIMEOUT: Duration = Duration::from_mins(1);
 pub struct Stage {
     world: World,
     pub livekit: LiveKitDev,
-    connect: PgConnectOptions,
-    pub pool: PgPool,
     pub wires: Vec<Wire>,
     replicas: Vec<Replica>,
     pub http: Client,
@@ -103,8 +98,6 @@ impl Stage {
         let mut stage = Self {
             world,
             livekit,
-            connect: connect.clone(),
-            pool: pool(connect).await,
             wires,
             replicas: Vec::new(),
             http: Client::new(),
@@ -126,7 +119,7 @@ impl Stage {
 
     /// Starts a replica that reaches the database over this wire.
     async fn start(&mut self, at: usize) -> Replica {
-        let through = self.connect.clone().host("127.0.0.1").port(self.wires[at].address.port());
+        let through = self.world.connect.clone().host("127.0.0.1").port(self.wires[at].address.port());
         let services = &mut self.world.services;
         services.booking.database = testkit::database(&through, "greenroom_booking");
         services.room.database = testkit::database(&through, room_lifecycle::config::ROLE);
@@ -137,6 +130,11 @@ impl Stage {
 
     pub fn say(&mut self, line: String) {
         self.journal.lines.push(line);
+    }
+
+    /// Reaches the database without a wire.
+    pub fn pool(&self) -> &PgPool {
+        &self.world.pool
     }
 
     pub fn replica(&self, at: usize) -> &Replica {
@@ -190,13 +188,12 @@ impl Stage {
         self.rooms.iter_mut().for_each(|room| room.on = On::Unknown);
     }
 
-    /// Moves the database's clock forward. Only new connections observe it, so all connections are cut.
+    /// Moves the database's clock forward. Only new connections of services observe it, so theirs are cut.
     pub async fn jump(&mut self, by: time::Duration) {
         self.offset += by;
         self.wires.iter().for_each(Wire::cut);
-        testkit::advance_database_clock(&self.pool, self.offset).await;
-        self.pool.close().await;
-        self.pool = pool(&self.connect).await;
+        testkit::advance_database_clock(self.pool(), self.offset).await;
+        self.world.advance(by);
         self.wires.iter().for_each(Wire::join);
         self.was_cut();
     }
@@ -229,7 +226,7 @@ impl Stage {
     async fn await_invariants(&mut self) {
         let (started, mut passed) = (Instant::now(), 0);
         loop {
-            let wrong = checks::violations(&self.pool, &self.livekit).await;
+            let wrong = checks::violations(self.pool(), &self.livekit).await;
             passed = if wrong.is_empty() { passed + 1 } else { 0 };
             if passed == 2 {
                 break;
@@ -292,8 +289,4 @@ impl Stage {
     pub fn seed(&self) -> u64 {
         self.journal.seed
     }
-}
-
-async fn pool(connect: &PgConnectOptions) -> PgPool {
-    PgPoolOptions::new().max_connections(2).connect_with(connect.clone()).await.unwrap()
 }

@@ -30,13 +30,12 @@ pub async fn list_waiting(
 ) -> Result<Vec<Waiting>> {
     sqlx::query_as!(
         Waiting,
-        r#"select a.user_id, u.display_name as "name?", u.avatar_url as "avatar_url?", a.seated_at as since,
-                  md5(a.user_id)::uuid as "key!"
-           from live_room_attendance a left join app_users u on u.id = a.user_id
-           where a.open_session = $1 and a.lobby_status = 'waiting'
-             and (a.held_until is null or a.held_until > app_now())
-             and ($2::timestamptz is null or (a.seated_at, md5(a.user_id)::uuid) > ($2, $3::uuid))
-           order by a.seated_at, md5(a.user_id)::uuid limit $4"#,
+        r#"select w.user_id as "user_id!", u.display_name as "name?", u.avatar_url as "avatar_url?",
+                  w.seated_at as "since!", md5(w.user_id)::uuid as "key!"
+           from waiting_seats w left join app_users u on u.id = w.user_id
+           where w.session_id = $1
+             and ($2::timestamptz is null or (w.seated_at, md5(w.user_id)::uuid) > ($2, $3::uuid))
+           order by w.seated_at, md5(w.user_id)::uuid limit $4"#,
         session.0,
         after.map(|cursor| cursor.at),
         after.map(|cursor| cursor.id),
@@ -48,15 +47,10 @@ pub async fn list_waiting(
 }
 
 pub async fn count_waiting(db: impl PgExecutor<'_>, session: LiveSessionId) -> Result<i64> {
-    sqlx::query_scalar!(
-        r#"select count(*) as "count!" from live_room_attendance
-           where open_session = $1 and lobby_status = 'waiting'
-             and (held_until is null or held_until > app_now())"#,
-        session.0
-    )
-    .fetch_one(db)
-    .statement("SELECT count_waiting")
-    .await
+    sqlx::query_scalar!(r#"select count(*) as "count!" from waiting_seats where session_id = $1"#, session.0)
+        .fetch_one(db)
+        .statement("SELECT count_waiting")
+        .await
 }
 
 /// A user's seat, taken or given up.
@@ -107,16 +101,12 @@ pub async fn admit_one(connection: &mut PgConnection, session: LiveSessionId, us
 async fn set_admitted(db: &mut PgConnection, session: LiveSessionId, only: Option<&str>) -> Result<u64> {
     let done = sqlx::query!(
         "with next as (
-             select w.user_id from live_room_attendance w
-             where w.open_session = $1 and w.lobby_status = 'waiting'
-               and (w.held_until is null or w.held_until > app_now())
-               and ($2::text is null or w.user_id = $2)
+             select w.user_id from waiting_seats w
+             where w.session_id = $1 and ($2::text is null or w.user_id = $2)
              order by w.seated_at, md5(w.user_id)::uuid
              limit (select greatest(s.max_participants - count(t.user_id), 0)
                     from live_room_sessions s
-                    left join live_room_attendance t
-                      on t.open_session = s.id and t.lobby_status = 'admitted'
-                         and t.role <> 'host' and (t.held_until is null or t.held_until > app_now())
+                    left join taken_seats t on t.session_id = s.id
                     where s.id = $1 group by s.id))
          update live_room_attendance a
          set lobby_status = 'admitted', held_until = app_now() + make_interval(secs => $3)
@@ -153,13 +143,10 @@ pub async fn set_rejected(db: impl PgExecutor<'_>, session: LiveSessionId, user:
 pub async fn list_sessions_to_admit(db: impl PgExecutor<'_>, limit: i64) -> Result<Vec<LiveSessionId>> {
     sqlx::query_scalar!(
         "select s.id as \"id: LiveSessionId\" from live_room_sessions s
-         where s.id = any(array(select distinct w.waiting_session from live_room_attendance w
-                                where w.waiting_session is not null
-                                  and (w.held_until is null or w.held_until > app_now())))
+         where s.id = any(array(select distinct w.waiting_session from waiting_seats w
+                                where w.waiting_session is not null))
            and s.status = 'live' and s.auto_admit
-           and (select count(*) from live_room_attendance t
-                where t.open_session = s.id and t.lobby_status = 'admitted'
-                  and t.role <> 'host' and (t.held_until is null or t.held_until > app_now())) < s.max_participants
+           and (select count(*) from taken_seats t where t.session_id = s.id) < s.max_participants
          limit $1",
         limit
     )

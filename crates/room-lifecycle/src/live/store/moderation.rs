@@ -37,7 +37,7 @@ pub async fn set_role(
                returning k.id),
            marked as (select mark_room(id) from watched),
            participant as (
-               update livekit_participants p set role = case $3 when 'guest' then 'viewer' else $3 end
+               update livekit_participants p set role = participant_role($3)
                from watched where p.room_id = watched.id and p.user_id = $2)
            select seat.role as "role!: SeatRole", seat.lobby_status as "lobby_status!: LobbyStatus"
            from seat left join marked on true"#,
@@ -48,35 +48,6 @@ pub async fn set_role(
     )
     .fetch_optional(db)
     .statement("UPDATE set_role")
-    .await
-}
-
-/// A user's role in a session.
-#[derive(Clone, Debug)]
-pub struct Role {
-    pub user_id: String,
-    pub role: SeatRole,
-}
-
-/// Lists the roles of these users in a session. The host comes from the room. Users without a seat are left out.
-pub async fn list_roles(
-    db: impl PgExecutor<'_>,
-    session: LiveSessionId,
-    users: &[String],
-) -> Result<Vec<Role>> {
-    sqlx::query_as!(
-        Role,
-        r#"select a.user_id,
-                  case when a.user_id = r.host_user_id then 'host' when a.role = 'speaker' then 'speaker'
-                       else 'guest' end as "role!: SeatRole"
-           from live_room_attendance a
-           join live_rooms r on r.id = a.live_room_id
-           where a.session_id = $1 and a.user_id = any($2)"#,
-        session.0,
-        users
-    )
-    .fetch_all(db)
-    .statement("SELECT list_roles")
     .await
 }
 
@@ -174,7 +145,7 @@ pub async fn set_hand(
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tally {
     pub waiting: i64,
-    pub inside: i64,
+    pub connected: i64,
     pub hands_raised: i64,
     pub peak_viewers: i32,
 }
@@ -182,15 +153,10 @@ pub struct Tally {
 pub async fn find_tally(db: impl PgExecutor<'_>, session: LiveSessionId) -> Result<Option<Tally>> {
     sqlx::query_as!(
         Tally,
-        r#"select s.peak_viewers, seats.waiting as "waiting!", seats.inside as "inside!", seats.hands as "hands_raised!"
+        r#"select s.peak_viewers, seats.waiting as "waiting!", seats.connected as "connected!",
+                  seats.hands_raised as "hands_raised!"
            from live_room_sessions s
-           cross join lateral (
-               select count(*) filter (where a.lobby_status = 'waiting'
-                                         and (a.held_until is null or a.held_until > app_now())) as waiting,
-                      count(*) filter (where a.lobby_status = 'admitted' and a.joined_at is not null
-                                         and a.disconnected_at is null) as inside,
-                      count(a.hand_raised_at) as hands
-               from live_room_attendance a where a.open_session = s.id) seats
+           cross join lateral seat_counts(s.id) seats
            where s.id = $1"#,
         session.0
     )
@@ -239,13 +205,13 @@ pub async fn list_seated(
                   coalesce(p.status = 'joined', false) as "in_room!", s.joined_at, s.left_at,
                   s.up_since as hand_raised_at,
                   coalesce(p.status = 'kicked', false) as "is_kicked!",
-                  b.user_id is not null and coalesce(b.until > app_now(), true) as "is_banned!",
+                  b.user_id is not null as "is_banned!",
                   s.rank as "rank!", s.key as "key!"
            from seats s
            left join app_users u on u.id = s.user_id
            left join livekit_rooms k on k.live_session_id = s.session_id
            left join livekit_participants p on p.room_id = k.id and p.user_id = s.user_id
-           left join live_room_bans b on b.live_room_id = s.live_room_id and b.user_id = s.user_id
+           left join current_bans b on b.live_room_id = s.live_room_id and b.user_id = s.user_id
            where (s.rank, s.key) > (coalesce($2, '-infinity'::timestamptz), coalesce($3::uuid, $5))
            order by s.rank, s.key limit $4"#,
         session.0,

@@ -6,7 +6,19 @@ use sqlx::{PgExecutor, Result};
 use uuid::Uuid;
 
 use super::{Live, LiveSession, RoomReader, live, select_current, select_live};
-use crate::live::request::RoomFields;
+
+/// The fields of a room that its host changes.
+#[derive(Clone, Debug, Default)]
+pub struct RoomFields {
+    pub title: Option<String>,
+    pub description: Option<String>,
+    pub room_name: Option<String>,
+    /// Empty: the image is removed.
+    pub cover_image_url: Option<String>,
+    pub access_level: Option<AccessLevel>,
+    pub topic_keys: Option<Vec<String>>,
+    pub groups: Option<Vec<String>>,
+}
 
 /// A user's own room, with its current session.
 pub async fn find_room_of(db: impl PgExecutor<'_>, host: &str) -> Result<Option<Live>> {
@@ -93,20 +105,15 @@ pub async fn find_state(
     reader: RoomReader<'_>,
 ) -> Result<Option<State>> {
     let row = select_live!(
-        r#", seats.waiting as "waiting!", seats.inside as "inside!", mine.role as "seat_role?: SeatRole",
+        r#", seats.waiting::integer as "waiting!", seats.connected::integer as "connected!",
+           mine.role as "seat_role?: SeatRole",
            mine.lobby_status as "lobby_status?: LobbyStatus",
-           exists (select from live_room_bans b where b.live_room_id = r.id and b.user_id = $2
-                   and (b.until is null or b.until > app_now())) as "is_banned!""#,
+           exists (select from current_bans b where b.live_room_id = r.id and b.user_id = $2) as "is_banned!""#,
         "left join live_room_sessions s on s.id = o.id
          left join live_room_attendance mine
              on mine.session_id = o.id and mine.user_id = $2
             and (mine.left_at is null or mine.lobby_status = 'rejected')
-         cross join lateral (
-             select (count(*) filter (where a.lobby_status = 'waiting'
-                                        and (a.held_until is null or a.held_until > app_now())))::integer as waiting,
-                    (count(*) filter (where a.lobby_status = 'admitted' and a.joined_at is not null
-                                        and a.disconnected_at is null))::integer as inside
-             from live_room_attendance a where a.open_session = o.id) seats",
+         cross join lateral seat_counts(o.id) seats",
         "where r.id = $1
            and may_read_live_room(coalesce(o.access_level, r.access_level), r.host_user_id, r.metadata, $2, $3, $4)",
         room.0,
@@ -116,7 +123,7 @@ pub async fn find_state(
     );
     Ok(row.fetch_optional(db).statement("SELECT find_state").await?.map(|row| State {
         waiting: row.waiting,
-        in_room: row.inside,
+        in_room: row.connected,
         seat_role: row.seat_role,
         lobby_status: row.lobby_status,
         is_banned: row.is_banned,

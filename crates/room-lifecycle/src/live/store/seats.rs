@@ -8,7 +8,11 @@ use sqlx::{PgExecutor, Result};
 use time::OffsetDateTime;
 
 use super::RoomReader;
-use crate::live::policy::{CONNECT_HOLD, DISCONNECT_HOLD, LOBBY_HOLD};
+pub use crate::kinds::live_session::store::lock_session;
+use crate::{
+    kinds::live_session::DISCONNECT_HOLD,
+    live::policy::{CONNECT_HOLD, LOBBY_HOLD},
+};
 
 pub use super::lobby::admit_waiting;
 
@@ -65,17 +69,9 @@ pub async fn find_seat_view(
                                      $2, $3, $4) as "may_read!",
                   r.host_user_id = $2 as "is_host!", s.id as "session?: LiveSessionId", s.status as "status?: LiveStatus",
                   coalesce(s.auto_admit, false) as "auto_admit!",
-                  exists (select from live_room_attendance w
-                          where w.open_session = s.id and w.lobby_status = 'waiting'
-                            and (w.held_until is null or w.held_until > app_now()))
-                      as "has_waiting!",
-                  coalesce(s.status in ('scheduled', 'lobby') and s.starts_at <= app_now()
-                           or s.status = 'scheduled'
-                              and coalesce(s.lobby_open_at,
-                                           s.starts_at - make_interval(mins => s.lobby_buffer_minutes)) <= app_now(),
-                           false) as "due!",
-                  b.user_id is not null and coalesce(b.until > app_now(), true) as "banned!",
-                  coalesce(p.status = 'kicked', false) as "kicked!",
+                  exists (select from waiting_seats w where w.session_id = s.id) as "has_waiting!",
+                  is_live_session_due(s) as "due!", b.user_id is not null as "banned!",
+                  p.user_id is not null as "kicked!",
                   i.role as "role!: SeatRole", a.lobby_status as "lobby_status?: LobbyStatus",
                   a.user_id is not null and a.left_at is null as "taken!", a.role is not distinct from i.role as "role_kept!",
                   a.held_until as "held_until?",
@@ -83,12 +79,9 @@ pub async fn find_seat_view(
            from live_rooms r
            left join live_room_sessions s on s.open_room = r.id
            left join live_room_attendance a on a.session_id = s.id and a.user_id = $2
-           left join live_room_bans b on b.live_room_id = r.id and b.user_id = $2
-           left join livekit_rooms k on k.live_session_id = s.id
-           left join livekit_participants p on p.room_id = k.id and p.user_id = $2
-           cross join lateral (
-               select case when r.host_user_id = $2 then 'host' when a.role = 'speaker' then 'speaker'
-                           else 'guest' end as role) i
+           left join current_bans b on b.live_room_id = r.id and b.user_id = $2
+           left join kicked_participants p on p.live_session_id = s.id and p.user_id = $2
+           cross join lateral (select seat_role($2, r.host_user_id, a.role) as role) i
            where r.id = $1"#,
         room.0,
         who.user_id,
@@ -98,19 +91,6 @@ pub async fn find_seat_view(
     .fetch_optional(db)
     .statement("SELECT find_seat_view")
     .await
-}
-
-/// Locks a session that can be joined, until the transaction ends. `false`: it cannot be joined. What is read after
-/// this stays as it is until the commit.
-pub async fn lock_session(db: impl PgExecutor<'_>, session: LiveSessionId) -> Result<bool> {
-    let locked = sqlx::query_scalar!(
-        "select id from live_room_sessions where id = $1 and status in ('lobby', 'live') for no key update",
-        session.0
-    )
-    .fetch_optional(db)
-    .statement("SELECT lock_session")
-    .await?;
-    Ok(locked.is_some())
 }
 
 /// Locks the session of a live room that can be joined, if there is one.
@@ -137,37 +117,9 @@ pub struct Taking {
 /// and saves the user data of the caller's token.
 pub async fn insert_seat(db: impl PgExecutor<'_>, taking: Taking, caller: &Caller) -> Result<Option<Seat>> {
     let held_for = if taking.seat.lobby_status == LobbyStatus::Waiting { LOBBY_HOLD } else { CONNECT_HOLD };
-    sqlx::query_as!(
+    sqlx::query_file_as!(
         Seat,
-        r#"with seat as (
-               insert into live_room_attendance as a
-                   (session_id, live_room_id, user_id, role, lobby_status, held_until)
-               select s.id, s.room_id, $2, $3, $4, app_now() + make_interval(secs => $6)
-               from live_room_sessions s
-               where s.id = $1
-                 and ($5 or (select count(*) from live_room_attendance t
-                             where t.open_session = $1 and t.lobby_status = 'admitted'
-                               and t.role <> 'host' and t.user_id <> $2
-                               and (t.held_until is null or t.held_until > app_now())) < s.max_participants)
-               on conflict (session_id, user_id) do update
-               set role = excluded.role, lobby_status = excluded.lobby_status, is_banned = false, left_at = null,
-                   seated_at = case when a.left_at is null then a.seated_at else excluded.seated_at end,
-                   hand_raised_at = case when a.left_at is null then a.hand_raised_at end,
-                   held_until = greatest(excluded.held_until,
-                                         case when a.left_at is null and a.lobby_status = excluded.lobby_status
-                                              then a.held_until end),
-                   -- a user who comes back counts as a viewer only when observed again
-                   disconnected_at = case when a.joined_at is not null
-                                          then coalesce(a.disconnected_at, a.left_at) end
-               returning a.role, a.lobby_status),
-           participant as (
-               insert into livekit_participants (room_id, user_id, role, display_name)
-               select k.id, $2, case $3 when 'guest' then 'viewer' else $3 end, nullif($7, '')
-               from seat join livekit_rooms k on k.live_session_id = $1
-               on conflict do nothing),
-           remembered as (select upsert_user($2, $7, $8, $9, $10) is not null from seat)
-           select seat.role as "role!: SeatRole", seat.lobby_status as "lobby_status!: LobbyStatus"
-           from seat cross join remembered"#,
+        "src/live/store/insert_seat.sql",
         taking.session.0,
         caller.user_id,
         taking.seat.role.as_str(),
@@ -219,13 +171,40 @@ pub async fn set_disconnected(db: impl PgExecutor<'_>, session: LiveSessionId, u
 /// Whether the live session has a free seat for this user. It counts seats like a join.
 pub async fn has_free_seat(db: impl PgExecutor<'_>, session: LiveSessionId, user: &str) -> Result<bool> {
     let free = sqlx::query_scalar!(
-        r#"select (select count(*) from live_room_attendance t
-                   where t.open_session = s.id and t.lobby_status = 'admitted'
-                     and t.role <> 'host' and t.user_id <> $2
-                     and (t.held_until is null or t.held_until > app_now())) < s.max_participants as "free!"
+        r#"select (select count(*) from taken_seats t
+                   where t.session_id = s.id and t.user_id <> $2) < s.max_participants as "free!"
            from live_room_sessions s where s.id = $1"#,
         session.0,
         user
     );
     Ok(free.fetch_optional(db).statement("SELECT has_free_seat").await?.unwrap_or(false))
+}
+
+/// Releases seats whose hold has expired, unless LiveKit shows their users in the room, and the places of expired waits
+/// in the lobby. It locks no session, because it only frees seats. Locked seats are skipped until the next pass. A hold
+/// longer than the longest one was written before the clock was set back: it starts again.
+pub async fn set_released(db: impl PgExecutor<'_>, limit: i64) -> Result<u64> {
+    let done = sqlx::query!(
+        "with due as (
+             select a.session_id, a.user_id, a.held_until <= app_now() as past
+             from live_room_attendance a
+             where a.left_at is null
+               and (a.held_until <= app_now() or a.held_until > app_now() + make_interval(secs => $2))
+               and not exists (select from livekit_rooms k
+                               join livekit_participants p on p.room_id = k.id
+                               where k.live_session_id = a.session_id and p.user_id = a.user_id
+                                 and p.status = 'joined')
+             order by a.held_until limit $1
+             for no key update of a skip locked)
+         update live_room_attendance a
+         set left_at = case when due.past then app_now() end,
+             held_until = case when due.past then a.held_until else app_now() + make_interval(secs => $2) end
+         from due where a.session_id = due.session_id and a.user_id = due.user_id",
+        limit,
+        DISCONNECT_HOLD.as_seconds_f64()
+    )
+    .execute(db)
+    .statement("UPDATE set_released")
+    .await?;
+    Ok(done.rows_affected())
 }

@@ -2,11 +2,40 @@
 //! [`refresh_projection`]), then write the session, and refresh the projection again before they commit.
 
 use chassis::db::Statement;
-use domain::{AccessLevel, EndReason, LiveRoomId, LiveSessionId, LiveStatus};
+use domain::{AccessLevel, LiveRoomId, LiveSessionId, LiveStatus};
 use sqlx::{PgExecutor, Result};
 use time::OffsetDateTime;
 
-use crate::live::request::NewSession;
+pub use crate::kinds::live_session::store::{refresh_projection, set_session_over};
+use crate::live::policy::BUFFER_MINUTES;
+
+/// A session as its host requests it. An absent field comes from the room or a default.
+#[derive(Clone, Debug, Default)]
+pub struct NewSession {
+    pub session_title: String,
+    /// `None` or a past time: now.
+    pub starts_at: Option<OffsetDateTime>,
+    pub ends_at: Option<OffsetDateTime>,
+    pub auto_admit: Option<bool>,
+    pub lobby_buffer_minutes: Option<i32>,
+    pub max_participants: Option<i32>,
+    pub access_level: Option<AccessLevel>,
+    pub topic_keys: Option<Vec<String>>,
+    pub idempotency_key: Option<String>,
+    /// Two requests with the same idempotency key are the same request if this is equal.
+    pub request_hash: Vec<u8>,
+}
+
+impl NewSession {
+    /// The start, if it is in the future.
+    pub fn later(&self, now: OffsetDateTime) -> Option<OffsetDateTime> {
+        self.starts_at.filter(|start| *start > now)
+    }
+
+    pub fn buffer_minutes(&self) -> i32 {
+        self.lobby_buffer_minutes.unwrap_or(BUFFER_MINUTES)
+    }
+}
 
 /// Locks a room of this host until the transaction ends, and refreshes its projection. `Some(true)`: the projection was
 /// wrong. `None`: the user is not the host of the room.
@@ -19,15 +48,6 @@ pub async fn project_as_host(db: impl PgExecutor<'_>, room: LiveRoomId, host: &s
     .fetch_optional(db)
     .statement("SELECT project_as_host")
     .await
-}
-
-/// Locks a room until the transaction ends, and makes its projection equal to its open session. `true`: the projection
-/// changed.
-pub async fn refresh_projection(db: impl PgExecutor<'_>, room: LiveRoomId) -> Result<bool> {
-    sqlx::query_scalar!(r#"select refresh_live_room($1) as "changed!""#, room.0)
-        .fetch_one(db)
-        .statement("SELECT refresh_projection")
-        .await
 }
 
 /// Inserts a session. Absent fields come from the room. `None`: a writer that did not lock the room has opened another
@@ -106,29 +126,6 @@ pub async fn set_session_status(
     Ok(done.execute(db).statement("UPDATE set_session_status").await?.rows_affected() > 0)
 }
 
-/// Ends or cancels an open session, and returns the recorded end reason. `empty` becomes `time` if the session is past
-/// its end. `None`: it was over before.
-pub async fn set_session_over(
-    db: impl PgExecutor<'_>,
-    session: LiveSessionId,
-    status: LiveStatus,
-    reason: EndReason,
-) -> Result<Option<EndReason>> {
-    sqlx::query_scalar!(
-        r#"update live_room_sessions
-           set status = $2, ended_at = app_now(), host_present = false, updated_at = app_now(),
-               end_reason = case when $3 = 'empty' and ends_at <= app_now() then 'time' else $3 end
-           where id = $1 and status in ('scheduled', 'lobby', 'live')
-           returning end_reason as "end_reason!: EndReason""#,
-        session.0,
-        status.as_str(),
-        reason.as_str()
-    )
-    .fetch_optional(db)
-    .statement("UPDATE set_session_over")
-    .await
-}
-
 /// Records whether the host is present, as the host's client says.
 pub async fn set_host_present(
     db: impl PgExecutor<'_>,
@@ -155,12 +152,10 @@ pub async fn list_unsettled(db: impl PgExecutor<'_>, limit: i64) -> Result<Vec<L
 /// Lists rooms with a due transition, longest due first: the lobby opens, the session starts, or it was missed.
 pub async fn list_due(db: impl PgExecutor<'_>, limit: i64) -> Result<Vec<LiveRoomId>> {
     sqlx::query_scalar!(
-        "select room_id as \"room_id: LiveRoomId\" from live_room_sessions
-         where due_start <= app_now() + interval '1 day' -- the longest buffer
-           and (starts_at <= app_now()
-                or status = 'scheduled'
-                   and coalesce(lobby_open_at, starts_at - make_interval(mins => lobby_buffer_minutes)) <= app_now())
-         order by due_start limit $1",
+        "select s.room_id as \"room_id: LiveRoomId\" from live_room_sessions s
+         where s.due_start <= app_now() + interval '1 day' -- the longest buffer
+           and is_live_session_due(s)
+         order by s.due_start limit $1",
         limit
     )
     .fetch_all(db)

@@ -22,40 +22,8 @@ pub struct PresenceCheck<'a> {
 /// earlier check, at least 5 s before, missed it too, or if a `left` event of its current SID arrived. A stale
 /// participant counts as left until it is listed under another SID.
 pub async fn set_presence(db: impl PgExecutor<'_>, check: &PresenceCheck<'_>) -> Result<u64> {
-    let done = sqlx::query!(
-        "with room as ( -- locks the room before its participants, as everywhere
-             select id from livekit_rooms
-             where id = $1 and generation = $5 and status = 'active' for no key update),
-         observed as (
-             select * from unnest($2::text[], $3::text[]) as s(user_id, sid)),
-         present as (
-             update livekit_participants p
-             set status = 'joined', participant_sid = observed.sid, joined_at = coalesce(p.joined_at, app_now()),
-                 left_at = null, absent_since = null, ghost_since = null,
-                 silent_since = case when p.participant_sid = observed.sid then p.silent_since end
-             from observed, room
-             where p.room_id = room.id and p.user_id = observed.user_id and p.status <> 'kicked'
-               and (p.ghost_since is null or p.participant_sid is distinct from observed.sid)
-               and (p.status <> 'joined' or p.participant_sid is distinct from observed.sid
-                    or p.absent_since is not null)
-             returning p.user_id)
-         update livekit_participants p
-         set absent_since = least(p.absent_since, $4::timestamptz),
-             status = case when gone.sure then 'left' else p.status end,
-             left_at = case when gone.sure then app_now() else p.left_at end
-         from (select q.user_id,
-                      (not $6 and q.absent_since <= $4::timestamptz - interval '5 seconds')
-                      or exists (select from livekit_events e
-                                 where e.room_id = $1 and e.identity = q.user_id
-                                   and e.participant_sid = q.participant_sid
-                                   and e.event_type in ('participant_left', 'participant_connection_aborted')) as sure
-               from livekit_participants q
-               where q.joined_room = $1
-                 and not exists (select from observed where observed.user_id = q.user_id)) gone, room
-         where p.room_id = room.id and p.user_id = gone.user_id
-           -- checked again: a concurrent kick may have committed while this statement waited for the row
-           and p.status = 'joined'
-           and (gone.sure or p.absent_since is null or p.absent_since > $4)",
+    let done = sqlx::query_file!(
+        "src/rooms/store/set_presence.sql",
         check.room.0,
         check.identities,
         check.sids,
@@ -156,40 +124,10 @@ pub struct Excluded {
 /// ended, or if the participant was removed after it began. LiveKit has one participant per identity in a room, and a
 /// crash ends stays without an event.
 pub async fn list_excluded(db: impl PgExecutor<'_>, room: RoomId) -> Result<Vec<Excluded>> {
-    sqlx::query_as!(
-        Excluded,
-        r#"select p.user_id,
-                  (select min(stay.joined) filter (
-                              where not stay.gone
-                                and stay.joined > all (array[stay.last_over, stay.last_removed]) is not false)
-                   from (select stay.joined, stay.gone,
-                                max(stay.joined) filter (where stay.gone) over () as last_over,
-                                max(stay.removed) over () as last_removed
-                         from (select min(e.received_at) filter (where e.event_type = 'participant_joined'
-                                                                   and e.received_at > since.at
-                                                                   and e.room_sid = r.room_sid) as joined,
-                                      max(e.received_at) filter (
-                                          where e.event_type = 'participant_removed') as removed,
-                                      bool_or(e.participant_sid is not null
-                                              and e.event_type in ('participant_left',
-                                                                   'participant_connection_aborted',
-                                                                   'participant_removed')) as gone
-                               from livekit_events e
-                               where e.room_id = p.room_id and e.identity = p.user_id
-                               group by e.participant_sid) stay) stay) as rejoined_since
-           from livekit_participants p
-           join livekit_rooms r on r.id = p.room_id
-           left join live_room_sessions s on s.id = r.live_session_id
-           left join live_room_bans b on b.live_room_id = s.room_id and b.user_id = p.user_id
-                                     and (b.until is null or b.until > app_now())
-           cross join lateral (
-               select coalesce(case when p.status = 'kicked' then p.kicked_at end, b.created_at) as at) since
-           where p.room_id = $1 and (p.status = 'kicked' or b.user_id is not null)"#,
-        room.0
-    )
-    .fetch_all(db)
-    .statement("SELECT list_excluded")
-    .await
+    sqlx::query_file_as!(Excluded, "src/rooms/store/list_excluded.sql", room.0)
+        .fetch_all(db)
+        .statement("SELECT list_excluded")
+        .await
 }
 
 /// Records that LiveKit has removed this participant, under the last observed SID. Stays that began before `at` are
@@ -226,7 +164,7 @@ pub async fn awaits_removal(db: impl PgExecutor<'_>, room: RoomId) -> Result<boo
                select p.user_id, p.participant_sid
                from livekit_rooms r
                join live_room_sessions s on s.id = r.live_session_id
-               join live_room_bans b on b.live_room_id = s.room_id and (b.until is null or b.until > app_now())
+               join current_bans b on b.live_room_id = s.room_id
                join livekit_participants p on p.room_id = r.id and p.user_id = b.user_id and p.status = 'joined'
                where r.id = $1)
            select exists (

@@ -31,7 +31,7 @@ impl World {
 
     /// Checks a room. The check must succeed.
     pub async fn check(&self, rooms: &Service, record: &Record) {
-        assert_eq!(rooms.reconcile(&[record.id]).await.unwrap(), [record.id]);
+        assert_eq!(rooms.reconcile(&[record.id]).await.unwrap(), [record.id], "checked: {record:?}");
     }
 
     /// The room names in `rooms_to_close`, sorted.

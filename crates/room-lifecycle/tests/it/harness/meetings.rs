@@ -18,7 +18,7 @@ impl World {
         let meeting = Meeting { booking, record };
         self.enter_meeting(rooms, &meeting, &meeting.booking.host).await;
         self.enter_meeting(rooms, &meeting, &meeting.booking.guest).await;
-        assert_eq!(self.statuses(&meeting).await, ["joined", "joined"]);
+        assert_eq!(self.statuses(&meeting).await, ["joined", "joined"], "host and guest");
         meeting
     }
 
@@ -31,7 +31,7 @@ impl World {
 
     pub async fn check_meeting(&self, rooms: &Service, meeting: &Meeting) {
         let id = meeting.record.id;
-        assert_eq!(rooms.reconcile(&[id]).await.unwrap(), [id]);
+        assert_eq!(rooms.reconcile(&[id]).await.unwrap(), [id], "checked: {:?}", meeting.record);
     }
 
     pub async fn statuses(&self, meeting: &Meeting) -> [String; 2] {

@@ -16,10 +16,7 @@ use room_lifecycle::{
     webhook::Webhooks,
 };
 use sqlx::PgPool;
-use tokio::{
-    net::{TcpListener, TcpStream},
-    task::{JoinHandle, JoinSet},
-};
+use testkit::Wire;
 
 use super::World;
 
@@ -87,15 +84,6 @@ impl Drop for Replica {
     }
 }
 
-/// The proxy between a replica and the database. Connections break when it is dropped.
-pub struct Wire(JoinHandle<()>);
-
-impl Drop for Wire {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
 impl World {
     pub fn config(&self) -> Config {
         let livekit = self.livekit().settings.clone();
@@ -148,22 +136,12 @@ impl World {
 
     /// A replica that reaches the database only while the wire exists.
     pub async fn rooms_on_a_wire(&self) -> (Replica, Wire) {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let database = (self.connect.get_host().to_owned(), self.connect.get_port());
-        let wire = tokio::spawn(async move {
-            let mut open = JoinSet::new();
-            loop {
-                let (mut near, _) = listener.accept().await.unwrap();
-                let mut far = TcpStream::connect(&database).await.unwrap();
-                open.spawn(async move { tokio::io::copy_bidirectional(&mut near, &mut far).await });
-            }
-        });
+        let wire = Wire::to(format!("{}:{}", self.connect.get_host(), self.connect.get_port())).await;
         let lifecycle = Lifecycle::new();
-        let connect = self.connect.clone().host("127.0.0.1").port(port);
+        let connect = self.connect.clone().host("127.0.0.1").port(wire.address.port());
         let timeout = Duration::from_secs(2);
         let pool = self.pool_options(ROLE).acquire_timeout(timeout).connect_lazy_with(connect);
         let service = Service::new(&self.config(), pool, &lifecycle).await;
-        (Replica { service, lifecycle }, Wire(wire))
+        (Replica { service, lifecycle }, wire)
     }
 }

@@ -78,7 +78,7 @@ impl World {
     /// Checks the room. The check must succeed.
     pub async fn check_live(&self, rooms: &Service, open: &Open) {
         let record = self.live_record(open).await;
-        assert_eq!(rooms.reconcile(&[record.id]).await.unwrap(), [record.id]);
+        assert_eq!(rooms.reconcile(&[record.id]).await.unwrap(), [record.id], "checked: {record:?}");
     }
 
     /// Checks twice, far enough apart that participants who left LiveKit count as gone.
@@ -117,7 +117,7 @@ impl World {
         .fetch_one(&self.pool)
         .await
         .unwrap();
-        assert_eq!(row.host_present, row.session_says);
+        assert_eq!(row.host_present, row.session_says, "host_present of room and session");
         (row.viewers, row.peak, row.host_present)
     }
 
@@ -136,7 +136,7 @@ impl World {
 
 pub async fn join(rooms: &Service, open: &Open, who: &str) -> Seat {
     let (seat, session) = rooms.live.join_live_room(&person(who), LiveRoomId(open.room.id)).await.unwrap();
-    assert_eq!(session, LiveSessionId(open.session));
+    assert_eq!(session, LiveSessionId(open.session), "the session that {who} joined");
     seat
 }
 

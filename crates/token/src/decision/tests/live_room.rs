@@ -97,7 +97,7 @@ fn token_lifetime_is_short_after_the_planned_end() {
     assert_eq!(left(None), Duration::MAX);
     assert_eq!(left(Some(NOW + Duration::HOUR)), Duration::HOUR);
     for ends_at in [NOW + Duration::SECOND, NOW, NOW - Duration::DAY] {
-        assert_eq!(left(Some(ends_at)), OVERTIME_TTL);
+        assert_eq!(left(Some(ends_at)), OVERTIME_TTL, "{ends_at}");
     }
 }
 

@@ -12,11 +12,11 @@ fn address_holds_identifier_author_and_kind() {
         let address = encode(nest, HOST, kind).unwrap();
         assert!(address.starts_with("naddr1"), "{address}");
         let found = Nip19Coordinate::from_bech32(&address).unwrap();
-        assert_eq!(found.coordinate.identifier, nest.to_string());
-        assert_eq!(found.coordinate.public_key.to_hex(), HOST);
-        assert_eq!(found.coordinate.kind.as_u16(), number);
-        assert!(found.relays.is_empty());
-        assert_eq!(decode(&address), Some(nest));
+        assert_eq!(found.coordinate.identifier, nest.to_string(), "{kind:?}");
+        assert_eq!(found.coordinate.public_key.to_hex(), HOST, "{kind:?}");
+        assert_eq!(found.coordinate.kind.as_u16(), number, "{kind:?}");
+        assert!(found.relays.is_empty(), "{kind:?}");
+        assert_eq!(decode(&address), Some(nest), "{kind:?}");
     }
 }
 

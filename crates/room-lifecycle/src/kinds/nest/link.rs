@@ -13,10 +13,18 @@ use nostr::{
     },
 };
 
+use crate::error::Error;
+
 /// The host's key cannot be encoded in an address.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the address cannot be encoded: {0}")]
 pub struct NotAKey(String);
+
+impl From<NotAKey> for Error {
+    fn from(error: NotAKey) -> Self {
+        Self::Internal(Box::new(error))
+    }
+}
 
 /// `NESTS_EVENT_KIND`: the kind of events by which clients announce a nest.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

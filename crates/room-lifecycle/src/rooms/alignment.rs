@@ -1,27 +1,69 @@
-//! Keeps the permissions of participants on LiveKit equal to their roles, whatever their tokens say.
+//! Aligns LiveKit with the record after a check: the permissions of participants with their roles, whatever their tokens
+//! say, and the room's metadata. So the next check corrects a change that did not reach LiveKit, or a reconnect with an
+//! old token.
 //!
 //! Roles are read again after permissions were set. So when two replicas apply two changes, the later one wins.
 
 use std::collections::HashMap;
 
-use domain::{Grants, Source};
+use domain::Grants;
 use futures::future::join_all;
-use livekit_protocol::{ParticipantInfo, ParticipantPermission, TrackSource};
+use livekit_protocol::{ParticipantInfo, ParticipantPermission};
 
 use super::{
     Rooms,
     participant_calls::{Call, CallKey},
-    presence::{is_standard, one_failure},
+    policy::WATCH_BEYOND_TTL,
     store::{Record, participants},
 };
-use crate::{error::Error, kinds, livekit::LiveKitError};
+use crate::{
+    error::{Error, one_failure},
+    kinds,
+    livekit::{LiveKitError, is_standard, track_source},
+};
 
 /// Attempts to set permissions while the role keeps changing. The next check does the rest.
 const MAX_ATTEMPTS: usize = 4;
+/// How often one check updates the metadata. They may change during an update; the next check does the rest.
+const MAX_METADATA_UPDATES: usize = 4;
 
 impl Rooms {
+    /// Aligns participants and metadata on LiveKit with the record. `metadata` is what LiveKit has; `None`: unknown.
+    pub(crate) async fn align(
+        &self,
+        record: &Record,
+        participants: &[ParticipantInfo],
+        metadata: Option<&str>,
+    ) -> Result<(), Error> {
+        if !is_aligned(record) {
+            return Ok(());
+        }
+        let aligned = self.align_participants(record, participants);
+        let (participants, metadata) = futures::join!(aligned, self.align_metadata(record, metadata));
+        one_failure([participants, metadata])
+    }
+
+    /// Updates the room's metadata, if those of its kind change. `observed` is what LiveKit has; `None`: unknown.
+    async fn align_metadata(&self, record: &Record, observed: Option<&str>) -> Result<(), Error> {
+        let Some(mut observed) =
+            observed.filter(|_| kinds::has_changing_metadata(record.kind)).map(str::to_owned)
+        else {
+            return Ok(());
+        };
+        for _ in 0..MAX_METADATA_UPDATES {
+            let wanted = kinds::metadata(&self.pool, self.deployment, self.kinds, record.owner()).await?;
+            if wanted == observed {
+                break;
+            }
+            self.livekit.update_metadata(&record.room_name, &wanted).await?;
+            metrics::counter!("greenroom_nests_corrected_total", "what" => "metadata").increment(1);
+            observed = wanted;
+        }
+        Ok(())
+    }
+
     /// Corrects the permissions of a room's participants, if roles of this kind can change.
-    pub(crate) async fn align_participants(
+    async fn align_participants(
         &self,
         record: &Record,
         participants: &[ParticipantInfo],
@@ -33,7 +75,7 @@ impl Rooms {
             return Ok(());
         }
         let keys: Vec<String> = by_identity.keys().map(|&identity| identity.to_owned()).collect();
-        let Some(roles) = kinds::roles(self, record, &keys).await? else { return Ok(()) };
+        let Some(roles) = kinds::roles(&self.pool, record.owner(), &keys).await? else { return Ok(()) };
         let wrong = by_identity.into_values().filter_map(|one| {
             let (had, grants) = (one.permission.clone().unwrap_or_default(), roles.of(&one.identity));
             (!allows(&had, grants)).then(|| self.correct_in_lane(record, one, had, grants))
@@ -68,7 +110,9 @@ impl Rooms {
             let Some(set) = self.set_permission(record, identity, &had, grants).await? else {
                 break; // they left, or LiveKit does not find them now
             };
-            let Some(roles) = kinds::roles(self, record, &[identity.to_owned()]).await? else { break };
+            let Some(roles) = kinds::roles(&self.pool, record.owner(), &[identity.to_owned()]).await? else {
+                break;
+            };
             grants = roles.of(identity);
             if allows(&set, grants) {
                 break;
@@ -89,8 +133,9 @@ impl Rooms {
         let wanted = permission(grants);
         if (had.can_publish && !wanted.can_publish) || (had.can_publish_data && !wanted.can_publish_data) {
             // A token still allows more: the room is watched until it expires.
-            participants::set_watched(&self.pool, record.id, kinds::watch_for(record.kind, self.policy))
-                .await?;
+            let fixed = kinds::token_ttl(record.kind).map(|ttl| ttl + WATCH_BEYOND_TTL);
+            let watch = fixed.unwrap_or_else(|| self.policy.watch_for());
+            participants::set_watched(&self.pool, record.id, watch).await?;
         }
         match self.livekit.set_permission(&record.room_name, identity, wanted.clone()).await {
             Ok(()) => {
@@ -103,17 +148,9 @@ impl Rooms {
     }
 }
 
-/// What each participant may do.
-pub(crate) struct Roles {
-    pub known: HashMap<String, Grants>,
-    /// The grants of participants without a role of their own: those of a guest.
-    pub others: Grants,
-}
-
-impl Roles {
-    fn of(&self, identity: &str) -> Grants {
-        self.known.get(identity).copied().unwrap_or(self.others)
-    }
+/// Whether a check of this room aligns it.
+pub(super) fn is_aligned(record: &Record) -> bool {
+    kinds::is_aligned(record.kind, record.watched_until.is_some())
 }
 
 fn permission(grants: Grants) -> ParticipantPermission {
@@ -141,13 +178,4 @@ fn allows(had: &ParticipantPermission, grants: Grants) -> bool {
         && had.can_subscribe == wanted.can_subscribe
         && had.can_publish_data == wanted.can_publish_data
         && had.can_update_metadata == wanted.can_update_metadata
-}
-
-pub(crate) const fn track_source(source: Source) -> TrackSource {
-    match source {
-        Source::Camera => TrackSource::Camera,
-        Source::Microphone => TrackSource::Microphone,
-        Source::ScreenShare => TrackSource::ScreenShare,
-        Source::ScreenShareAudio => TrackSource::ScreenShareAudio,
-    }
 }
