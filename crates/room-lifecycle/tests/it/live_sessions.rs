@@ -4,14 +4,17 @@ use chassis::{
     grpc::{datetime, timestamp},
     status::Reason,
 };
-use domain::LiveStatus;
+use domain::{LiveRoomId, LiveStatus};
 use futures::future::join_all;
 use livekit_dev::Fault;
 use proto::{
     room::v1::GoLiveRequest,
     types::v1::{AccessLevel, LiveRoomStatus, LiveStatus as Status, Readiness},
 };
-use room_lifecycle::live::session_decision::Verb;
+use room_lifecycle::live::{
+    session_decision::{Verb, due},
+    store::rooms::find_live,
+};
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
@@ -303,4 +306,30 @@ async fn wrong_go_live_fields_are_refused_by_name(world: World) {
     let named: Vec<_> = refusal.errors.iter().map(|error| error.field.as_str()).collect();
     assert_eq!(named, ["session_title", "max_participants", "starts_at", "ends_at"]);
     assert_eq!(world.sessions_of(host.room.id).await, 0, "sessions of the room");
+}
+
+/// The rule of due sessions is a function of the database for statements, and one of the code for decisions.
+#[testkit::test]
+async fn code_and_database_agree_on_which_sessions_are_due(world: World) {
+    let open = world.open(LiveStatus::Scheduled, 5).await;
+    for status in ["scheduled", "lobby", "live"] {
+        for start in ["-3 days", "-5 min", "5 min", "10 hours"] {
+            for lobby in ["null", "app_now() - interval '1 min'", "app_now() + interval '1 min'"] {
+                let case = format!("{status}, starts at {start}, lobby at {lobby}");
+                world.alter(open.session, "status", &format!("'{status}'")).await;
+                world.alter(open.session, "starts_at", &format!("app_now() + interval '{start}'")).await;
+                world.alter(open.session, "lobby_open_at", lobby).await;
+                let live = find_live(&world.pool, LiveRoomId(open.room.id)).await.unwrap().unwrap();
+                let session = live.open_session().unwrap();
+                let rule = sqlx::query!(
+                    r#"select is_live_session_due(s) as "is_due!", lobby_opens_at(s) as "lobby_opens_at!"
+                       from live_room_sessions s where s.id = $1"#,
+                    open.session
+                );
+                let rule = rule.fetch_one(&world.pool).await.unwrap();
+                assert_eq!(due(session, live.now).is_some(), rule.is_due, "{case}");
+                assert_eq!(session.lobby_opens_at(), rule.lobby_opens_at, "{case}");
+            }
+        }
+    }
 }
