@@ -9,6 +9,7 @@ mod crashes;
 mod dead_node;
 mod diagnosis;
 mod diagnosis_callers;
+mod due_rooms_in_sql;
 mod ensure;
 mod failing_rooms;
 mod grpc;
