@@ -7,7 +7,7 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use time::macros::datetime;
 use tokio_util::sync::CancellationToken;
 
-use crate::{harness::*, outbox::mail_server};
+use crate::harness::{outbox::mail_server, *};
 
 async fn file(world: &World, id: &str) -> String {
     let request =

@@ -1,5 +1,7 @@
 //! A booking service, its room service, and helpers of the tests.
 
+pub mod outbox;
+
 use std::{net::SocketAddr, ops::Deref};
 
 use booking::{Bookings, Config, NotificationSettings, Policy, RoomCreation};

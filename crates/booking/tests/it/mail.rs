@@ -9,7 +9,7 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use testkit::eventually;
 use tokio_util::sync::CancellationToken;
 
-use crate::{harness::*, outbox::*};
+use crate::harness::{outbox::*, *};
 
 #[testkit::test]
 async fn both_parties_get_mails_of_a_booking_in_order(pool: PgPoolOptions, connect: PgConnectOptions) {
@@ -69,10 +69,10 @@ async fn mails_are_delivered_after_an_hour_of_downtime(ByMail(mut post): ByMail)
     post.mail.set_down(true);
     assert_eq!(post.pass().await, 1, "only the head of a stream is tried");
     assert_eq!(post.pass().await, 0, "the next attempt is not due yet");
-    post.advance(60).await;
+    post.advance_to(60);
     assert_eq!(post.pass().await, 1, "deliveries of this pass");
     assert!(post.states().await.iter().all(|state| state.starts_with("pending")));
-    post.advance(2 * 60).await;
+    post.advance_to(2 * 60);
     post.mail.set_down(false);
     assert_eq!(post.pass().await, 2, "deliveries of this pass");
     assert_eq!(post.subjects("ada"), ["Booked: Lesson", "Moved: Lesson"]);
@@ -175,11 +175,11 @@ async fn delivery_is_given_up_and_frees_its_stream_after_72_hours(ByMail(mut pos
     let booking = post.booked(&["bob"]).await;
     post.mail.set_down(true);
     post.pass().await;
-    post.advance(71 * 60).await;
+    post.advance_to(71 * 60);
     post.pass().await;
     assert!(post.states().await[0].starts_with("pending"));
     post.happened("booking_rescheduled", booking, "bob").await;
-    post.advance(73 * 60).await;
+    post.advance_to(73 * 60);
     post.pass().await;
     let states = post.states().await;
     assert!(states[0].starts_with("dead") && states[1].starts_with("pending"), "{states:?}");
@@ -219,10 +219,10 @@ async fn old_deliveries_are_deleted_except_those_given_up(ByMail(mut post): ByMa
     let booking = post.booked(&["ada", "bob"]).await;
     post.happened("unheard_of", booking, "ada").await;
     post.pass().await;
-    post.advance(29 * 24 * 60).await;
+    post.advance_to(29 * 24 * 60);
     post.pass().await;
     assert_eq!(post.states().await.len(), 3, "deliveries");
-    post.advance(31 * 24 * 60).await;
+    post.advance_to(31 * 24 * 60);
     post.pass().await;
     let states = post.states().await;
     assert!(states.len() == 1 && states[0].starts_with("dead"), "{states:?}");

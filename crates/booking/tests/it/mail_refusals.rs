@@ -4,7 +4,7 @@ use mail_dev::{At, Fault};
 use secrecy::ExposeSecret;
 use testkit::eventually;
 
-use crate::outbox::*;
+use crate::harness::outbox::*;
 
 /// More failures in a row than open the circuit.
 const MANY: usize = 7;

@@ -7,7 +7,10 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use testkit::eventually;
 use uuid::Uuid;
 
-use crate::{harness::*, outbox::*, outbox_workers::rows_read};
+use crate::{
+    harness::{outbox::*, *},
+    outbox_workers::rows_read,
+};
 
 const WAITING: &str = "waiting the user's address is not known";
 const TOO_LATE: &str = "dropped the booking ended or was cancelled before the user's address was known";
@@ -51,7 +54,7 @@ async fn mails_wait_until_the_user_signs_in(ByMail(mut post): ByMail) {
     .execute(&post.pool)
     .await
     .unwrap();
-    post.advance(10 * 24 * 60).await; // longer than a delivery is retried
+    post.advance_to(10 * 24 * 60); // longer than a delivery is retried
     signs_in(&post, "sue", "").await;
     assert_eq!(post.pass().await, 0, "a user without an address signed in");
     signs_in(&post, "sue", "sue@example.org").await;
@@ -175,10 +178,10 @@ async fn waiting_mails_are_dropped_with_their_booking(ByMail(mut post): ByMail) 
     post.happened("booking_cancelled", gone, "sue").await;
     post.pass().await;
     assert_eq!(post.states().await, [WAITING, TOO_LATE, "dropped the user's address is not known"]);
-    post.advance(100 + 44).await;
+    post.advance_to(100 + 44);
     post.pass().await;
     assert_eq!(post.states().await[0], WAITING);
-    post.advance(100 + 46).await;
+    post.advance_to(100 + 46);
     post.pass().await;
     assert_eq!(post.states().await[0], TOO_LATE);
     signs_in(&post, "sue", "sue@example.org").await;
@@ -198,7 +201,7 @@ async fn wait_is_extended_when_the_booking_moves(ByMail(mut post): ByMail) {
     .execute(&post.pool)
     .await
     .unwrap();
-    post.advance(3100).await;
+    post.advance_to(3100);
     post.pass().await;
     assert_eq!(post.states().await[0], WAITING);
     signs_in(&post, "sue", "sue@example.org").await;
@@ -297,7 +300,7 @@ async fn host_is_notified_of_undeliverable_mails_to_the_guest(ByBoth(mut post): 
     post.happened("booking_rescheduled", booking, "bob").await;
     post.pass().await;
     assert_eq!(reports(&post).await.len(), 1, "a mail that is retried was reported");
-    post.advance(73 * 60).await;
+    post.advance_to(73 * 60);
     post.pass().await;
     assert_eq!(
         reports(&post).await[1..],

@@ -14,7 +14,6 @@ mod mail_unverified;
 mod mail_waits_for_address;
 mod no_failed_statements;
 mod notifications;
-mod outbox;
 mod outbox_workers;
 mod read;
 mod reconcile;

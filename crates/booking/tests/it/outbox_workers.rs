@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use testkit::eventually;
 
-use crate::outbox::*;
+use crate::harness::outbox::*;
 
 async fn many(post: &Post, count: i32) {
     sqlx::query!(

@@ -4,7 +4,7 @@ use proto::{booking::v1::*, types::v1::NotificationKind};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use uuid::Uuid;
 
-use crate::{harness::*, outbox::*};
+use crate::harness::{outbox::*, *};
 
 /// Runs a pass and returns the subjects of bob's mails.
 async fn reminded(post: &Post) -> Vec<String> {
@@ -28,13 +28,13 @@ async fn moved(post: &Post, booking: Uuid, minutes: i32) {
 async fn parties_are_reminded_24_h_and_15_min_before_the_start(ByMail(mut post): ByMail) {
     post.booking("Lesson", 25 * 60).await;
     assert_eq!(reminded(&post).await, [""; 0]);
-    post.advance(60).await;
+    post.advance_to(60);
     assert_eq!(reminded(&post).await, ["Soon: Lesson"]);
     assert_eq!(post.subjects("ada"), ["Soon: Lesson"]);
     assert_eq!(reminded(&post).await.len(), 1, "reminded twice");
-    post.advance(20 * 60).await;
+    post.advance_to(20 * 60);
     assert_eq!(reminded(&post).await.len(), 1, "reminders in the database");
-    post.advance(24 * 60 + 50).await;
+    post.advance_to(24 * 60 + 50);
     assert_eq!(reminded(&post).await.len(), 2, "reminders in the database");
     let mail = post.mail.mails().remove(0);
     assert!(mail.text.contains("https://app.example.org/meeting/1"), "{}", mail.text);
@@ -55,7 +55,7 @@ async fn booking_gets_one_reminder_when_moved_ten_times(pool: PgPoolOptions, con
         };
         world.client.clone().reschedule_booking(request).await.unwrap();
     }
-    post.advance(17 * 60).await; // 23 h before the start: less than an hour late
+    post.advance_to(17 * 60); // 23 h before the start: less than an hour late
     let reminders = || post.subjects("bob").iter().filter(|subject| subject.starts_with("Soon")).count();
     assert_eq!(reminders(), 0);
     testkit::eventually("the reminder arrives", async || {
@@ -144,6 +144,6 @@ async fn undelivered_24_h_reminder_does_not_delay_the_next_one(ByMail(mut post):
     post.pass().await;
     sqlx::query!("update notification_deliveries set due_at = 'infinity'").execute(&post.pool).await.unwrap();
     post.mail.set_down(false);
-    post.advance(23 * 60 + 40).await;
+    post.advance_to(23 * 60 + 40);
     assert_eq!(reminded(&post).await, ["Soon: Lesson"]);
 }

@@ -4,7 +4,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use hmac::{Hmac, KeyInit, Mac};
 use testkit::eventually;
 
-use crate::outbox::*;
+use crate::harness::outbox::*;
 
 #[testkit::test]
 async fn webhook_is_signed_by_standard_webhooks(ByWebhook(post): ByWebhook) {

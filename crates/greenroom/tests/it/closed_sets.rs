@@ -50,7 +50,7 @@ async fn roles_of_participants(pool: &PgPool) -> BTreeSet<String> {
 #[testkit::test]
 async fn columns_accept_the_texts_that_the_program_knows(pool: PgPool) {
     let constraints = sqlx::query!(
-        r#"select c.conname as "name!",
+        r#"select c.conname::text as "name!",
                   array(select match[1]
                         from regexp_matches(pg_get_constraintdef(c.oid), '''([^'']+)''', 'g') match) as "texts!"
            from pg_constraint c

@@ -23,11 +23,11 @@ mod resumes;
 mod revoked;
 mod server;
 mod signalling;
-mod silence;
+mod silent_clients;
 mod slow_server;
 mod subscriptions;
 mod support;
-mod waits;
+mod unanswered_calls;
 
 #[path = "../support/receiver.rs"]
 mod receiver;

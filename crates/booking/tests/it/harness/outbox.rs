@@ -1,30 +1,29 @@
 //! The fixture of the outbox tests: events, a mail server, a receiver of webhooks, and passes that the tests start.
 
-use std::sync::Arc;
+use std::{ops::Deref, sync::Arc};
 
 use axum::{Router, body::Bytes, extract::State, http::HeaderMap, response::IntoResponse, routing::post};
 use booking::{Email, NotificationSettings, Outbox, Webhook};
 use mail_dev::MailDev;
 use parking_lot::Mutex;
 use serde_json::Value;
-use sqlx::{
-    PgPool,
-    postgres::{PgConnectOptions, PgPoolOptions},
-};
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use testkit::{Database, FromDatabase};
+use time::Duration;
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use uuid::Uuid;
 
 pub const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
-/// A database in which ada and bob have addresses, with a mail server and a webhook receiver; no service runs.
+/// The base world, in which ada and bob have addresses, with a mail server and a webhook receiver; no service runs.
 pub struct Post {
-    pub pool: PgPool,
+    base: testkit::World,
     pub mail: MailDev,
     pub hook: Hook,
     pub notifications: NotificationSettings,
-    connect: PgConnectOptions,
+    /// How far the clock was moved.
+    advanced: Duration,
     /// Cancelled when the process of the workers stops.
     pub stopping: CancellationToken,
     _running: DropGuard,
@@ -38,6 +37,14 @@ pub struct ByWebhook(pub Post);
 
 /// E-mail and webhooks are configured.
 pub struct ByBoth(pub Post);
+
+impl Deref for Post {
+    type Target = testkit::World;
+
+    fn deref(&self) -> &testkit::World {
+        &self.base
+    }
+}
 
 impl FromDatabase for ByMail {
     async fn from_database(database: &Database) -> Self {
@@ -74,13 +81,13 @@ impl Post {
 
     pub async fn by_both(pool: PgPoolOptions, connect: PgConnectOptions) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let pool = pool.connect_with(connect.clone()).await.unwrap();
+        let base = testkit::World::new(pool, connect);
         for person in ["ada", "bob"] {
             sqlx::query!(
                 r#"select upsert_user($1::text, '', $1 || '@example.org', '', null)::text as "done""#,
                 person
             )
-            .fetch_one(&pool)
+            .fetch_one(&base.pool)
             .await
             .unwrap();
         }
@@ -96,11 +103,11 @@ impl Post {
             api_url: Some("https://api.example.org".into()),
         };
         Self {
-            pool,
+            base,
             mail,
             hook,
             notifications,
-            connect,
+            advanced: Duration::ZERO,
             stopping: CancellationToken::new(),
             _running: running.drop_guard(),
         }
@@ -116,9 +123,10 @@ impl Post {
     }
 
     /// Sets the database's clock to `minutes` after the start of the test.
-    pub async fn advance(&mut self, minutes: i64) {
-        testkit::advance_database_clock(&self.pool, time::Duration::minutes(minutes)).await;
-        self.pool = PgPoolOptions::new().connect_with(self.connect.clone()).await.unwrap();
+    pub fn advance_to(&mut self, minutes: i64) {
+        let to = Duration::minutes(minutes);
+        self.base.advance(to - self.advanced);
+        self.advanced = to;
     }
 
     /// Inserts a booking of ada and bob that was created 30 days ago and starts in `minutes`.
