@@ -102,6 +102,7 @@ impl Engine {
         let mut keyframes: Vec<Option<Rid>> = Vec::new();
         let subscribers: Vec<Sid> = published.subscribers.iter().cloned().collect();
         for subscriber in subscribers {
+            // A subscriber may have left since the list was made.
             let Some(receiver) = self.clients.get_mut(&subscriber) else { continue };
             let side = receiver.receiving();
             let (written, keyframe) = pass_on(receiver, &published, &forwarded);
@@ -185,6 +186,7 @@ impl Engine {
     pub(super) fn resync(&mut self, publisher: &str, track: &str) {
         for client in self.clients.values_mut() {
             if let Some(subscription) = client.subscriptions.get_mut(track) {
+                // No layer is current, so each subscriber waits for the next keyframe.
                 subscription.current = None;
             }
         }
@@ -246,6 +248,7 @@ fn pass_on(
     };
     let current = subscription.current;
     let waiting = target.filter(|target| current != Some(*target));
+    // A switch only at a keyframe: a receiver cannot decode anything else of a new layer.
     let choice = if waiting == Some(arrived) && forwarded.starts {
         Choice::Switch
     } else if current == Some(arrived) {
