@@ -175,6 +175,7 @@ impl World {
     }
 
     fn at_work(&self, status: EgressStatus) -> Vec<Egress> {
+        // A worker that is absent goes on with the jobs that it has.
         let works = self.switches.worker != Worker::Dead && self.switches.worker != Worker::Waits;
         self.egresses.values().filter(|egress| works && egress.info.status() == status).cloned().collect()
     }
