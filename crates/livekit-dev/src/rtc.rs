@@ -233,6 +233,7 @@ pub(crate) fn enter<T>(
         return Err(JoinError::ClosedByMedia);
     }
     let now_ms = server.clock().now_ms(ClockHandle::Rooms);
+    // `then` runs under the world's lock.
     let admitted = server.change(|world, config| {
         let (admitted, effects) = world.admit(admission, config, now_ms);
         (admitted.map(|participant| then(world, config, &participant)), effects)

@@ -99,6 +99,7 @@ impl Output {
 
     /// Writes what was recorded until now, which is when it ended.
     pub(super) fn write(&self, root: &Path, info: &EgressInfo, now_ns: i64) -> Result<Results, WriteError> {
+        // Until now, because the info has no end yet.
         let duration = now_ns - info.started_at;
         let mut results = Results::default();
         match self {

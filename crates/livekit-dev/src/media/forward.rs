@@ -52,6 +52,7 @@ impl Engine {
         if published.gone_at.is_some() {
             return;
         }
+        // Before the packet is passed on: the track must be known when its first packet is.
         let first = published.layer_arrived(rid, *packet.header.ssrc, now);
         published.codec = Some(codec);
         if published.kind == MediaKind::Audio {
@@ -276,6 +277,7 @@ fn write(receiver: &mut Client, mid: Mid, forwarded: &Forwarded<'_>, choice: Cho
     let side = receiver.receiving();
     let peer = receiver.peer(side);
     let Some(pt) = peer.payload_type(*codec) else { return false };
+    // One for each section, whatever tracks it carries: its numbers go on.
     let rewriter = peer.rewriters.entry(mid).or_default();
     let video = *codec != Codec::Opus;
     if choice == Choice::Switch {

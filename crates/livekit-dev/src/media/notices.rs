@@ -109,6 +109,7 @@ impl Engine {
                 client.faults.quality = Some(quality as i32);
                 let now = Instant::now();
                 if let Some(clock) = self.rooms.get_mut(&client.room) {
+                    // Otherwise the test would wait for the next period.
                     clock.next_quality = now;
                 }
             }

@@ -116,6 +116,7 @@ impl Engine {
             ..DataPacket::default()
         };
         let until = Instant::now() + Duration::from_millis(u64::from(timeout_ms));
+        // Before the request is sent, so that no answer can come too early.
         self.calls.0.insert(id, Call { callee: Arc::clone(&sid), reply, until });
         self.send_data(&sid, RELIABLE, packet.encode_to_vec().into());
     }

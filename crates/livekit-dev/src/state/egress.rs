@@ -231,6 +231,7 @@ impl World {
             name: String::new(),
             metadata: String::new(),
             attributes: std::collections::HashMap::new(),
+            // This kind makes the room count as recorded.
             kind: Kind::Egress,
             permission: grant.permission(),
             dependent: true,

@@ -43,6 +43,7 @@ impl World {
             }
             Store::RedisLike => {
                 self.abandon(left_as, at_s);
+                // Only after a crash does the dead node still count as available.
                 self.nodes.crashed_at_ms = (stop == Stop::Crash).then_some(now_ms);
             }
         }
