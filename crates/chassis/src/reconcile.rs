@@ -118,6 +118,7 @@ pub async fn timed<T, E: Display>(
     let outcome = pass.await;
     let result = if outcome.is_ok() { "ok" } else { "failed" };
     metrics::counter!("greenroom_passes_total", "pass" => name, "result" => result).increment(1);
+    // Failed passes too: one that fails after minutes must be seen.
     metrics::histogram!("greenroom_pass_duration_seconds", "pass" => name).record(started.elapsed());
     match &outcome {
         Ok(_) => {

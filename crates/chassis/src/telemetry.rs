@@ -50,12 +50,14 @@ impl Telemetry {
         let traces = provider.as_ref().map(|provider| {
             tracing_opentelemetry::layer()
                 .with_tracer(provider.tracer(service))
+                // Each of these three would add attributes to every span.
                 .with_location(false)
                 .with_threads(false)
                 .with_tracked_inactivity(false)
                 .with_filter(export::Wanted::default())
         });
         tracing_subscriber::registry().with(logs).with(traces).try_init()?;
+        // After the subscriber, which the hook needs.
         std::panic::set_hook(Box::new(lines::log_panic));
         Ok(Self(provider))
     }

@@ -89,6 +89,7 @@ fn is_host_name(domain: &str) -> bool {
     let last = domain.rsplit_once('.').map(|(_, last)| last);
     domain.len() <= LONGEST_DOMAIN
         && domain.split('.').all(is_label)
+        // A domain without a dot has no last label, and is refused.
         && last.is_some_and(|last| !last.bytes().all(|byte| byte.is_ascii_digit()))
 }
 

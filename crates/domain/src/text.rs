@@ -35,8 +35,8 @@ pub fn is_visible(text: &str) -> bool {
 /// Whether a text can be the id of a user: 1 to 200 bytes, no white space at its ends, no line break, and no control
 /// or invisible character.
 #[must_use]
-// Bytes, as the columns limit it.
 pub fn is_id(text: &str) -> bool {
+    // Bytes, as the columns limit it.
     (1..=LONGEST_ID).contains(&text.len()) && is_plain(text)
 }
 

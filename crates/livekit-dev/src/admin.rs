@@ -50,6 +50,7 @@ pub(crate) fn router(server: &LiveKitDev) -> Router<LiveKitDev> {
         .route("/_dev/webhooks/hold", put(webhooks::hold))
         .route("/_dev/webhooks/release", post(webhooks::release))
         .route("/_dev/webhooks/idle", get(webhooks::idle))
+        // Around all of them, so that no route can be forgotten.
         .layer(middleware::from_fn_with_state(server.clone(), guard))
 }
 
@@ -62,6 +63,7 @@ async fn guard(State(server): State<LiveKitDev>, request: Request, next: Next) -
         return next.run(request).await;
     }
     let challenge = [(WWW_AUTHENTICATE, "Basic realm=\"livekit-dev\"")];
+    // The header makes browsers and curl ask for the credentials.
     (StatusCode::UNAUTHORIZED, challenge, "the API key and secret, please (curl -u key:secret)")
         .into_response()
 }

@@ -37,6 +37,7 @@ fn create(
         return Err(too_large("attribute size exceeds limits"));
     }
     let now_ms = server.clock().now_ms(ClockHandle::Rooms);
+    // As the real server: with `auto_create` a dispatch makes its room.
     if server.config().auto_create {
         let spec = RoomSpec { name: request.room.clone(), ..RoomSpec::default() };
         server.change(|world, config| world.create_room(&spec, config, now_ms)).map_err(create_error)?;
@@ -90,6 +91,7 @@ fn in_room<T>(
     change: impl FnOnce(&mut Room) -> Result<T, TwirpError>,
 ) -> Result<T, TwirpError> {
     server.alter(|world| {
+        // A room that is only in the store has no node that could answer.
         let room = world.rooms.get_mut(name).filter(|room| room.is_live());
         change(room.ok_or_else(TwirpError::no_response)?)
     })

@@ -71,6 +71,7 @@ impl Clock {
 
     pub(crate) fn advance(&self, hand: ClockHandle, by: Duration) {
         let by = u64::try_from(by.as_millis()).unwrap_or(u64::MAX);
+        // Added before the move is announced, so that everything that wakes up reads the new time.
         self.offset(hand).fetch_add(by, Ordering::Relaxed);
         self.moves.send_modify(|moves| *moves += 1);
     }
@@ -80,22 +81,27 @@ impl Clock {
         if time.is_zero() {
             return;
         }
+        // Subscribed before the time is read: a move in between is then noticed below.
         let mut moves = self.moves.subscribe();
         let end_ms = self.now_ms(ClockHandle::Waits).saturating_add(milliseconds(time));
         self.waiting.send_modify(|waiting| *waiting += 1);
         let _counted = Waiting(&self.waiting);
         loop {
+            // A negative number of milliseconds does not fit, and counts as over.
             let left = u64::try_from(end_ms - self.now_ms(ClockHandle::Waits)).unwrap_or(0);
             if left == 0 {
                 return;
             }
             let passing = async {
                 match u64::from(self.wait_speed) {
+                    // With 0 only a move of the hand ends the wait.
                     0 => std::future::pending().await,
+                    // Rounded up, otherwise the last wait could be 0 ms long and be repeated many times.
                     speed => tokio::time::sleep(Duration::from_millis(left.div_ceil(speed))).await,
                 }
             };
             tokio::select! {
+                // Both only lead to another look at the clock.
                 () = passing => {}
                 _ = moves.changed() => {}
             }

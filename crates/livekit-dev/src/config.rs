@@ -133,6 +133,7 @@ impl RtcConfig {
     /// Whether clients can be offered the address: not one that means many, or that only a link knows.
     pub fn can_offer(address: IpAddr) -> bool {
         let link_local = matches!(address, IpAddr::V6(address) if address.is_unicast_link_local());
+        // str0m refuses the addresses that mean many.
         !link_local && Candidate::host(SocketAddr::new(address, Self::PORT), "udp").is_ok()
     }
 
@@ -142,6 +143,8 @@ impl RtcConfig {
             return self.on_free_port();
         }
         self.port = port;
+        // Bound and dropped at once. Another program may take the port before it is opened; the open then
+        // fails.
         self.addresses.iter().try_for_each(|ip| UdpSocket::bind((*ip, port)).map(drop))?;
         Ok(self)
     }
@@ -158,6 +161,7 @@ impl RtcConfig {
             let port = UdpSocket::bind((first, 0))?.local_addr()?.port();
             self.clone().on_port(port)
         };
+        // The last attempt gives its error, the others do not count.
         (1..ATTEMPTS).find_map(|_| attempt().ok()).map_or_else(attempt, Ok)
     }
 }

@@ -26,12 +26,14 @@ const PREFLIGHT_VARY: HeaderValue =
 /// Adds the headers to every answer, refusals included, and answers preflights.
 pub(crate) async fn allow(request: Request, next: Next) -> Response {
     let origin = request.headers().get(ORIGIN).cloned();
+    // OPTIONS without this header is no preflight, and goes on to its route.
     if request.method() == Method::OPTIONS && request.headers().contains_key(ACCESS_CONTROL_REQUEST_METHOD) {
         return preflight(request.headers(), origin);
     }
     let is_validate = matches!(request.uri().path(), "/rtc/validate" | "/rtc/v1/validate");
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
+    // Appended: an answer may have a Vary of its own.
     headers.append(VARY, HeaderValue::from_static("Origin"));
     if origin.is_some() {
         headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, EVERYTHING);

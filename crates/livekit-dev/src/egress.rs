@@ -52,6 +52,7 @@ where
     call.answer(|job: J| {
         call.require(|grant| grant.room_record)?;
         let room = job.room_name();
+        // The order of LiveKit's checks: rights, room, worker, and only then the worker's own.
         if !room.is_empty() && !server.knows_room(room) {
             return Err(TwirpError::internal_rpc(Code::NotFound, "requested room does not exist"));
         }
@@ -92,6 +93,7 @@ fn stop(
     call: &Call,
     request: &proto::StopEgressRequest,
 ) -> Result<proto::EgressInfo, TwirpError> {
+    // A refusal also takes the 3 s in which the worker could have answered.
     require(server, call).map_err(worker_first)?;
     let now_ns = server.now_ns();
     let stopped = server.change(|world, _| match world.stop_egress(&request.egress_id, now_ns) {
@@ -132,6 +134,7 @@ fn update_stream(
     if state::egress::is_over(&info) {
         return Err(worker_first(ended(info.status(), "updated")));
     }
+    // The store knows the recording, and no worker answers for it.
     if server.switches().worker == Worker::Dead {
         return Err(TwirpError::no_response());
     }
@@ -157,6 +160,7 @@ fn refused(wrong: &check::Wrong) -> TwirpError {
 
 /// The worker is asked before the store, and only who has the recording would answer.
 fn worker_first(error: TwirpError) -> TwirpError {
+    // Rights are checked before the worker is asked, so this one is answered at once.
     if error.code == Code::Unauthenticated { error } else { error.after(NO_RESPONSE) }
 }
 

@@ -121,6 +121,7 @@ pub struct About {
 }
 
 impl About {
+    // A fault about a room covers all of its participants.
     fn covers(&self, call: &Self) -> bool {
         self.room == call.room && (self.identity.is_none() || self.identity == call.identity)
     }
@@ -146,6 +147,7 @@ impl Faults {
     /// All of them; calls that hang go on.
     pub fn clear(&self) {
         self.armed.lock().clear();
+        // After the lock is released. A call that was waiting then finds no fault.
         self.cleared.send_modify(|times| *times += 1);
     }
 
@@ -165,6 +167,7 @@ impl Faults {
     }
 
     pub(crate) fn arm(&self, armed: Armed) {
+        // 0 calls would still hit the next one: calls are counted when they meet the fault.
         if armed.calls != Some(0) {
             self.armed.lock().push(armed);
         }
@@ -178,11 +181,14 @@ impl Faults {
             (armed.method == method || armed.method == ANY_METHOD)
                 && armed.about.as_ref().is_none_or(|wanted| wanted.covers(about))
         };
+        // All matching faults apply, each one once: a delay and a refusal can be combined.
         for armed in all.iter_mut().filter(matching) {
             armed.calls = armed.calls.map(|calls| calls.saturating_sub(1));
             faults.push(armed.fault.clone());
         }
+        // Used up, so the next call does not meet them.
         all.retain(|armed| armed.calls != Some(0));
+        // Subscribed under the lock: a clearing after this is noticed by a call that hangs.
         Plan { faults, cleared: self.cleared.subscribe(), hanging: Arc::clone(&self.hanging) }
     }
 }
@@ -237,9 +243,11 @@ impl Plan {
 
     /// Before the effect; a response ends the call here.
     pub(crate) async fn before(&self, server: &LiveKitDev) -> Option<Response> {
+        // In the order in which they were set.
         for fault in &self.faults {
             match fault {
                 Fault::Delay(time) => server.pause(*time).await,
+                // Goes on after the clearing, with the faults that follow.
                 Fault::Hang => self.hang(server).await,
                 Fault::Refuse { code } => {
                     return Some(TwirpError::new(*code, "refused by a fault").into_response());
@@ -294,6 +302,7 @@ impl Plan {
 
     async fn hang(&self, server: &LiveKitDev) {
         self.hanging.fetch_add(1, Ordering::Relaxed);
+        // Counted until it is dropped, also when the caller gives up.
         let _hanging = Hanging(&self.hanging);
         let mut cleared = self.cleared.clone();
         // The sender lives as long as the server, so this is only ever a clearing.

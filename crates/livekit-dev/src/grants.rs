@@ -74,6 +74,7 @@ impl VideoGrant {
     pub(crate) fn permission(&self) -> ParticipantPermission {
         let can_publish = self.can_publish.unwrap_or(true);
         ParticipantPermission {
+            // The defaults of LiveKit: absent means allowed, and data follows publishing.
             can_subscribe: self.can_subscribe.unwrap_or(true),
             can_publish,
             can_publish_data: self.can_publish_data.unwrap_or(can_publish),
@@ -90,5 +91,6 @@ impl VideoGrant {
 
 /// The names in `canPublishSources` are the enum's names in lower case.
 fn source(name: &str) -> TrackSource {
+    // An unknown source is kept as `unknown`, so that the list stays a restriction.
     TrackSource::from_str_name(&name.to_uppercase()).unwrap_or(TrackSource::Unknown)
 }

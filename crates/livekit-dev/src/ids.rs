@@ -51,6 +51,7 @@ pub(crate) fn track(kind: TrackType, source: TrackSource) -> String {
 /// A random UUID.
 pub(crate) fn uuid() -> String {
     let random: u128 = rand::rng().random();
+    // Version 4, variant 1 (RFC 9562).
     let version = (random & !(0xf << 76) & !(0x3 << 62)) | (0x4 << 76) | (0x2 << 62);
     let digits = format!("{version:032x}");
     format!("{}-{}-{}-{}-{}", &digits[..8], &digits[8..12], &digits[12..16], &digits[16..20], &digits[20..])

@@ -173,10 +173,12 @@ fn run(
 impl Media {
     /// Binds the sockets and starts the thread, which ends with `shutdown`.
     pub(crate) fn start(&self, server: &LiveKitDev, shutdown: &CancellationToken) -> io::Result<Running> {
+        // Bound before the thread starts, so that a taken port is an error of `start`.
         let sockets = Sockets::bind(&server.config().rtc)?;
         let (commands, posted) = mpsc::unbounded_channel();
         let (incoming, received) = mpsc::channel(WAITING);
         let addresses = sockets.addresses().into();
+        // The link first, so that commands of before the first packet are not lost.
         *self.link.lock() = Some(Link { commands, incoming, addresses });
         let (finished, done) = oneshot::channel();
         let stop = shutdown.child_token();
@@ -190,6 +192,7 @@ impl Media {
     }
 
     pub(crate) fn post(&self, command: Command) {
+        // Posted under the world's lock, so it must not wait: the channel is unbounded.
         if let Some(link) = self.link.lock().as_ref() {
             // An engine that has stopped needs no commands.
             let _ = link.commands.send(command);
@@ -197,6 +200,7 @@ impl Media {
     }
 
     pub(crate) async fn receive(&self, incoming: Incoming) -> Result<(), Stopped> {
+        // The link is copied and its lock released, because sending may wait.
         let sender = self.link.lock().as_ref().map(|link| link.incoming.clone()).ok_or(Stopped)?;
         sender.send(incoming).await.map_err(|_| Stopped)
     }

@@ -67,6 +67,7 @@ fn complete(message: Value, fields: Fields) -> Json {
         return Json::Value(message);
     };
     let field = |(name, field): &(&'static str, Field)| {
+        // Removed as it is written: what is left over is not in the table, and is left out.
         let value = given.remove(&camel(name)).map(|value| field.complete(value));
         Some((*name, value.or_else(|| field.default().map(Json::Value))?))
     };
@@ -84,12 +85,14 @@ impl Field {
             Texts => json!({}),
             List | Messages(_) => json!([]),
             Message(_) => Value::Null,
+            // One of several messages: a default would claim that it is set.
             Choice => return None,
         })
     }
 
     fn complete(self, value: Value) -> Json {
         match (self, value) {
+            // A field that is absent is null, one that is there is completed inside.
             (Message(fields), value) => complete(value, fields),
             (Messages(fields), Value::Array(items)) => {
                 Json::List(items.into_iter().map(|item| complete(item, fields)).collect())

@@ -24,8 +24,10 @@ pub(crate) fn trouble(server: &LiveKitDev, method: &str) -> Option<TwirpError> {
         return None;
     }
     if goes_over_the_bus(method) {
+        // `alter`, because the first call after a hang is lost once.
         return server.alter(World::is_deaf).then(TwirpError::no_response);
     }
+    // Seconds, as seen with a Redis that hangs.
     let (what, limit) = match method {
         "CreateRoom" => ("could not get node for room: ", 5),
         "ListRooms" => ("could not get rooms: ", 5),

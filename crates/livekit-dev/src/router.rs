@@ -34,8 +34,10 @@ impl LiveKitDev {
             .layer(DefaultBodyLimit::max(limits::BODY))
             .layer(middleware::from_fn_with_state(self.clone(), auth::authenticate))
             .layer(middleware::from_fn(refuse_large_bodies))
+            // Outside of authentication, so that refusals have CORS headers too.
             .layer(middleware::from_fn(cors::allow))
             .layer(middleware::map_response_with_state(self.clone(), dated))
+            // Merged last: `/_dev` has a guard of its own and no token.
             .merge(admin::router(self))
             .with_state(self.clone())
     }

@@ -181,9 +181,11 @@ pub(crate) async fn connect_v1(connecting: Connecting, address: Address, upgrade
 
 async fn connected(connecting: Connecting, address: Address, upgrade: Upgrade, path: Path) -> Response {
     let Connecting { server, caller, query } = connecting;
+    // Without an upgrade: as if the route did not exist.
     let Ok(upgrade) = upgrade else {
         return StatusCode::NOT_FOUND.into_response();
     };
+    // Before the token is checked, so that connections are bounded whatever they send.
     let Some(slot) = server.slots().take(address.0) else {
         return (StatusCode::TOO_MANY_REQUESTS, "too many connections").into_response();
     };
@@ -231,6 +233,7 @@ pub(crate) fn enter<T>(
         return Err(JoinError::ClosedByMedia);
     }
     let now_ms = server.clock().now_ms(ClockHandle::Rooms);
+    // `then` runs under the world's lock.
     let admitted = server.change(|world, config| {
         let (admitted, effects) = world.admit(admission, config, now_ms);
         (admitted.map(|participant| then(world, config, &participant)), effects)
@@ -261,6 +264,7 @@ fn check(
     if !server.look(|world| world.would_find_room(&admission, server.config())) {
         return Err(JoinError::RoomNotFound);
     }
+    // Own attributes need the permission that changes them later.
     let brings_own = !join.attributes.is_empty() || !join.metadata.is_empty();
     if brings_own && !grant.can_update_own_metadata.unwrap_or(false) {
         return Err(JoinError::NoGrant);

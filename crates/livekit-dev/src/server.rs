@@ -65,7 +65,9 @@ impl LiveKitDev {
 
     /// HTTP, media, expiry and webhooks, until `shutdown`. Webhooks that are queued then are lost, as with LiveKit.
     pub async fn serve(self, listener: TcpListener, shutdown: CancellationToken) -> io::Result<()> {
+        // A child: the engine may stop this server, and not its caller.
         let shutdown = shutdown.child_token();
+        // Set first, so that waits that begin now end with this shutdown.
         *self.0.stopping.lock() = shutdown.clone();
         let client = delivery::client().map_err(io::Error::other)?;
         let stopped = shutdown.clone().cancelled_owned();
@@ -76,6 +78,7 @@ impl LiveKitDev {
         let webhooks = self.0.webhooks.clone().run(client, shutdown.clone());
         let expiry = shutdown.run_until_cancelled(self.expire());
         let hard_stop = async {
+            // Twirp calls may wait for seconds on purpose. The shutdown does not wait for them.
             shutdown.cancelled().await;
             tokio::time::sleep(GRACE).await;
             Ok(())
@@ -96,6 +99,7 @@ impl LiveKitDev {
             ended
         };
         let (served, (), _, media) = tokio::join!(http, webhooks, expiry, media);
+        // A tracker must be closed to be waited for. Reopened, because a server may be served again.
         self.0.sockets.close();
         // Clients read that the server is going.
         let _ = tokio::time::timeout(GRACE, self.0.sockets.wait()).await;
@@ -105,6 +109,7 @@ impl LiveKitDev {
 
     async fn expire(&self) {
         let mut ticks = tokio::time::interval(TICK);
+        // After a pause one tick is enough.
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
@@ -115,12 +120,14 @@ impl LiveKitDev {
     pub(crate) fn tick(&self) {
         let now_s = self.0.clock.now_s(ClockHandle::Rooms);
         self.change(|world, _| ((), world.tick(now_s)));
+        // After the rooms: a recording ends with its room.
         egress::work(self);
     }
 
     /// A transition. Its effects are queued before anything else can change the rooms, so webhooks and clients see
     /// changes in the order in which they happened.
     pub(crate) fn change<T>(&self, transition: impl FnOnce(&mut World, &Config) -> (T, Vec<Effect>)) -> T {
+        // Held until the effects are queued; see the promise above.
         let mut world = self.0.world.lock();
         let (result, effects) = transition(&mut world, &self.0.config);
         for effect in effects {

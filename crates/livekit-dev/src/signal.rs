@@ -51,6 +51,7 @@ pub(crate) fn connect(
     let (failed, closed) = (server.clone(), Incoming::Closed { session: session.clone(), connection });
     let tracked = server.sockets().token();
     let response = upgrade
+        // The join has happened, so a failed upgrade must end it.
         .on_failed_upgrade(move |_| drop(tokio::spawn(async move { failed.media().receive(closed).await })))
         .on_upgrade(async move |stream| {
             let _tracked = tracked;
@@ -79,6 +80,7 @@ fn enter(
         let claims = claims.clone();
         let entry =
             Entry { session: session.clone(), room_sid, connection, info, claims, join, response, outgoing };
+        // Inside of the change: the engine hears of the client before anything about it.
         server.media().post(Command::Enter(Box::new(entry)));
         session
     })?;

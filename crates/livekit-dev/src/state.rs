@@ -108,6 +108,7 @@ impl World {
             Host::Crashed { .. } => return Err(DeleteError::NoAnswer),
             Host::Stopped => return Err(DeleteError::NoNode),
         }
+        // Closed before it is removed: its events need the room.
         let events = room.close(DisconnectReason::RoomDeleted, now_s);
         let info = room.info.clone();
         self.rooms.remove(name);
@@ -125,6 +126,7 @@ impl World {
             room.tick_numbers(now_s * 1000);
         }
         let is_over = |_: &String, room: &mut Room| room.is_live() && room.is_over(now_s);
+        // Taken out first, because closing needs the room and sends its events.
         for (_, mut room) in self.rooms.extract_if(.., is_over) {
             events.extend(room.close(DisconnectReason::RoomClosed, now_s));
         }

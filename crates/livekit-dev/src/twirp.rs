@@ -41,8 +41,10 @@ pub(crate) async fn handle(
         Err(error) => return error.into_response(),
     };
     let Ok(body) = body else { return codec.malformed().into_response() };
+    // Before faults: a test waits for a call to arrive.
     server.count_call(&method);
     let plan = server.faults().plan(&method, &codec.about(&method, &body));
+    // A fault may end the call before it has any effect.
     if let Some(refused) = plan.before(&server).await {
         return refused;
     }
@@ -90,6 +92,7 @@ fn absent(service: &str, verb: &Method, uri: &Uri) -> Response {
 }
 
 async fn finish(server: &LiveKitDev, plan: &Plan, answered: Answered) -> Response {
+    // After the effect, so that the answer is lost and not the call.
     if let Some(failed) = plan.after(server).await {
         return failed;
     }

@@ -63,6 +63,7 @@ impl LiveKitDev {
     ) -> Result<(), NotConnected> {
         let now_s = self.clock().now_s(ClockHandle::Rooms);
         let left = self.change(|world, _| {
+            // Read in the same change: a leave in between belongs to another caller.
             let connected = world.is_connected(room, identity);
             (connected, world.leave(room, identity, reason, now_s))
         });
@@ -199,6 +200,7 @@ impl LiveKitDev {
         let now_ms = self.clock().now_ms(ClockHandle::Rooms);
         self.change(|world, config| {
             let effects = world.restart(config.store, stop, now_ms);
+            // Under the world's lock, so that no event of before the restart is queued after it.
             self.webhooks().forget();
             if matches!(stop, Stop::Crash | Stop::Outage) {
                 // Clients see their sockets and media end, without a word.

@@ -101,12 +101,14 @@ impl Webhooks {
     /// Signs and queues one event for every URL.
     pub(crate) fn emit(&self, event: Event, full_room: bool) {
         let event = message::build(event, self.clock.now_s(ClockHandle::Rooms), full_room);
+        // One lock for all of it: two events must not change places.
         let mut state = self.state.lock();
         remember(&mut state.emitted, event.clone());
         match message::sign(&event, &self.api_key, &self.api_secret) {
             Ok(message) => self.pass_on(&mut state, &Arc::new(message)),
             Err(error) => tracing::error!(%error, event = %event.event, "a webhook could not be signed"),
         }
+        // Released before the senders wake up and take it.
         drop(state);
         self.changed();
     }
@@ -115,6 +117,7 @@ impl Webhooks {
     fn pass_on(&self, state: &mut State, message: &Arc<Message>) {
         let passed = state.chaos.pass(message);
         if passed.dropped {
+            // Recorded for each URL, as a delivery would be.
             for url in state.urls.clone() {
                 let record = message.delivery(&url, 0, Outcome::Dropped);
                 remember(&mut state.deliveries, record);
@@ -163,6 +166,7 @@ impl Webhooks {
     /// All queues are gone, and what is being sent is not tried again.
     pub(crate) fn forget(&self) {
         let mut state = self.state.lock();
+        // The old senders stop with their token. A new one is for the events from now on.
         std::mem::take(&mut state.life).cancel();
         state.queues = Queues::default();
         state.chaos.forget();
@@ -180,6 +184,7 @@ impl Webhooks {
 
     /// Resolves when every queue is empty and nothing is being sent.
     pub(crate) async fn idle(&self) {
+        // Subscribed before the first look, so that no change is missed.
         let mut progress = self.progress.subscribe();
         while !self.state.lock().queues.is_idle() {
             if progress.changed().await.is_err() {

@@ -158,7 +158,6 @@ impl Engine {
 
     /// Sends the next offer, if one is needed and no offer waits for its answer.
     pub fn negotiate(&mut self) {
-        // One offer at a time. Changes that come meanwhile go into the next one.
         if !self.wanted.offer || self.publisher.negotiating() || !self.options.media || self.socket.is_none()
         {
             return;
@@ -166,18 +165,16 @@ impl Engine {
         let wanted = std::mem::take(&mut self.wanted);
         let receiving = self.options.path == SignalPath::V1;
         let sections: Vec<(Mid, Direction)> = self.receive_sections();
-        // A section that carries a track must not change its direction, even for a moment.
+        // Preferably a section without a track: its direction changes for a moment below.
         let free = sections.iter().map(|(mid, _)| *mid).find(|mid| !self.carries(*mid));
         let (tracks, channels) = (&mut self.tracks, !self.channels_offered);
         let offer = self.publisher.offer(|api| {
             if channels {
                 add_channels(api);
             }
-            // Only tracks that the server has accepted: it finds the section by the cid of that request.
             for track in tracks.iter_mut().filter(|track| track.sid.is_some()) {
                 match track.mid {
                     None if !track.removed => track.add_section(api),
-                    // A section cannot be removed from the SDP, only be made inactive.
                     Some(mid) if track.removed => api.set_direction(mid, Direction::Inactive),
                     _ => {}
                 }
@@ -212,12 +209,10 @@ impl Engine {
         self.sent_mids.dedup();
         // Only now, because the offer above had to make their sections inactive.
         self.tracks.retain(|track| !track.removed);
-        // No offer: nothing has changed, so the wants are fulfilled.
         let Some(sdp) = offer else { return };
         self.offers += 1;
         self.last_offer = Some(sdp.clone());
         self.outbox.push(signal_request::Message::Offer(description("offer", sdp, self.offers)));
-        // A restart has new ICE credentials, and candidates belong to their credentials.
         if wanted.restart {
             self.trickle();
         }

@@ -136,6 +136,7 @@ async fn room(pool: &PgPool, booking: &Booking, status: RoomStatus) -> Room {
 
 async fn record(pool: &PgPool, owner: Owner, status: RoomStatus) -> Room {
     let name = owner.room_name(1);
+    // Only an active record has a SID and a time of observation.
     let sid = (status == RoomStatus::Active).then(|| format!("RM_{}", &crate::secret()[..12]));
     let id = sqlx::query_scalar!(
         "insert into livekit_rooms (session_id, live_session_id, nest_id, room_name, room_sid, status,

@@ -108,9 +108,9 @@ impl World {
 
     /// Some when at least this many statements wait for a lock in this database.
     pub async fn waiting(&self, at_least: i64) -> Option<()> {
+        // `Lock` excludes waits for the disk or for the client, which happen at any time.
         let waiting = sqlx::query_scalar!(
             r#"select count(*) as "n!" from pg_stat_activity
-               // `Lock` excludes waits for the disk or for the client, which happen at any time.
                where datname = current_database() and wait_event_type = 'Lock'"#
         )
         .fetch_one(&self.pool)
@@ -121,10 +121,10 @@ impl World {
 
     /// Some when this database is idle. A future that was cut leaves its last statement running, with its locks.
     pub async fn quiet(&self) -> Option<()> {
+        // Without its own backend, which is active while it asks.
         let busy = sqlx::query_scalar!(
             r#"select count(*) as "n!" from pg_stat_activity
                where datname = current_database() and backend_type = 'client backend'
-                 // Without its own backend, which is active while it asks.
                  and pid <> pg_backend_pid() and state <> 'idle'"#
         )
         .fetch_one(&self.pool)

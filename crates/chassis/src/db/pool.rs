@@ -240,8 +240,8 @@ pub async fn check_role(pool: &PgPool, role: &str) -> Result<bool, sqlx::Error> 
 
 /// Records the use of the pool: `greenroom_db_connections{pool,state}`.
 pub fn observe_pool(pool: &PgPool, service: &str) {
-    #[expect(clippy::cast_precision_loss, reason = "pools are small")]
     // Size and idle are read one after the other, so `used` may be wrong by one for a moment.
+    #[expect(clippy::cast_precision_loss, reason = "pools are small")]
     let (size, idle) = (f64::from(pool.size()), pool.num_idle() as f64);
     metrics::gauge!("greenroom_db_connections", "pool" => service.to_owned(), "state" => "idle").set(idle);
     metrics::gauge!("greenroom_db_connections", "pool" => service.to_owned(), "state" => "used")

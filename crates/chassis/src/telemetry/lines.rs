@@ -98,6 +98,7 @@ where
     SystemTime.format_time(writer)?;
     write!(writer, "{plain} {color}{:>5}{plain} {dim}{}:{plain} ", metadata.level(), metadata.target())?;
     context.format_fields(writer.by_ref(), event)?;
+    // An event may have the id itself, and would show it twice.
     if event.metadata().fields().field("request.id").is_none()
         && let Some(id) = request_id()
     {

@@ -132,6 +132,7 @@ impl Drop for Line {
         match std::mem::replace(&mut self.outcome, Outcome::Written) {
             Outcome::Written => {}
             Outcome::Unanswered => {
+                // The scope of the request may be over when the line is dropped.
                 let notes = NOTES.try_with(RefCell::take).unwrap_or_default();
                 self.trace.scope(|| {
                     tracing::info!(

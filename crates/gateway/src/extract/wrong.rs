@@ -213,6 +213,7 @@ impl Reading<'_> {
                 let is_whole = *expected == WHOLE && given.is_some_and(is_whole);
                 return Some(String::from(if is_whole { OUT_OF_RANGE } else { expected }));
             }
+            // The sample had the right type, and is not one of the values: the field is an enum.
             if let Some(Failure { path: at, kind: Kind::OneOf(names) }) = (self.read)(document)
                 && at == path
                 && let Some(first) = names.first()

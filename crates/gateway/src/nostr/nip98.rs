@@ -164,6 +164,7 @@ fn is_ours(signed: &str, expected: &Expected<'_>) -> Result<(), Refused> {
         return Err(Refused::NoUrls);
     }
     let signed = Url::parse(signed).map_err(|_| Refused::Url)?;
+    // A user name, a password and a fragment are never part of a request, so a signature must not have them.
     let plain = matches!(signed.scheme(), "http" | "https")
         && signed.username().is_empty()
         && signed.password().is_none()

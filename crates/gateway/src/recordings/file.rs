@@ -141,6 +141,7 @@ fn headers(status: StatusCode, file: &RecordingFile, recording: &str) -> Result<
             set(header::CONTENT_RANGE, format!("bytes */{}", file.size))?;
         }
         StatusCode::PARTIAL_CONTENT => {
+            // `last` is inclusive (RFC 9110 §14.4).
             let last = (file.first + file.length).saturating_sub(1);
             set(header::CONTENT_RANGE, format!("bytes {}-{last}/{}", file.first, file.size))?;
         }

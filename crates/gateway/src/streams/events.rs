@@ -222,6 +222,7 @@ impl Pings {
                 None => std::future::pending().await,
             }
         };
+        // Both are only signs to send a ping now; nothing is lost if the other one is dropped.
         tokio::select! {
             () = finished => {
                 // Noticed once: the peer is forgotten, and the pings test whether the reader still reads.

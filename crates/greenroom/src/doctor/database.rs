@@ -126,13 +126,12 @@ struct Role {
 }
 
 async fn list_roles(executor: impl PgExecutor<'_>) -> sqlx::Result<Vec<Role>> {
+    // `works`: one table is enough, because the grants are applied together. `is_usable`: since
+    // PostgreSQL 16 a member may lack the right to `set role`; PostgreSQL 15 does not have that right.
     sqlx::query_as!(
         Role,
         r#"select 'greenroom_' || service as "name!",
-                  // Any table shows whether the grants were applied: they are applied together.
                   coalesce(has_table_privilege(r.oid, 'sessions', 'select'), false) as "works!",
-                  // Since PostgreSQL 16 a member may lack the right to `set role`; PostgreSQL 15 does not
-                  // have that right.
                   coalesce(pg_has_role(r.oid, case when current_setting('server_version_num')::integer >= 160000
                                                    then 'set' else 'member' end), false) as "is_usable!"
            from unnest(array['booking', 'room_lifecycle', 'token', 'sync']) service

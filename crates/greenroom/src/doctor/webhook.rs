@@ -61,6 +61,7 @@ async fn arrive(
 /// Sends a webhook as LiveKit does. An answer other than 200 is the cause.
 async fn send_own(target: &Target, url: &str, http: &reqwest::Client) -> Result<(), Failure> {
     let body = json!({
+        // An event that LiveKit does not send: it is stored, and changes no room.
         "event": "doctor",
         "id": format!("EV_doctor_{}", Uuid::new_v4()),
         "createdAt": Clock::default().now().unix_timestamp().to_string(),

@@ -136,6 +136,7 @@ fn lock(dir: &Path) -> anyhow::Result<File> {
         .with_context(|| format!("{} cannot be written to (was it created by root?)", dir.display()))?;
     let begun = Instant::now();
     loop {
+        // The lock of a file ends with its process, however that ends.
         match lock.try_lock() {
             Ok(()) => return Ok(lock),
             Err(TryLockError::WouldBlock) if begun.elapsed() < LOCK_TIMEOUT => {

@@ -27,6 +27,7 @@ pub fn add(router: Router, sign_in: Router, mail: Option<MailDev>, cors: &Cors) 
 
 async fn only_this_machine(request: Request, next: Next) -> Response {
     let path = request.uri().path();
+    // `/devices` is not below `/dev`.
     let is_dev = path.strip_prefix("/dev").is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
     if is_dev && !local::is_request(request.uri(), request.headers()) {
         return refuse(

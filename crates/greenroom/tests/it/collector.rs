@@ -70,6 +70,7 @@ impl Collector {
 
     async fn serve(mut server: Server, scheme: &str, certificate: String) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        // A name and not an address, because the certificate is for `localhost`.
         let endpoint = format!("{scheme}://localhost:{}", listener.local_addr().unwrap().port());
         let (spans, running) = (Spans::default(), CancellationToken::new());
         let serving = server

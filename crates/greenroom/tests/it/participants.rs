@@ -40,6 +40,7 @@ pub async fn prepare(livekit: &config::LiveKit) {
     static CHECKED: AtomicBool = AtomicBool::new(false);
     let api = rooms_api(livekit);
     let rooms = api.list_rooms(Vec::new()).await.unwrap();
+    // Once: later rooms belong to this run, and may have participants.
     if !CHECKED.swap(true, Ordering::Relaxed) {
         let empty = rooms.iter().all(|room| room.num_participants == 0);
         assert!(empty, "{} has participants: this suite needs its own LiveKit", livekit.url);

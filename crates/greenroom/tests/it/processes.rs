@@ -36,6 +36,7 @@ impl Service {
         let lines = Arc::new(Mutex::new(Vec::new()));
         let mut read = BufReader::new(child.stderr.take().unwrap()).lines();
         let written = Arc::clone(&lines);
+        // Read all the time: a pipe that is full would block the service.
         tokio::spawn(async move {
             while let Ok(Some(line)) = read.next_line().await {
                 written.lock().unwrap().push(line);
@@ -100,8 +101,10 @@ impl Processes {
         ];
         let listen =
             ["OPS_LISTEN", "ROOM_LISTEN", "SYNC_LISTEN", "BOOKING_LISTEN", "TOKEN_LISTEN", "GATEWAY_LISTEN"];
+        // Port 0 for each: the services log the ports that they got.
         settings.extend(listen.map(|setting| (setting, "127.0.0.1:0")));
         settings.extend_from_slice(own);
+        // In this order, because each service needs the addresses of those before it.
         let room = Service::start("room-lifecycle", &settings).await;
         let sync = Service::start("sync", &settings).await;
         settings.extend([("ROOM_URL", room.url.as_str()), ("SYNC_URL", &sync.url)]);

@@ -23,6 +23,7 @@ pub struct CommandResult {
 
 pub fn command(arguments: &[&str], environment: &[(&str, &str)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_greenroom"));
+    // Only these settings: the variables of the machine that runs the tests must not change a result.
     command.args(arguments).env_clear().kill_on_drop(true).stdin(Stdio::null());
     for name in ["PATH", "HOME"] {
         command.env(name, std::env::var_os(name).unwrap_or_default());
@@ -68,6 +69,7 @@ impl Up {
         let usual = ["up", "--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0", "--data-dir", data_dir];
         let arguments = [&usual, more].concat();
         let log = tempfile::tempdir().unwrap();
+        // Into a file: a pipe that is not read would block `up`.
         let stderr = fs::File::create(log.path().join(LOG)).unwrap();
         let mut child =
             command(&arguments, environment).stdout(Stdio::piped()).stderr(stderr).spawn().unwrap();

@@ -82,6 +82,7 @@ impl World {
     /// A world whose LiveKit has Redis and the real server's waits.
     pub async fn redis_like(connect: &PgConnectOptions) -> Self {
         Self::with(connect, |config| {
+            // The real server's times, which testkit otherwise shortens or sets to 0.
             let real = livekit_dev::Config::new("", "");
             config.store = Store::RedisLike;
             config.wait_speed = real.wait_speed;
@@ -93,6 +94,7 @@ impl World {
 
     async fn with(connect: &PgConnectOptions, amend: impl FnOnce(&mut livekit_dev::Config)) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
+        // Bound before LiveKit starts, because LiveKit needs the address for its webhooks.
         let listener = TcpListener::bind(("127.0.0.1", participants::gateway_port())).await.unwrap();
         let first_url = format!("http://{}", listener.local_addr().unwrap());
         let webhook = format!("{first_url}/api/v1/livekit/webhook");
@@ -157,6 +159,7 @@ impl World {
         let runtime = testkit::runtime();
         let router = assembly::start(&self.services, &runtime).await.unwrap();
         let (served, settings) = ((*runtime).clone(), self.services.gateway.clone());
+        // Not awaited: the replica serves until its runtime is killed or stopped.
         tokio::spawn(async move { gateway::listen(router, listener, &settings, &served).await });
         testkit::eventually("all dependencies answer", || async {
             let report = runtime.readiness.report();
@@ -230,12 +233,14 @@ impl Replica {
     /// The header of a signed request. Clients use one URL for all replicas.
     pub fn sign(&self, keys: &Keys, method: &Method, path: &str, body: Option<&str>) -> String {
         let now = Clock::default().now().unix_timestamp().unsigned_abs();
+        // The gateway compares the URL with its own, which is the same for all replicas.
         let url = format!("{}{path}", self.public_url);
         sign::authorization(keys, method.as_str(), &url, body.map(str::as_bytes), now).unwrap()
     }
 
     async fn response(request: reqwest::RequestBuilder) -> (StatusCode, Value) {
         let answer = request.send().await.unwrap();
+        // The body of an event stream does not end, so it is not read.
         let endless = answer.headers().get("content-type").is_some_and(|kind| kind == "text/event-stream");
         let status = answer.status();
         (status, if endless { Value::Null } else { answer.json().await.unwrap_or(Value::Null) })

@@ -54,6 +54,7 @@ struct Restart {
 
 /// A body is not needed: then it is a crash.
 pub(super) async fn restart(State(server): State<LiveKitDev>, body: Bytes) -> Response {
+    // Read as bytes: an extractor for JSON would refuse an empty body.
     let restart = if body.is_empty() { Ok(Restart::default()) } else { serde_json::from_slice(&body) };
     let stop = match restart {
         Ok(Restart { stop: How::Crash, webhooks: _ }) => Stop::Crash,
@@ -66,6 +67,7 @@ pub(super) async fn restart(State(server): State<LiveKitDev>, body: Bytes) -> Re
 }
 
 pub(super) async fn flush(State(server): State<LiveKitDev>) -> Response {
+    // A server without Redis has nothing that a flush could lose.
     if server.config().store == Store::Memory {
         return (StatusCode::CONFLICT, "there is no Redis: start with --store redis-like").into_response();
     }

@@ -57,6 +57,7 @@ pub(super) async fn release(State(server): State<LiveKitDev>, body: Option<Json<
 
 /// Answers when all queues are empty.
 pub(super) async fn idle(State(server): State<LiveKitDev>) -> StatusCode {
+    // A stop must not wait for queues whose receiver does not answer.
     match server.stopping().run_until_cancelled(server.webhooks_idle()).await {
         Some(()) => StatusCode::NO_CONTENT,
         None => StatusCode::SERVICE_UNAVAILABLE,

@@ -112,6 +112,7 @@ impl Check for RoomCompositeEgressRequest {
         check_page(&self.custom_base_url)?;
         check_kinds(self.audio_only, self.video_only)?;
         options!(room_composite_egress_request, self)?;
+        // Images need a picture, so audio alone cannot have them.
         self.outputs().check(!self.audio_only)?;
         require(&self.room_name, ROOM)
     }
@@ -137,6 +138,7 @@ impl Check for ParticipantEgressRequest {
 
 impl Check for TrackCompositeEgressRequest {
     fn check(&self) -> Result<(), Wrong> {
+        // One of the two is enough; the error names both.
         if self.audio_track_id.is_empty() {
             require(&self.video_track_id, "audio_track_id or video_track_id")?;
         }
@@ -186,6 +188,7 @@ impl Check for StartEgressRequest {
             None => return Err(Wrong::Field("source")),
         };
         new_outputs(self)?.check(video)?;
+        // A web page is recorded without a room.
         if matches!(self.source, Some(start::Source::Web(_))) {
             Ok(())
         } else {
@@ -225,6 +228,7 @@ impl Outputs<'_> {
         }
         let urls: usize = self.streams.iter().map(|stream| stream.urls.len()).sum();
         match self.files.len() + self.segments.len() + self.images + urls {
+            // A stream output without an address has an error of its own.
             0 if self.streams.is_empty() => Err(Wrong::Field("output")),
             0 => Err(Wrong::Field("stream url")),
             _ => Ok(()),
@@ -240,6 +244,7 @@ fn one(count: usize, wrong: &'static str) -> Result<(), Wrong> {
 fn check_playlists(segments: &SegmentedFileOutput) -> Result<(), Wrong> {
     let folder = |path: &str| path.rsplit_once('/').map(|(folder, _)| folder.to_owned()).unwrap_or_default();
     let (whole, live) = (&segments.playlist_name, &segments.live_playlist_name);
+    // No folder means: beside the other playlist.
     if !folder(live).is_empty() && folder(live) != folder(whole) {
         return Err(Wrong::Field("live_playlist_name must be in same directory as playlist_name"));
     }
@@ -250,6 +255,7 @@ fn check_playlists(segments: &SegmentedFileOutput) -> Result<(), Wrong> {
 }
 
 fn check_encoding(options: &EncodingOptions) -> Result<(), Wrong> {
+    // 0 is the worker's default. The encoder needs even numbers.
     let size = |pixels: i32| pixels <= 0 || (pixels >= 16 && pixels % 2 == 0);
     for (right, field) in [
         (size(options.width), "width"),

@@ -64,6 +64,7 @@ impl Output {
         match self {
             Self::File { path } => {
                 let path = filled(&path);
+                // A path that is only a folder gets the recording's id as the name of its file.
                 let unnamed = path.is_empty() || path.ends_with('/');
                 let path = if unnamed { format!("{path}{}", info.egress_id) } else { path };
                 let named = Path::new(&path).extension().is_some();
@@ -72,8 +73,10 @@ impl Output {
             Self::Segments { prefix, playlist, live_playlist } => {
                 let prefix = filled(&prefix);
                 let beside = |name: &str| {
+                    // Playlists are in the folder of the segments.
                     let folder = prefix.rsplit_once('/').map_or("", |(folder, _)| folder);
                     match (name, folder) {
+                        // Without a name there is no live playlist.
                         ("", _) => String::new(),
                         (name, "") => filled(name),
                         (name, folder) => format!("{folder}/{}", filled(name)),
@@ -96,6 +99,7 @@ impl Output {
 
     /// Writes what was recorded until now, which is when it ended.
     pub(super) fn write(&self, root: &Path, info: &EgressInfo, now_ns: i64) -> Result<Results, WriteError> {
+        // Until now, because the info has no end yet.
         let duration = now_ns - info.started_at;
         let mut results = Results::default();
         match self {
@@ -140,6 +144,7 @@ fn segments(
 ) -> Result<i64, WriteError> {
     let frames = frames_in(duration);
     let path = format!("{prefix}_00000.ts");
+    // The segment first: a playlist must never name a file that is not there.
     let size = write(root, &path, &media::ts::segment(frames))?;
     let name = path.rsplit('/').next().unwrap_or_default();
     for playlist in playlists.iter().filter(|playlist| !playlist.is_empty()) {
@@ -152,9 +157,11 @@ fn segments(
 fn write(root: &Path, path: &str, bytes: &[u8]) -> Result<i64, WriteError> {
     let outside = || WriteError::Outside(path.to_owned());
     let below = Path::new(path);
+    // An absolute path is allowed below the root: recorders and readers see the same folder.
     let below = if below.is_absolute() { below.strip_prefix(root).map_err(|_| outside())? } else { below };
     let mut whole = PathBuf::from(root);
     for part in below.components() {
+        // `..` or a drive would lead out of the root.
         let Component::Normal(name) = part else { return Err(outside()) };
         whole.push(name);
     }

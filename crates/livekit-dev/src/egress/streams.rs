@@ -9,6 +9,7 @@ pub(super) fn check(stream: &StreamOutput) -> Result<(), Wrong> {
     let first = stream.urls.first();
     let protocol = match stream.protocol() {
         StreamProtocol::DefaultProtocol => {
+            // The protocol is taken from the address, so without an address there is none.
             let first = first.ok_or(Wrong::Field("stream protocol"))?;
             protocol_of(first).ok_or_else(|| Wrong::url(first, "invalid protocol"))?
         }
@@ -22,6 +23,7 @@ pub(super) fn check_url(url: &str, protocol: StreamProtocol) -> Result<(), Wrong
         return Err(Wrong::url(url, "invalid scheme"));
     }
     let path = url.split_once("://").map(|(_, path)| path).unwrap_or_default();
+    // Host, application and stream key: fewer parts cannot be a stream.
     if url.starts_with("rtmp") && path.matches('/').count() < 2 {
         let format = "rtmp urls must be of format rtmp(s)://{host}(/{path})/{app}/{stream_key}( live=1)";
         return Err(Wrong::url(url, format));

@@ -11,9 +11,11 @@ pub(crate) fn work(server: &LiveKitDev) {
             Ok(results) => End::Complete(results),
             Err(error) => End::Failed(error.to_string()),
         };
+        // The recording may have ended in between; then this changes nothing.
         server.change(|world, _| ((), world.end_egress(&egress.info.egress_id, end, now_ns)));
     }
     let now_ns = server.now_ns();
+    // After the ends: a recording that has just become `ending` gets its file in the next second.
     server.change(|world, _| ((), world.work(now_ns)));
     for egress in server.look(crate::state::World::active_egresses) {
         if let Err(error) = egress.output.write_live(root, &egress.info, now_ns) {

@@ -69,6 +69,7 @@ impl RoomClock {
         if now < self.last_update + self.period {
             return None;
         }
+        // Nothing has changed: `last_update` stays, so that the next change is said at once.
         let changed = self.changed.take()?;
         self.last_update = now;
         Some(changed)
@@ -85,9 +86,11 @@ impl RoomClock {
 
 impl Engine {
     pub(super) fn participant_updated(&mut self, room: &str, info: &ParticipantInfo, changed: Changed) {
+        // The world's view replaces the engine's, also where nothing is announced.
         if let Some(client) = self.clients.get_mut(info.sid.as_str()) {
             client.info = info.clone();
         }
+        // Publishers are announced at once: others wait to receive them.
         self.announce(room, info, changed != Changed::Presence || info.is_publisher);
     }
 
@@ -109,6 +112,7 @@ impl Engine {
         );
         if !silent {
             self.announce(room, info, published);
+            // Still waiting to be announced: then no client has heard of it, and its end is no news.
         } else if let Some(clock) = self.rooms.get_mut(room) {
             clock.forget(info);
         }
@@ -123,6 +127,7 @@ impl Engine {
         for track in tracks {
             self.track_gone(&client.room, &track);
         }
+        // The clock of a room lives as long as its clients.
         if self.members(&client.room).next().is_none() {
             self.rooms.remove(&client.room);
         }
@@ -148,6 +153,7 @@ impl Engine {
         clock.changed = Some(info);
         let now = Instant::now();
         if at_once {
+            // As if the last update were long ago.
             clock.last_update = now.checked_sub(clock.period).unwrap_or(clock.last_update);
         }
         self.announce_room(&room, now);

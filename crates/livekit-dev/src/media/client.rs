@@ -236,6 +236,7 @@ impl Client {
         if self.faults.silenced {
             return;
         }
+        // Kept for the resume, which must report who left meanwhile.
         if self.outgoing.is_none() {
             self.note_ends(message);
             return;
@@ -251,6 +252,7 @@ impl Client {
     fn note_ends(&mut self, message: Message) {
         let Message::Update(update) = message else { return };
         let ended = |info: &ParticipantInfo| info.state() == State::Disconnected;
+        // Bounded, because a client may stay away while many others come and go.
         let free = MISSED_ENDS.saturating_sub(self.missed_ends.len());
         self.missed_ends.extend(update.participants.into_iter().filter(ended).take(free));
     }
@@ -267,6 +269,7 @@ impl Client {
     pub(super) fn allows(&self, subscriber: &ParticipantInfo, track: &str) -> bool {
         self.allows.all_participants
             || self.allows.track_permissions.iter().any(|permission| {
+                // An empty identity would match every participant without one.
                 let theirs = permission.participant_sid == subscriber.sid
                     || (!permission.participant_identity.is_empty()
                         && permission.participant_identity == subscriber.identity);

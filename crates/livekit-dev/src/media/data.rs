@@ -33,6 +33,7 @@ impl Engine {
         if kind == Kind::Reliable && is_repeated(&mut client.last_data, packet.sequence) {
             return;
         }
+        // Answers of RPC belong to their caller, and are not passed on.
         if self.calls.answered(sid, &packet) {
             return;
         }
@@ -58,6 +59,7 @@ impl Engine {
         let by_sid = self.members(room).filter(|(sid, _)| sids.iter().any(|named| **named == ***sid));
         let by_sid = by_sid.map(|(_, client)| client.session.identity.clone());
         let destination_identities: Vec<String> = identities.into_iter().chain(by_sid).collect();
+        // All named SIDs are unknown. Without this, an empty list would mean everyone.
         if destination_identities.is_empty() && !sids.is_empty() {
             return;
         }
@@ -73,6 +75,7 @@ impl Engine {
 
     /// To those who are named, or to all but the sender.
     fn deliver(&mut self, room: &str, packet: &DataPacket, label: &str, from: Option<&Sid>) {
+        // Encoded once for all receivers.
         let bytes: Arc<[u8]> = packet.encode_to_vec().into();
         let named = &packet.destination_identities;
         let receivers: Vec<Sid> = self
@@ -91,6 +94,7 @@ impl Engine {
         let side = client.receiving();
         if !client.peer(side).send_data(label, bytes, label == RELIABLE) {
             tracing::debug!(identity = %client.session.identity, "dropped a client that does not read its data");
+            // As for messages: the socket ends, and the client may resume.
             client.outgoing = None;
         }
         self.touch(sid, side);
@@ -115,6 +119,7 @@ fn is_passed_on(packet: &DataPacket, from: &Client) -> bool {
 
 fn stamp(packet: &mut DataPacket, client: &Client, kind: Kind) {
     let hidden = client.is_hidden();
+    // A hidden participant must not be found by its data.
     let identity = if hidden { String::new() } else { client.session.identity.clone() };
     packet.kind = kind as i32;
     packet.participant_sid.clone_from(&client.session.sid);
@@ -122,6 +127,7 @@ fn stamp(packet: &mut DataPacket, client: &Client, kind: Kind) {
     if let Some(Value::User(user)) = &mut packet.value {
         user.participant_sid.clone_from(&client.session.sid);
         user.participant_identity = identity;
+        // Older clients name receivers inside the user packet, newer ones outside; both are filled.
         if packet.destination_identities.is_empty() {
             packet.destination_identities.clone_from(&user.destination_identities);
         } else {

@@ -17,6 +17,7 @@ impl Published {
         let mut layers = self.info.layers.clone();
         for layer in &mut layers {
             let rid = rid_of(layer.quality, self.info.layers.len());
+            // A layer is known by its rid; a track without simulcast has none.
             let arrived = self.layers.iter().find(|arrived| match arrived.rid {
                 Some(arrived) => &*arrived == rid,
                 None => !self.simulcast,
@@ -58,6 +59,7 @@ pub(super) fn set_layers(info: &mut TrackInfo, layers: Vec<VideoLayer>) {
 
 pub(super) fn track_info(request: &AddTrackRequest) -> TrackInfo {
     let audio = request.r#type() == TrackType::Audio;
+    // Clients send layers in any order; the quality is their order here.
     let mut layers = request.layers.clone();
     layers.sort_by_key(|layer| layer.quality);
     let policy = if audio { BackupCodecPolicy::Simulcast } else { BackupCodecPolicy::PreferRegression };
@@ -103,6 +105,7 @@ fn codecs(request: &AddTrackRequest, layers: &[VideoLayer]) -> Vec<SimulcastCode
     let cid = named.map(|codec| codec.cid.clone()).filter(|cid| !cid.is_empty());
     vec![SimulcastCodecInfo {
         mime_type: mime.unwrap_or_default(),
+        // Older clients have no codecs, and their cid is that of the request.
         cid: cid.unwrap_or_else(|| request.cid.clone()),
         layers: layers.to_vec(),
         video_layer_mode: video_layer::Mode::OneSpatialLayerPerStream as i32,

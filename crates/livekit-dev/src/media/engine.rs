@@ -71,15 +71,18 @@ impl Engine {
     ) {
         let mut buffer = network::buffer();
         loop {
+            // Before each wait: str0m must be polled after every change.
             self.settle(&mut commands);
             let deadline = self.deadline();
             if deadline <= Instant::now() {
                 // However busy the sockets are.
                 self.timers();
+                // Timers change peers, which must be polled again.
                 self.settle(&mut commands);
             }
             tokio::select! {
                 () = shutdown.cancelled() => break,
+                // `Some`: closed channels disable their branch instead of ending the loop.
                 Some(command) = commands.recv() => self.command(command),
                 Some(incoming) = incoming.recv() => {
                     // What the world did before this request comes before it.
@@ -96,9 +99,11 @@ impl Engine {
     /// Handles what is posted and polls what has changed, until there is nothing more to do.
     fn settle(&mut self, commands: &mut mpsc::UnboundedReceiver<Command>) {
         loop {
+            // Commands first: a notice of the world may be about what is polled below.
             while let Ok(command) = commands.try_recv() {
                 self.command(command);
             }
+            // Only now, so that they follow the messages of the notices above.
             for (sid, message) in std::mem::take(&mut self.later) {
                 self.send(&sid, message);
             }
@@ -115,6 +120,7 @@ impl Engine {
             [Some(client.publisher.deadline), second].into_iter().flatten()
         });
         let offers = self.clients.values().filter_map(|client| client.negotiation.next());
+        // Never later than the next tick, so the sleep is bounded.
         peers.chain(offers).min().map_or(self.next_tick, |deadline| deadline.min(self.next_tick))
     }
 
@@ -150,6 +156,7 @@ impl Engine {
         let now = Instant::now();
         let Some((sid, side)) = self.owner(arrived, bytes, now) else { return };
         let key = (sid, side);
+        // The peer was changed by something else, and must be polled before it is changed again.
         if self.dirty.remove(&key) {
             self.poll(&key.0, side);
         }
@@ -160,12 +167,14 @@ impl Engine {
     }
 
     fn owner(&mut self, arrived: &Arrived, bytes: &[u8], now: Instant) -> Option<(Sid, Side)> {
+        // The address is only a hint: another peer may have it now.
         if let Some((sid, side)) = self.sources.get(arrived.source) {
             let peer = self.clients.get_mut(sid).map(|client| client.peer(*side));
             if peer.is_some_and(|peer| peer.accepts(arrived, bytes, now)) {
                 return Some((sid.clone(), *side));
             }
         }
+        // Asks every peer. That is rare: only for the first packet from an address.
         let owner = self.clients.iter_mut().find_map(|(sid, client)| {
             let side = client.sides().find(|side| client.peer(*side).accepts(arrived, bytes, now))?;
             Some((sid.clone(), side))
@@ -271,6 +280,7 @@ impl Engine {
     }
 
     fn forget(&mut self) {
+        // Without a message: this is what a crash looks like.
         for client in self.clients.values_mut() {
             client.cut();
         }

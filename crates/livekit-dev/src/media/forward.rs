@@ -52,6 +52,7 @@ impl Engine {
         if published.gone_at.is_some() {
             return;
         }
+        // Before the packet is passed on: the track must be known when its first packet is.
         let first = published.layer_arrived(rid, *packet.header.ssrc, now);
         published.codec = Some(codec);
         if published.kind == MediaKind::Audio {
@@ -102,6 +103,7 @@ impl Engine {
         let mut keyframes: Vec<Option<Rid>> = Vec::new();
         let subscribers: Vec<Sid> = published.subscribers.iter().cloned().collect();
         for subscriber in subscribers {
+            // A subscriber may have left since the list was made.
             let Some(receiver) = self.clients.get_mut(&subscriber) else { continue };
             let side = receiver.receiving();
             let (written, keyframe) = pass_on(receiver, &published, &forwarded);
@@ -185,6 +187,7 @@ impl Engine {
     pub(super) fn resync(&mut self, publisher: &str, track: &str) {
         for client in self.clients.values_mut() {
             if let Some(subscription) = client.subscriptions.get_mut(track) {
+                // No layer is current, so each subscriber waits for the next keyframe.
                 subscription.current = None;
             }
         }
@@ -246,6 +249,7 @@ fn pass_on(
     };
     let current = subscription.current;
     let waiting = target.filter(|target| current != Some(*target));
+    // A switch only at a keyframe: a receiver cannot decode anything else of a new layer.
     let choice = if waiting == Some(arrived) && forwarded.starts {
         Choice::Switch
     } else if current == Some(arrived) {
@@ -273,6 +277,7 @@ fn write(receiver: &mut Client, mid: Mid, forwarded: &Forwarded<'_>, choice: Cho
     let side = receiver.receiving();
     let peer = receiver.peer(side);
     let Some(pt) = peer.payload_type(*codec) else { return false };
+    // One for each section, whatever tracks it carries: its numbers go on.
     let rewriter = peer.rewriters.entry(mid).or_default();
     let video = *codec != Codec::Opus;
     if choice == Choice::Switch {

@@ -50,6 +50,7 @@ impl Wanted {
         if self.height == 0 {
             return Some(self.quality);
         }
+        // With several layers that are high enough, the smallest one costs least.
         let enough = track.layers.iter().filter(|layer| layer.height >= self.height);
         let smallest = enough.min_by_key(|layer| layer.height);
         Some(smallest.map_or(VideoQuality::High as i32, |layer| layer.quality))
@@ -77,6 +78,7 @@ pub(super) fn rank(rid: Option<Rid>) -> i32 {
 /// The best layer that is wanted and sent; else the smallest one that is sent.
 pub(super) fn choose(layers: &[Layer], quality: i32, now: Instant) -> Option<Encoding> {
     let alive = || layers.iter().filter(|layer| now.saturating_duration_since(layer.last_packet) < ALIVE);
+    // A layer that is not sent any more must not be chosen, however good it is.
     let wanted = alive().filter(|layer| rank(layer.rid) <= quality).max_by_key(|layer| rank(layer.rid));
     wanted.or_else(|| alive().min_by_key(|layer| rank(layer.rid))).map(|layer| Encoding(layer.rid))
 }
@@ -94,13 +96,16 @@ impl Dynacast {
     fn next(&mut self, wanted: i32, now: Instant) -> Option<i32> {
         let requested = match self.requested {
             None if wanted < 0 => return None,
+            // Nothing was said yet: the first layer that is wanted is asked for at once.
             None => -1,
             Some(requested) => requested,
         };
         if wanted == requested && self.requested.is_some() {
+            // Wanted again before the delay was over, so nothing changes.
             self.lower_since = None;
             return None;
         }
+        // Counted from the first moment in which less was wanted.
         let since = *self.lower_since.get_or_insert(now);
         let delay = if wanted < 0 { PAUSE } else { DOWNGRADE };
         if wanted < requested && now.saturating_duration_since(since) < delay {
@@ -137,6 +142,7 @@ impl Engine {
     fn best_wanted(&self, published: &Published) -> i32 {
         let wanted = published.subscribers.iter().filter_map(|sid| {
             let subscription = self.clients.get(sid)?.subscriptions.get(&published.info.sid)?;
+            // Without a section the subscriber cannot receive the track yet.
             subscription.mid?;
             subscription.wanted.quality_of(&published.info)
         });
@@ -150,6 +156,7 @@ impl Engine {
         for track in tracks {
             if let Some(subscription) = client.subscriptions.get_mut(track) {
                 if subscription.wanted.disabled && !wanted.disabled {
+                    // Forgets the layer, so that the picture begins with a keyframe.
                     subscription.current = None;
                     shown.push((subscription.publisher.clone(), track.clone()));
                 }

@@ -42,6 +42,7 @@ impl Engine {
             return;
         }
         if client.single() {
+            // A client with one connection makes all offers: the server only says what it lacks.
             client.negotiation.due = None;
             let requirement = requirement(client);
             client.send(Message::MediaSectionsRequirement(requirement));
@@ -54,6 +55,7 @@ impl Engine {
         let Some(offered) = guarded_offer(client) else { return };
         client.negotiation.offered = Some(offered);
         send_offer(client);
+        // The offer changed str0m's state, so the peer must be polled.
         self.touch(sid, Side::Subscriber);
     }
 
@@ -76,6 +78,7 @@ impl Engine {
         if client.negotiation.offered.is_none() {
             return;
         }
+        // Parsed before the open offer is taken: an answer that cannot be read must not lose it.
         if answer.sdp.len() > sdp::LIMIT || SdpAnswer::from_sdp_string(&answer.sdp).is_err() {
             // The offer stays open for the resume.
             client.outgoing = None;
@@ -84,6 +87,7 @@ impl Engine {
         let Some(Offered { pending, .. }) = client.negotiation.offered.take() else { return };
         let accepted = client.peer(Side::Subscriber).accept_answer(pending, &answer.sdp);
         self.touch(sid, Side::Subscriber);
+        // A description that str0m refuses: the socket ends, and the client finds out.
         if !accepted {
             if let Some(client) = self.clients.get_mut(sid) {
                 client.outgoing = None;
@@ -119,6 +123,7 @@ impl Engine {
             answered.sdp = sdp::name_streams(&answered.sdp, &streams(client));
             answered.mid_to_track_id = mid_to_track(client);
         }
+        // After the messages that are posted already: tracks are announced before their answer.
         self.send_later(sid, Message::Answer(answered));
         self.sections_ready(sid);
         self.ask_for_missing(sid);
@@ -130,6 +135,7 @@ impl Engine {
         let mut ready: Vec<(Sid, String)> = Vec::new();
         for (track, subscription) in &mut client.subscriptions {
             if subscription.mid.is_some() && !subscription.ready {
+                // Only the first time: later answers repeat sections that are ready.
                 subscription.ready = true;
                 ready.push((subscription.publisher.clone(), track.clone()));
             }
@@ -141,6 +147,7 @@ impl Engine {
                 published.subscribed_told = true;
                 client.send(Message::TrackSubscribed(TrackSubscribed { track_sid: track.clone() }));
             }
+            // A new subscriber cannot begin without a keyframe.
             self.request_keyframes(&publisher, &track);
         }
     }
@@ -180,6 +187,7 @@ fn assign_sections(client: &mut Client, sections: &[Section]) {
     let free =
         sections.iter().filter(|section| section.direction == Direction::RecvOnly && !published(section.mid));
     client.negotiation.free = free.map(|section| (section.mid, section.kind)).collect();
+    // Whatever was asked for has come with this offer, or will not come.
     client.negotiation.asked_audios = 0;
     client.negotiation.asked_videos = 0;
     let mut taken: Vec<Mid> =
@@ -187,6 +195,7 @@ fn assign_sections(client: &mut Client, sections: &[Section]) {
     let waiting = client.subscriptions.values_mut().filter(|subscription| subscription.mid.is_none());
     for subscription in waiting {
         let mut free = client.negotiation.free.iter();
+        // A free section of the same kind: a section cannot change its kind.
         let found = free.find(|(mid, kind)| **kind == subscription.kind && !taken.contains(mid));
         if let Some((mid, _)) = found {
             subscription.mid = Some(*mid);
@@ -225,6 +234,7 @@ fn make_offer(client: &mut Client) -> Option<Offered> {
     let negotiation = &mut client.negotiation;
     let peer = client.subscriber.as_mut()?;
     let mut api = peer.rtc.sdp_api();
+    // Channels are part of the first offer only.
     if !negotiation.started {
         negotiation.started = true;
         api.add_channel_with_config(channel(RELIABLE, true));

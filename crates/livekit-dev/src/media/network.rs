@@ -50,6 +50,7 @@ impl Sockets {
                 return Err(io::Error::new(io::ErrorKind::InvalidInput, problem));
             }
             let socket = std::net::UdpSocket::bind((*address, config.port))?;
+            // tokio requires it of a socket that it takes over.
             socket.set_nonblocking(true)?;
             Ok((socket.local_addr()?, socket))
         };

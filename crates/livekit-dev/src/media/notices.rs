@@ -18,6 +18,7 @@ impl Engine {
         match notice {
             Notice::Updated { room, info, changed } => {
                 let sid = info.sid.clone();
+                // Read before the update, so that a change of the permission can be seen.
                 let could = self.may_subscribe(&sid);
                 self.participant_updated(&room, &info, changed);
                 if changed == Changed::Claims {
@@ -71,6 +72,7 @@ impl Engine {
         let mut unmuted = Vec::new();
         for track in client.info.tracks.clone() {
             let Some(published) = client.track(&track.sid) else { continue };
+            // Before the new info is stored: afterwards the change could not be seen.
             if published.info.muted && !track.muted {
                 unmuted.push(track.sid.clone());
             }
@@ -107,6 +109,7 @@ impl Engine {
                 client.faults.quality = Some(quality as i32);
                 let now = Instant::now();
                 if let Some(clock) = self.rooms.get_mut(&client.room) {
+                    // Otherwise the test would wait for the next period.
                     clock.next_quality = now;
                 }
             }

@@ -55,6 +55,7 @@ pub(crate) fn outgoing() -> (Outgoing, Waiting) {
 
 impl Outgoing {
     pub(super) fn send(&self, frame: Frame) -> Result<(), Full> {
+        // The lock is released before the waiter is woken.
         let pushed = self.0.state.lock().push(frame);
         self.0.changed.notify_one();
         pushed
@@ -73,6 +74,7 @@ impl Waiting {
     pub(crate) async fn recv(&mut self) -> Option<Frame> {
         loop {
             {
+                // Closed only counts when nothing waits any more: the last messages must still go out.
                 let mut state = self.0.state.lock();
                 match state.pop() {
                     None if state.closed => return None,
@@ -87,7 +89,9 @@ impl Waiting {
 
 impl State {
     fn push(&mut self, frame: Frame) -> Result<(), Full> {
+        // Frames of before the client began to read do not count: a large room must not end its join.
         let counted = self.frames.len() - self.first;
+        // Merged only when many wait, so that clients usually hear every step.
         let behind = self.reading && counted >= MANY;
         let left = if behind { self.merge(frame) } else { Some(frame) };
         let Some(frame) = left else { return Ok(()) };
@@ -102,6 +106,7 @@ impl State {
     fn pop(&mut self) -> Option<Frame> {
         if !self.reading {
             self.reading = true;
+            // Everything that waits now belongs to the join.
             self.first = self.frames.len();
         }
         self.first = self.first.saturating_sub(1);
@@ -111,6 +116,7 @@ impl State {
     /// Returns what no waiting frame could take in.
     fn merge(&mut self, frame: Frame) -> Option<Frame> {
         let Frame::Message(mut message) = frame else { return Some(Frame::Cut) };
+        // From the newest back: the latest state of a participant is the one to replace.
         let waiting = self.frames.iter_mut().rev().filter_map(|frame| match frame {
             Frame::Message(message) => Some(&mut **message),
             Frame::Cut => None,
@@ -141,6 +147,7 @@ fn replace<'a>(waiting: impl Iterator<Item = &'a mut Message>, participants: &mu
         _ => None,
     });
     for older in updates.flat_map(|update| &mut update.participants) {
+        // By SID and not by identity: two sessions of one identity are two states.
         if let Some(at) = participants.iter().position(|newer| newer.sid == older.sid) {
             *older = participants.remove(at);
         }

@@ -54,6 +54,7 @@ impl Engine {
 
     /// Sections of an offer that was accepted become tracks, and those that ended are unpublished.
     pub(super) fn take_sections(&mut self, sid: &Sid, sections: &[Section]) {
+        // First, so that a section that has a new track is not unpublished with its old one.
         self.unpublish_replaced(sid, sections);
         let Some(client) = self.clients.get_mut(sid) else { return };
         let mut ended = Vec::new();
@@ -112,6 +113,7 @@ impl Engine {
 
     fn unpublish(&mut self, sid: &Sid, track: &str) {
         let Some(client) = self.clients.get_mut(sid) else { return };
+        // Its client does not know yet that it may not publish.
         if client.track(track).is_some_and(|published| published.stage == Stage::Refused) {
             let track_sid = track.to_owned();
             client.send(Message::TrackUnpublished(TrackUnpublishedResponse { track_sid }));
@@ -137,6 +139,7 @@ impl Engine {
         let Some(client) = self.clients.get_mut(sid) else { return };
         let (session, room) = (client.session.clone(), client.room.clone());
         let Some(published) = client.track(track) else { return };
+        // Set before the world is asked, so that nothing announces it twice.
         published.stage = Stage::Announced;
         let mime = published.codec.map(mime_type);
         set_media(&mut published.info, published.mid, mime.unwrap_or_default());
@@ -236,12 +239,14 @@ fn refusal(client: &Client, request: &AddTrackRequest) -> Option<Reason> {
     let source = request.source();
     let permission = client.permission();
     let sources = &permission.can_publish_sources;
+    // An empty list of sources allows all.
     if !permission.can_publish || !(sources.is_empty() || sources.contains(&(source as i32))) {
         return Some(Reason::NotAllowed);
     }
     if request.r#type() == TrackType::Data {
         return Some(Reason::UnsupportedType);
     }
+    // Pending ones count, or a client could ask for any number.
     if client.pending.len() + client.published.len() >= TRACKS {
         return Some(Reason::LimitExceeded);
     }
@@ -274,6 +279,7 @@ fn take_section(client: &mut Client, section: &Section) {
         TrackPublishedResponse { cid: next.request.cid.clone(), track: Some(next.info.clone()) }
     });
     let codec = expected_codec(client, &pending.request, section);
+    // A simulcast track is there with its first packet; a muted one sends none.
     let waits = section.simulcast && !pending.request.muted;
     let stage = if waits { Stage::Expected } else { Stage::There };
     client.published.push(Published {

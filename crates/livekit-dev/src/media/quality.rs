@@ -39,6 +39,7 @@ impl Engine {
             shown.filter_map(|other| Some((other.to_string(), *qualities.get(other)?))).collect();
         let changed = |(sid, quality): &(&String, &i32)| client.quality_told.get(*sid) != Some(*quality);
         let updates: Vec<ConnectionQualityInfo> = shown.iter().filter(changed).map(info).collect();
+        // Participants that are no longer shown are forgotten, so that they are reported when they come back.
         client.quality_told = shown;
         if !updates.is_empty() {
             client.send(Message::ConnectionQuality(ConnectionQualityUpdate { updates }));

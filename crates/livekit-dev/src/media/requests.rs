@@ -63,6 +63,7 @@ impl Engine {
             reason @ (DisconnectReason::UserUnavailable
             | DisconnectReason::UserRejected
             | DisconnectReason::AgentError) => reason,
+            // A client cannot claim a reason of the server, such as a removal.
             _ => DisconnectReason::ClientInitiated,
         };
         self.leave(sid, reason);
@@ -82,6 +83,7 @@ impl Engine {
         let session = client.session.clone();
         let UpdateParticipantMetadata { name, metadata, attributes, .. } = update;
         let claims = ClaimsUpdate { name, metadata, attributes, permission: None };
+        // The world sends the update to everyone, and this client gets its answer after it.
         self.server.change(|world, _| ((), world.update_claims(&session, claims)));
         self.respond(sid, id, Reason::Ok, "", Some(echo));
     }
@@ -122,6 +124,7 @@ impl Engine {
     /// The socket is closed without a leave, and the session is over.
     fn leave_silently(&mut self, sid: &Sid, reason: DisconnectReason) {
         let Some(client) = self.clients.get_mut(sid) else { return };
+        // Dropped without `leave`, as when a node dies.
         client.outgoing = None;
         let session = client.session.clone();
         let now_s = self.server.clock().now_s(ClockHandle::Rooms);

@@ -42,6 +42,7 @@ impl Rewriter {
         now: Instant,
     ) {
         self.switch_at(incoming(packet), clock_khz, now);
+        // At the very first packet there is nothing to go on from.
         if let Some(vp8) = vp8.filter(|_| self.first > FIRST) {
             self.picture_offset = self.last_picture + 1 - i64::from(vp8.picture_id().unwrap_or_default());
             self.tl0_offset = self.last_tl0 + 1 - i64::from(vp8.tl0_pic_idx().unwrap_or_default());
@@ -53,6 +54,7 @@ impl Rewriter {
             self.started = true;
             self.first = FIRST;
             self.sequence_offset = FIRST - sequence;
+            // The timestamp stays as it is: only its differences matter.
             return;
         }
         let elapsed = self.last_at.map(|at| now.saturating_duration_since(at));
@@ -60,6 +62,7 @@ impl Rewriter {
             elapsed.and_then(|elapsed| i64::try_from(elapsed.as_millis()).ok()).unwrap_or(FRAME_MS);
         self.first = self.last_sequence + 1;
         self.sequence_offset = self.first - sequence;
+        // At least one millisecond, because two frames must not have the same time.
         self.time_offset = i64::from(self.last_time) + (elapsed_ms * clock_khz).max(clock_khz) - time;
     }
 
@@ -70,11 +73,14 @@ impl Rewriter {
 
     fn number(&mut self, (sequence, time): Numbers, now: Instant) -> Option<(u64, u32)> {
         let sequence = sequence + self.sequence_offset;
+        // Older than the switch: it belongs to what the receiver has forgotten.
         if sequence < self.first {
             return None;
         }
+        // Timestamps roll over at 32 bits.
         let time = u32::try_from((time + self.time_offset).rem_euclid(1 << 32)).unwrap_or_default();
         self.late = sequence <= self.last_sequence;
+        // A late packet must not move the numbers back.
         if !self.late {
             self.last_sequence = sequence;
             self.last_time = time;
@@ -87,6 +93,7 @@ impl Rewriter {
     pub(super) fn patch(&mut self, vp8: &Vp8Descriptor) -> Option<Vp8Patch> {
         let mut patch = vp8.patch();
         if let Some(picture) = vp8.picture_id() {
+            // Picture ids have 15 bits.
             let picture = (i64::from(picture) + self.picture_offset).rem_euclid(1 << 15);
             if !self.late {
                 self.last_picture = picture;
@@ -94,6 +101,7 @@ impl Rewriter {
             patch = patch.picture_id(u16::try_from(picture).unwrap_or_default());
         }
         if let Some(tl0) = vp8.tl0_pic_idx() {
+            // This index has 8 bits.
             let tl0 = (i64::from(tl0) + self.tl0_offset).rem_euclid(1 << 8);
             if !self.late {
                 self.last_tl0 = tl0;

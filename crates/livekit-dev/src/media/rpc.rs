@@ -53,6 +53,7 @@ impl Calls {
     /// Whether the packet of this client is an answer, or belongs to one.
     pub(super) fn answered(&mut self, from: &Sid, packet: &DataPacket) -> bool {
         let (id, result) = match &packet.value {
+            // An acknowledgement needs no action, but must not reach other clients.
             Some(Value::RpcAck(ack)) => return self.0.contains_key(&ack.request_id),
             Some(Value::RpcResponse(response)) => (&response.request_id, &response.value),
             _ => return false,
@@ -65,6 +66,7 @@ impl Calls {
             // The real server does not read these, and goes on waiting.
             Some(rpc_response::Value::CompressedPayload(_)) | None => return false,
         };
+        // Only the client that was called may answer.
         if self.0.get(id).is_none_or(|call| call.callee != *from) {
             return false;
         }
@@ -81,6 +83,7 @@ impl Calls {
     }
 
     fn end(&mut self, ends: impl Fn(&str, &Call) -> bool, result: &Result<String, RpcError>) {
+        // Removed before the reply, so that a call ends once.
         for (_, call) in self.0.extract_if(|id, call| ends(id, call)) {
             // The caller may have gone.
             let _ = call.reply.send(result.clone());
@@ -113,6 +116,7 @@ impl Engine {
             ..DataPacket::default()
         };
         let until = Instant::now() + Duration::from_millis(u64::from(timeout_ms));
+        // Before the request is sent, so that no answer can come too early.
         self.calls.0.insert(id, Call { callee: Arc::clone(&sid), reply, until });
         self.send_data(&sid, RELIABLE, packet.encode_to_vec().into());
     }

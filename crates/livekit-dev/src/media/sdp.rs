@@ -40,6 +40,7 @@ pub(super) enum Stream {
 /// The audio and video sections, in their order.
 pub(super) fn sections(sdp: &str) -> Vec<Section> {
     let mut sections: Vec<Option<Section>> = Vec::new();
+    // By their order in the `m=` line, which is the client's preference.
     let (mut payload_types, mut ranks): (Vec<&str>, BTreeMap<usize, Codec>) = Default::default();
     for line in sdp.lines() {
         if let Some(media) = line.strip_prefix("m=") {
@@ -79,6 +80,7 @@ fn media_kind(media: &str) -> Option<MediaKind> {
 }
 
 fn new_section(kind: MediaKind) -> Section {
+    // Without a direction in SDP both are meant.
     let direction = Direction::SendRecv;
     Section {
         mid: Mid::from(""),
@@ -127,6 +129,7 @@ fn write_section(named: &mut String, section: &[&str], streams: &BTreeMap<String
     let mid = section.iter().find_map(|line| line.strip_prefix("a=mid:"));
     let stream = mid.and_then(|mid| streams.get(mid));
     for line in section {
+        // Sources are written again with our names, or left out.
         let is_source = line.starts_with("a=ssrc") || line.starts_with("a=msid:");
         match stream {
             Some(Stream::Track { participant, track }) if is_source => {
@@ -134,6 +137,7 @@ fn write_section(named: &mut String, section: &[&str], streams: &BTreeMap<String
                 continue;
             }
             Some(Stream::Unused | Stream::Gone) if is_source => continue,
+            // The section stays, but brings nothing any more.
             Some(Stream::Gone) if *line == "a=sendonly" => named.push_str("a=inactive"),
             _ => named.push_str(line),
         }

@@ -30,11 +30,13 @@ impl Engine {
     fn silences(&mut self, now: Instant) {
         let (silence, cleanup) = (self.server.config().rtc.silence, self.server.config().rtc.cleanup);
         let mut gone: Vec<Sid> = Vec::new();
+        // Only active ones: others have a time limit of their own in the world.
         for (sid, client) in self.clients.iter_mut().filter(|(_, client)| client.active) {
             let primary = client.primary;
             let idle = now.saturating_duration_since(client.peer(primary).last_packet);
             match client.silent_since {
                 None if idle >= silence => fall_silent(client, now),
+                // Packets came back in time.
                 Some(_) if idle < silence => client.silent_since = None,
                 Some(since) if now.saturating_duration_since(since) >= cleanup => gone.push(sid.clone()),
                 None | Some(_) => {}

@@ -16,6 +16,7 @@ impl Sources {
     }
 
     pub(super) fn insert(&mut self, source: SocketAddr, owner: (Sid, Side)) {
+        // A client with too many addresses loses all of them: the next packet is found by its content.
         if self.0.values().filter(|other| **other == owner).count() >= ADDRESSES {
             self.0.retain(|_, other| *other != owner);
         }

@@ -47,9 +47,11 @@ pub(super) struct Loudness {
 impl Loudness {
     pub(super) fn observe(&mut self, packet: &RtpPacket) {
         let time = packet.header.timestamp;
+        // Without a packet before, 20 ms of 48 kHz.
         let elapsed = self.last_time.map_or(960, |last| time.wrapping_sub(last));
         self.last_time = Some(time);
         let Some(level) = packet.header.ext_vals.audio_level.map(i8::unsigned_abs) else { return };
+        // Levels are below the loudest: smaller is louder.
         if level <= THRESHOLD {
             self.active_ms += (f64::from(elapsed) / CLOCK_KHZ).min(LONGEST_MS);
             self.loudest = Some(self.loudest.map_or(level, |loudest| loudest.min(level)));
@@ -59,8 +61,10 @@ impl Loudness {
     /// The level of the period that ends, in eighths; 0 is silence.
     fn finish_period(&mut self) -> f64 {
         let active_ms = std::mem::take(&mut self.active_ms).min(PERIOD_MS);
+        // Loud for too short a time counts as silence.
         let loudest = self.loudest.take().filter(|_| active_ms >= ACTIVE_PART * PERIOD_MS);
         self.smoothed = loudest.map_or(0.0, |loudest| {
+            // A period that was loud in part counts as less loud.
             let adjusted = f64::from(loudest) - 20.0 * (active_ms / PERIOD_MS).log10();
             self.smoothed + (linear(adjusted) - self.smoothed) * SMOOTHING
         });
@@ -86,6 +90,7 @@ impl Engine {
             let audios = client.published.iter_mut().filter(|published| published.kind == MediaKind::Audio);
             let loudest = audios.map(|published| {
                 let level = published.loudness.finish_period();
+                // Muted tracks may still send silence.
                 if published.info.muted { 0.0 } else { level }
             });
             levels.insert(sid.clone(), loudest.fold(0.0, f64::max));
@@ -109,6 +114,7 @@ fn tell(sid: &Sid, client: &mut Client, levels: &BTreeMap<Sid, f64>) {
     let before = std::mem::replace(&mut client.speakers_told, now.clone());
     let mut speakers = Vec::new();
     for (speaker, level) in &now {
+        // Compared by bits: the levels are eighths, so equal levels have equal bits.
         if before.get(speaker).is_none_or(|level_before| level_before.to_bits() != level.to_bits()) {
             speakers.push(speaker_info(speaker, *level));
         }

@@ -33,12 +33,14 @@ impl Engine {
             let published = client.announced().find(|published| published.info.sid == track)?;
             Some((publisher.clone(), published.kind, client.allows(&subscriber.info, track)))
         });
+        // A client does not receive its own tracks.
         let Some((publisher, kind, allowed)) = found.filter(|(publisher, ..)| publisher != sid) else {
             return;
         };
         if allowed {
             self.add_subscription(sid, &publisher, track, kind);
         }
+        // Also when it is not allowed: the client must know of it.
         self.tell_permission(sid, &publisher, track, allowed);
     }
 
@@ -76,6 +78,7 @@ impl Engine {
     fn drop_subscription(&mut self, sid: &Sid, track: &str) {
         let Some(client) = self.clients.get_mut(sid) else { return };
         let Some(subscription) = client.subscriptions.remove(track) else { return };
+        // A client with one connection keeps its section free for the next track.
         if let Some(mid) = subscription.mid
             && !client.single()
         {
@@ -95,6 +98,7 @@ impl Engine {
         if self.members(&client.room).any(|(_, member)| known(member))
             && let Some(client) = self.clients.get_mut(sid)
         {
+            // Only for tracks that exist: choices of invented SIDs would stay for ever.
             client.choices.insert(track.to_owned(), subscribe);
         }
         if subscribe {
@@ -143,6 +147,7 @@ impl Engine {
     pub(super) fn track_gone(&mut self, room: &str, track: &str) {
         for member in self.member_sids(room) {
             self.unsubscribe(&member, track);
+            // A SID is not used again, so the choice is of no use.
             if let Some(client) = self.clients.get_mut(&member) {
                 client.choices.remove(track);
             }
@@ -172,6 +177,7 @@ impl Engine {
         let Some(client) = self.clients.get_mut(sid) else { return };
         client.allows = allows;
         let room = client.room.clone();
+        // Only announced tracks: the others are checked when they are announced.
         let tracks: Vec<String> = client.announced().map(|track| track.info.sid.clone()).collect();
         for member in self.member_sids(&room).into_iter().filter(|member| member != sid) {
             for track in &tracks {

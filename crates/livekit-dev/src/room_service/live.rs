@@ -26,11 +26,13 @@ pub(super) fn update_metadata(
         let Some(room) = world.rooms.get_mut(&request.room).filter(|room| room.is_listed()) else {
             return (Err(no_room()), Vec::new());
         };
+        // The store knows the room, and no node has it.
         if !room.is_live() {
             return (Err(TwirpError::no_response()), Vec::new());
         }
         room.info.metadata = request.metadata;
         room.store();
+        // Metadata is visible at once, and so are the counts that go with it.
         room.count_now();
         (Ok(room.snapshot()), vec![room.changed(true)])
     })
@@ -96,6 +98,7 @@ pub(super) fn send_data(
         if seen {
             return (Ok(proto::SendDataResponse {}), Vec::new());
         }
+        // Kept, so that a repetition with the same nonce is recognized.
         room.data.push(request.clone());
         let notice = Notice::Data { room: room.info.sid.clone(), request: Box::new(request) };
         (Ok(proto::SendDataResponse {}), vec![notice.into()])
@@ -126,6 +129,7 @@ fn not_implemented(
     if room == destination {
         return Err(TwirpError::argument("destination room cannot be the same as source room", ""));
     }
+    // The arguments are checked before the node is asked.
     if !server.look(|world| world.is_connected(room, identity)) {
         return Err(TwirpError::no_response());
     }
@@ -145,6 +149,7 @@ pub(super) async fn perform_rpc(server: &LiveKitDev, call: &Call) -> Answered {
     }
     let (reply, answered) = oneshot::channel();
     server.media().post(Command::Rpc { request: Box::new(request), reply });
+    // The engine may have stopped: then no client answers.
     match answered.await.unwrap_or(Err(RpcError::NotConnected)) {
         Ok(payload) => call.answer(|_: proto::PerformRpcRequest| Ok(proto::PerformRpcResponse { payload })),
         Err(error) => Err(rpc_error(error)),

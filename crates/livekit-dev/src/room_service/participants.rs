@@ -47,6 +47,7 @@ pub(super) fn remove(
     let reason = DisconnectReason::ParticipantRemoved;
     let removed = server.change(|world, _| {
         let connected = world.is_connected(&request.room, &request.identity);
+        // Read in the same change, so that a leave in between cannot be taken for ours.
         (connected, world.leave(&request.room, &request.identity, reason, now_s))
     });
     if removed { Ok(proto::RemoveParticipantResponse {}) } else { Err(TwirpError::no_response()) }

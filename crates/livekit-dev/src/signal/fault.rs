@@ -22,6 +22,7 @@ pub(crate) fn upgrade(
     let tracked = server.sockets().token();
     upgrade.on_upgrade(async move |mut stream| {
         let _tracked = tracked;
+        // It counts as joined, or 8 such sockets would block their address.
         slot.joined();
         let stopping = server.stopping();
         // Either the client closed, or the server stops.

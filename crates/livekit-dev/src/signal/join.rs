@@ -77,6 +77,7 @@ pub(crate) fn from_query(query: &Query, reading: Attributes) -> Result<Join, Unr
             capabilities: text("capabilities").split(',').filter_map(capability).collect(),
             ..ClientInfo::default()
         },
+        // Absent means yes, as the real server reads it.
         auto_subscribe: text("auto_subscribe").is_empty() || flag("auto_subscribe"),
         attributes: match (attributes(text("attributes")), reading) {
             (Some(attributes), _) => attributes,
@@ -99,6 +100,7 @@ pub(crate) fn from_request(query: &Query) -> Result<Join, UnreadableJoin> {
         // As the real server does with a compression that it does not know.
         Err(_) => Vec::new(),
     };
+    // After inflating: a small request may become a large one.
     if request.len() > INFLATED {
         return Err(UnreadableJoin::TooLarge);
     }
@@ -135,6 +137,7 @@ fn attributes(text: &str) -> Option<HashMap<String, String>> {
     if text.is_empty() {
         return Some(HashMap::new());
     }
+    // `null` is JSON and means no attributes.
     let attributes: Option<HashMap<String, String>> =
         serde_json::from_slice(&URL_SAFE.decode(text).ok()?).ok()?;
     Some(attributes.unwrap_or_default())

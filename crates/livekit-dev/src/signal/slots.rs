@@ -31,6 +31,7 @@ impl Slots {
     /// Takes a slot. None: all slots are taken.
     pub(crate) fn take(&self, address: IpAddr) -> Option<Slot> {
         let mut counts = self.0.lock();
+        // Those who have joined do not count for their address: many clients may be behind one.
         if counts.taken >= SOCKETS || counts.joining.get(&address).is_some_and(|joining| *joining >= JOINING)
         {
             return None;
@@ -44,10 +45,12 @@ impl Slots {
 impl Slot {
     /// Records that the connection has joined.
     pub(crate) fn joined(&mut self) {
+        // Once: a socket that has joined is dropped later, and must not be subtracted twice.
         let Some(address) = self.joining.take() else { return };
         let mut counts = self.counts.lock();
         if let Some(joining) = counts.joining.get_mut(&address) {
             *joining -= 1;
+            // Only addresses with connections stay in the map.
             if *joining == 0 {
                 counts.joining.remove(&address);
             }

@@ -49,6 +49,7 @@ pub(super) struct Ended;
 
 impl Socket {
     pub(crate) async fn run(mut self, mut stream: WebSocket) {
+        // Only now: the upgrade is complete.
         self.slot.joined();
         // The engine let go of the connection, the client closed, or its input was bad.
         let _ended = self.pump(&mut stream).await;
@@ -60,6 +61,7 @@ impl Socket {
     async fn pump(&mut self, stream: &mut WebSocket) -> Result<(), Ended> {
         let mut format = Format::Binary;
         let mut pings = tokio::time::interval_at(tokio::time::Instant::now() + PING, PING);
+        // After a slow write one ping is enough.
         pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
@@ -69,6 +71,7 @@ impl Socket {
                     None => return close(stream).await,
                 },
                 frame = stream.recv() => {
+                    // An error of the socket ends it, as the end of the stream does.
                     let frame = frame.and_then(Result::ok).ok_or(Ended)?;
                     if let Some(request) = decode(frame, &mut format)? {
                         self.pass_on(request).await?;
@@ -116,6 +119,7 @@ pub(super) fn encode(message: Response, format: Format) -> Message {
 fn decode(frame: Message, format: &mut Format) -> Result<Option<Request>, Ended> {
     match frame {
         Message::Binary(bytes) => {
+            // The answers follow the latest message: some clients begin in one form and go on in the other.
             *format = Format::Binary;
             SignalRequest::decode(bytes).map(|request| request.message).map_err(|_| Ended)
         }

@@ -40,6 +40,7 @@ pub(crate) fn refresh(
 ) -> Result<String, jsonwebtoken::errors::Error> {
     // Clients and the product compare these times with their own clocks.
     let now_s = clock::wall_s();
+    // Without `nbf` the first token's length is not known, and the shortest validity counts.
     let lifetime = claims.exp.zip(claims.nbf).map_or(0, |(exp, nbf)| exp.saturating_sub(nbf));
     let refreshed = Refreshed {
         iss: &config.api_key,
@@ -63,6 +64,7 @@ fn grant(first: Option<&VideoGrant>, permission: Option<&ParticipantPermission>)
     let mut video = Map::new();
     if let Some(first) = first {
         video.insert("room".to_owned(), json!(first.room));
+        // Rights that cannot change while a participant is connected.
         for (name, set) in [
             ("roomJoin", first.room_join),
             ("roomCreate", first.room_create),

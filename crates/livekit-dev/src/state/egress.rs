@@ -71,6 +71,7 @@ impl World {
             ..EgressInfo::default()
         };
         let output = output.of(&info);
+        // Its name may contain the time of the request. The recording itself has not begun.
         info.started_at = 0;
         let event = Event::about_egress(EventKind::EgressStarted, info.clone());
         self.egresses.insert(info.egress_id.clone(), Egress { info: info.clone(), output, listed: true });
@@ -102,6 +103,7 @@ impl World {
         if self.switches.worker == Worker::Dead {
             return Err(StopError::Silent);
         }
+        // A worker that has not begun has nothing to end.
         let (status, error) = match info.status() {
             EgressStatus::EgressStarting => (EgressStatus::EgressAborted, "Start signal not received"),
             _ => (EgressStatus::EgressEnding, ""),
@@ -118,9 +120,11 @@ impl World {
         now_ns: i64,
     ) -> Option<(EgressInfo, Vec<Effect>)> {
         let egress = self.egresses.get_mut(id)?;
+        // The same state again is no event.
         if egress.info.status() == status {
             return Some((egress.info.clone(), Vec::new()));
         }
+        // The worker writes the recording to the store, also after a flush.
         egress.listed = true;
         egress.info.set_status(status);
         egress.info.updated_at = now_ns;
@@ -132,6 +136,7 @@ impl World {
             _ => egress.info.ended_at = now_ns,
         }
         let info = egress.info.clone();
+        // The recorder joins before the event that says that the recording runs.
         if status == EgressStatus::EgressActive {
             events.extend(self.enter_recorder(&info, now_ns));
         }
@@ -145,6 +150,7 @@ impl World {
     }
 
     pub(crate) fn end_egress(&mut self, id: &str, end: End, now_ns: i64) -> Vec<Effect> {
+        // Ended by another way in between: its result stays.
         let Some(egress) = self.egresses.get_mut(id).filter(|egress| !is_over(&egress.info)) else {
             return Vec::new();
         };
@@ -169,6 +175,7 @@ impl World {
     }
 
     fn at_work(&self, status: EgressStatus) -> Vec<Egress> {
+        // A worker that is absent goes on with the jobs that it has.
         let works = self.switches.worker != Worker::Dead && self.switches.worker != Worker::Waits;
         self.egresses.values().filter(|egress| works && egress.info.status() == status).cloned().collect()
     }
@@ -195,6 +202,7 @@ impl World {
     fn next_step(&self, info: &EgressInfo) -> Option<(EgressStatus, &'static str)> {
         let (room, id) = (&info.room_name, &info.egress_id);
         match info.status() {
+            // First: a worker that waits does nothing by itself.
             _ if self.switches.worker == Worker::Waits => None,
             EgressStatus::EgressStarting
                 if room.is_empty() || self.rooms.get(room).is_some_and(Room::is_live) =>
@@ -202,6 +210,7 @@ impl World {
                 Some((EgressStatus::EgressActive, ""))
             }
             EgressStatus::EgressStarting => Some((EgressStatus::EgressAborted, "Start signal not received")),
+            // The recorder was removed, or its room is over.
             EgressStatus::EgressActive if !room.is_empty() && !self.is_connected(room, id) => {
                 Some((EgressStatus::EgressEnding, ""))
             }
@@ -222,6 +231,7 @@ impl World {
             name: String::new(),
             metadata: String::new(),
             attributes: std::collections::HashMap::new(),
+            // This kind makes the room count as recorded.
             kind: Kind::Egress,
             permission: grant.permission(),
             dependent: true,

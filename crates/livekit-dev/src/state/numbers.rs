@@ -41,6 +41,7 @@ impl Numbers {
     /// Something may have changed. It shows at once if the last change is longer ago than the lag.
     pub(super) fn touch(&mut self, counted: Counts) {
         self.dirty = true;
+        // The first change after a quiet time is exact.
         if self.now_ms - self.changed_at_ms > self.lag_ms {
             self.refresh(counted, self.now_ms);
         }
@@ -52,6 +53,7 @@ impl Numbers {
         if self.lag_ms == 0 || now_ms < self.due_ms {
             return;
         }
+        // On the grid of the room's clock, however late this tick is.
         let due_ms = now_ms - (now_ms - self.due_ms) % self.lag_ms;
         self.due_ms = due_ms + self.lag_ms;
         if self.dirty && due_ms - self.changed_at_ms >= self.lag_ms {

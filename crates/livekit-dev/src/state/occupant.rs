@@ -77,6 +77,7 @@ impl Occupant {
 
     /// Replaces the whole set. Returns the tracks that it no longer allows; they are still there.
     pub(crate) fn set_permission(&mut self, permission: ParticipantPermission) -> Vec<TrackInfo> {
+        // Stored first: the tracks are judged by the new permission.
         self.info.permission = Some(permission);
         let forbidden = |track: &&TrackInfo| !self.may_publish(track.source());
         self.info.tracks.iter().filter(forbidden).cloned().collect()

@@ -280,6 +280,7 @@ impl Room {
         permission: ParticipantPermission,
     ) {
         let Some(occupant) = self.connected_mut(identity) else { return };
+        // The same permission again is no change, and sends nothing.
         if occupant.info.permission.as_ref() == Some(&permission) {
             return;
         }

@@ -43,6 +43,7 @@ impl World {
             }
             Store::RedisLike => {
                 self.abandon(left_as, at_s);
+                // Only after a crash does the dead node still count as available.
                 self.nodes.crashed_at_ms = (stop == Stop::Crash).then_some(now_ms);
             }
         }
@@ -51,6 +52,7 @@ impl World {
 
     /// Redis loses its data, and participants stay connected.
     pub(crate) fn flush(&mut self, config: &Config, now_ms: i64) {
+        // Rooms that no node has existed only in the store.
         self.rooms.retain(|_, room| room.is_live());
         self.rooms.values_mut().for_each(Room::lose);
         self.egresses.values_mut().for_each(|egress| egress.listed = false);
@@ -66,6 +68,7 @@ impl World {
 
     /// Whether a call over the bus is lost.
     pub(crate) fn is_deaf(&mut self) -> bool {
+        // `take`: only the first call is lost.
         self.switches.redis != Redis::Works || std::mem::take(&mut self.nodes.deaf)
     }
 
@@ -82,6 +85,7 @@ impl World {
             }
             Some(Host::Crashed { .. } | Host::Stopped) | None => {}
         }
+        // `take`: only the first room after a crash may be given to the dead node.
         match self.nodes.crashed_at_ms.take() {
             Some(at_ms) if now_ms - at_ms < lingering => Err(CreateError::NoAnswer),
             _ => Ok(()),
@@ -92,6 +96,7 @@ impl World {
         for room in self.rooms.values_mut() {
             match room.host {
                 Host::Live => room.abandon(host),
+                // A start cleans up nodes that have been silent for long enough.
                 Host::Crashed { at_s } if now_s - at_s >= DEAD_AFTER_S || host == Host::Stopped => {
                     room.host = Host::Stopped;
                 }
@@ -105,6 +110,7 @@ impl World {
     /// Closes the occupied rooms, and returns the first of the due events.
     fn send_away(&mut self, webhooks: usize, now_s: i64) -> Vec<Effect> {
         let reason = DisconnectReason::ServerShutdown;
+        // Empty rooms stay in the store.
         let occupied = |_: &String, room: &mut Room| room.is_occupied();
         let closed = self.rooms.extract_if(.., occupied).flat_map(|(_, mut room)| room.close(reason, now_s));
         let (due, notices): (Vec<Effect>, Vec<Effect>) = closed.partition(Effect::is_webhook);

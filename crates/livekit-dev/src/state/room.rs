@@ -255,6 +255,7 @@ impl Room {
         } else {
             EventKind::ParticipantConnectionAborted
         };
+        // The late close of an older session must not get lost with this one.
         effects.extend(occupant.late_close.iter().cloned());
         let published = occupant.info.is_publisher;
         let farewell = occupant.farewell(reason);

@@ -85,6 +85,7 @@ impl World {
 
     /// The room of a session that is connected.
     pub(crate) fn session_room(&mut self, session: &Session) -> Option<&mut Room> {
+        // A request of an older session must not change the newer one.
         let connected = self.is_session(&session.room, &session.identity, &session.sid);
         self.rooms.get_mut(&session.room).filter(|_| connected)
     }

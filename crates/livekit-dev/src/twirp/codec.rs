@@ -38,11 +38,13 @@ impl Codec {
 
     /// The room and the participant that a request names: its first two fields, in all methods about one room.
     pub(crate) fn about(self, method: &str, body: &[u8]) -> About {
+        // Its first field is a list of names, not a room.
         if method.starts_with("ListRooms") {
             return About::default();
         }
         match self {
             Self::Protobuf => About {
+                // By the number of the field, because the message is not known here.
                 room: FirstField::decode(body).map(|named| named.text).unwrap_or_default(),
                 identity: SecondField::decode(body).ok().map(|named| named.text),
             },
@@ -50,6 +52,7 @@ impl Codec {
                 let request: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
                 let text = |key: &str| request[key].as_str().map(str::to_owned);
                 About {
+                    // CreateRoom calls its room `name`.
                     room: text("room").or_else(|| text("name")).unwrap_or_default(),
                     identity: text("identity"),
                 }

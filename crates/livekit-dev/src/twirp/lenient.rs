@@ -25,9 +25,11 @@ fn tidy(value: &mut Value) {
 
 fn tidy_fields(fields: &mut Map<String, Value>) {
     fields.retain(|name, value| {
+        // Requests may have names in camelCase or in snake_case.
         let name = name.to_ascii_lowercase().replace('_', "");
         match (values(&name), &mut *value) {
             (_, Value::Null) => return false,
+            // Keys of these maps are data and may be called like a field.
             (None, _) if MAPS.contains(&name.as_str()) => {}
             (None, value) => tidy(value),
             (Some(known), Value::Array(items)) => items.retain_mut(|item| keep(item, known)),
@@ -41,6 +43,7 @@ fn tidy_fields(fields: &mut Map<String, Value>) {
 type Known = fn(&Value) -> bool;
 
 fn keep(value: &mut Value, known: Known) -> bool {
+    // protojson accepts numbers as texts.
     if let Some(number) = value.as_str().and_then(|text| text.parse::<i32>().ok()) {
         *value = number.into();
     }

@@ -112,7 +112,9 @@ impl Chaos {
             }
             None => passed.push(message.clone()),
         }
+        // What waited for its swap follows the event that overtook it.
         passed.extend(self.swapping.extract_if(.., |waiting| waiting.resource == message.resource));
+        // A hold is the last step, so that mishaps apply to held events too.
         if self.holding {
             self.held.append(&mut passed);
         }

@@ -33,12 +33,14 @@ impl Webhooks {
             for key in keys {
                 let (webhooks, client, life) = (self.clone(), client.clone(), life.clone());
                 senders.spawn(async move {
+                    // With the life that queued them: a restart must not send what was queued before it.
                     life.run_until_cancelled(webhooks.send_all(&client, &key, &life)).await;
                 });
             }
             tokio::select! {
                 () = shutdown.cancelled() => return,
                 () = self.wake.notified() => {}
+                // Only with senders: joining none returns at once and would spin.
                 Some(_) = senders.join_next(), if !senders.is_empty() => {}
             }
         }
@@ -54,6 +56,7 @@ impl Webhooks {
             remember(&mut self.state.lock().deliveries, record);
             self.progress.send_modify(|changes| *changes += 1);
         }
+        // Once more for the queue that is empty now, for those who wait for idleness.
         self.progress.send_modify(|changes| *changes += 1);
     }
 
@@ -66,6 +69,7 @@ impl Webhooks {
     async fn send(&self, client: &Client, url: &str, item: &Item) -> (u32, Outcome) {
         tokio::time::sleep(item.message.delay).await;
         let waited_ms = self.clock.now_ms(ClockHandle::Webhooks) - item.queued_at_ms;
+        // A negative wait comes from a clock that was set back, and counts as none.
         if u128::try_from(waited_ms).is_ok_and(|waited| waited > self.config.max_age.as_millis()) {
             return (0, Outcome::TooOld);
         }
@@ -110,6 +114,7 @@ fn judge(response: &Response) -> Attempt {
     if !failed {
         return Attempt::Final(status.as_u16());
     }
+    // As LiveKit, which reads Retry-After only of these two.
     let honoured = matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
     let wait = response.headers().get(RETRY_AFTER).filter(|_| honoured);
     let wait = wait.and_then(|value| value.to_str().ok()?.parse().ok()).map(Duration::from_secs);

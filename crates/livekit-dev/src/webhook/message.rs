@@ -88,6 +88,7 @@ pub(super) fn sign(event: &WebhookEvent, api_key: &str, api_secret: &str) -> Res
         exp: now_s + VALID_S,
         nbf: now_s,
         iat: now_s,
+        // Signed over the exact bytes that are sent.
         sha256: STANDARD.encode(Sha256::digest(&body)),
     };
     let key = EncodingKey::from_secret(api_secret.as_bytes());

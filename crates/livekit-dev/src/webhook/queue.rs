@@ -41,6 +41,7 @@ impl Queues {
         max_depth: usize,
     ) -> bool {
         let queue = self.0.entry(key.clone()).or_default();
+        // Counted without the one that is being sent.
         if queue.items.len() >= max_depth {
             return false;
         }
@@ -62,6 +63,7 @@ impl Queues {
     pub(super) fn next(&mut self, key: &Key) -> Option<Item> {
         let next = self.0.get_mut(key).and_then(|queue| queue.items.pop_front());
         if next.is_none() {
+            // Removed by its sender, so that the next event makes a new queue.
             self.0.remove(key);
         }
         next

@@ -50,6 +50,7 @@ async fn receive(State(waiting): State<Waiting>, headers: HeaderMap, body: Strin
     let json = received.json();
     let name = json["room"]["name"].as_str().unwrap_or_default();
     let waiting = waiting.lock();
+    // By a part of the room's name, which is all that every event has in common.
     let Some((_, (sender, answers))) = waiting.iter().find(|(tag, _)| name.contains(tag.as_str())) else {
         return StatusCode::OK;
     };

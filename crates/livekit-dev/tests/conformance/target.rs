@@ -97,6 +97,7 @@ impl Target {
 
     async fn own(configure: impl FnOnce(&mut Config)) -> Self {
         let mut config = Config::new("devkey", "secret");
+        // Shorter waits, so that tests of calls without an answer take milliseconds.
         config.wait_speed = 60; // 3 s take 50 ms
         config.dead_node_timeout = Duration::ZERO;
         config.node_returns_after = Duration::ZERO;
@@ -212,6 +213,7 @@ impl Target {
             .header("connection", "upgrade")
             .header("upgrade", "websocket")
             .header("sec-websocket-version", "13")
+            // Any key of 16 bytes does.
             .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==");
         request.send().await.unwrap()
     }

@@ -65,6 +65,7 @@ impl Served {
     async fn active(&self, room: &str, options: Options) -> Client {
         let client = Client::connect(options).await.unwrap();
         let sid = client.sid();
+        // By SID: an older session of the same identity may still be there.
         eventually("the participant is active", || {
             let listed = self.server.connected(room).into_iter().find(|one| one.sid == sid);
             listed.is_some_and(|one| one.state() == participant_info::State::Active)
@@ -117,12 +118,14 @@ pub async fn settled(client: &Client) {
         messages.iter().filter(|(_, message)| matches!(message, Message::Pong(_))).count()
     };
     let before = client.seen(|seen| pongs(&seen.messages));
+    // Requests of one socket are handled in order, so the answer to this one comes last.
     client.request(signal_request::Message::Ping(1));
     client.until("a pong", |seen| pongs(&seen.messages) > before).await.unwrap();
 }
 
 /// Asserts that a track stops while another one continues.
 pub async fn stops(client: &Client, track: &str, running: &str) {
+    // Packets that were on their way have arrived when new ones of the other track have.
     settled(client).await;
     more_packets(client, running).await;
     let before = client.seen(|seen| seen.packets(track));

@@ -36,6 +36,7 @@ impl Driver {
         let line = tokio::time::timeout(ANSWER_TIMEOUT, self.output.next_line()).await;
         let line = line.map_err(|_| format!("no answer to {command}"))?.map_err(|error| error.to_string())?;
         let mut reply: Value = serde_json::from_str(&line.ok_or_else(|| format!("ended at {command}"))?)
+            // An error of the client is an answer too: tests compare it.
             .map_err(|error| error.to_string())?;
         match reply.get("error") {
             Some(error) => Err(error.as_str().unwrap_or_default().to_owned()),

@@ -84,6 +84,7 @@ impl Receiver {
 
 async fn receive(State((sender, answers)): State<Shared>, headers: HeaderMap, body: String) -> StatusCode {
     let answer = answers.lock().pop_front().unwrap_or(200);
+    // Sent before the answer, so that a test can look at a webhook that gets none.
     sender.send(Received { headers, body }).unwrap();
     if answer == 0 {
         std::future::pending::<()>().await;

@@ -56,6 +56,7 @@ impl FromDatabase for World {
 
 impl World {
     pub fn new(options: PgPoolOptions, connect: PgConnectOptions) -> Self {
+        // More than usual: tests hold locks on several connections at once.
         Self { base: testkit::World::new(options.max_connections(10), connect) }
     }
 
@@ -103,6 +104,7 @@ impl World {
 /// Changes a row of the listing without a mark, as only sync may do.
 pub async fn drift(pool: &PgPool, id: Uuid) {
     let mut tx = chassis::db::begin(pool).await.unwrap();
+    // As sync itself writes: the trigger makes no mark then.
     sqlx::raw_sql("set local greenroom.sync = 'on'").execute(&mut *tx).await.unwrap();
     sqlx::query!("update community_live_streams set title = 'drifted' where id = $1", id)
         .execute(&mut *tx)

@@ -51,6 +51,7 @@ const EDITS: [&str; 18] = [
 
 impl Stage {
     pub async fn inject_fault(&mut self, dice: &mut Dice) {
+        // Until the next recovery a request may fail, and its failure is no violation.
         self.has_faults = true;
         match dice.roll(22) {
             0..=4 => self.break_livekit(dice),
@@ -65,11 +66,13 @@ impl Stage {
                 let at = dice.roll(2);
                 self.say(format!("replica {at} loses its database"));
                 self.wires[at].cut();
+                // Connections stay broken in the pools for a while, also after the wire is whole again.
                 self.was_cut();
             }
             11 | 18 | 19 => {
                 self.say("all faults end".to_owned());
                 self.livekit.faults().clear();
+                // The other switches stay: they are faults of webhooks, and end with the phase.
                 self.livekit.set_switches(Switches { redis: Redis::Works, ..self.livekit.switches() });
                 self.wires.iter().for_each(testkit::Wire::join);
                 self.was_cut();
@@ -156,6 +159,7 @@ impl Stage {
     /// Ends all connections that listen: notifications are lost until they listen again.
     async fn lose_listeners(&mut self) {
         self.say("every NOTIFY is lost".to_owned());
+        // By its last statement: the connections that listen have no other mark.
         sqlx::query!(
             r#"select count(pg_terminate_backend(pid)) as "cut!" from pg_stat_activity
                where datname = current_database() and pid <> pg_backend_pid() and query ilike 'listen %'"#
@@ -170,6 +174,7 @@ impl Stage {
         let by = time::Duration::seconds(dice.pick(&[20, 130, 400, 1_000, 8_000]));
         self.say(format!("the database's clock jumps by {by}"));
         self.jump(by).await;
+        // Sessions may have ended by the jump, so their state is read again later.
         self.rooms.iter_mut().for_each(|room| room.on = On::Unknown);
     }
 

@@ -180,6 +180,7 @@ impl Stage {
     /// Kills a replica and starts another one in its place.
     pub async fn kill(&mut self, at: usize) {
         self.livekit.faults().clear(); // a starting replica waits until LiveKit answers
+        // Before the replica starts, because it needs the database.
         self.wires[at].join();
         self.replicas.remove(at).kill();
         let replica = self.start(at).await;
@@ -205,6 +206,7 @@ impl Stage {
     /// Ends all faults, though webhooks may stay lost, and waits until the invariants hold.
     pub async fn recover(&mut self, dice: &mut Dice) {
         self.livekit.faults().clear();
+        // Faults end before the clock jumps: what waited for LiveKit can then go on.
         self.livekit.set_switches(Switches::default());
         self.livekit.clear_mishaps();
         if dice.one_in(2) {
@@ -227,6 +229,7 @@ impl Stage {
         let (started, mut passed) = (Instant::now(), 0);
         loop {
             let wrong = checks::violations(self.pool(), &self.livekit).await;
+            // Two, because a violation may be between two passes when the first check looks.
             passed = if wrong.is_empty() { passed + 1 } else { 0 };
             if passed == 2 {
                 break;

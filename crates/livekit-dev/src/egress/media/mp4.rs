@@ -19,10 +19,12 @@ pub(crate) fn file(frames: u32) -> Vec<u8> {
 
 fn moov(frames: u32, samples_at: u32) -> Vec<u8> {
     let duration = frames * FRAME;
+    // Times of creation are 0, so the same length gives the same file.
     let movie = [
         words(&[0, 0, RATE, duration, 0x1_0000, 0x0100_0000, 0, 0]), // as fast as it is, as loud as it is
         words(&MATRIX),
         words(&[0; 6]),
+        // The next free track number.
         words(&[TRACK + 1]),
     ];
     let mvhd = full(*b"mvhd", 0, &movie.concat());
@@ -41,6 +43,7 @@ fn mdia(frames: u32, samples_at: u32) -> Vec<u8> {
     let mdhd = full(*b"mdhd", 0, &words(&[0, 0, RATE, frames * FRAME, UNDETERMINED]));
     let hdlr = full(*b"hdlr", 0, &[&be(0)[..], b"soun", &[0; 12], b"silence\0"].concat());
     let smhd = full(*b"smhd", 0, &[0; 4]);
+    // Flag 1: the samples are in this same file.
     let here = full(*b"url ", 1, &[]);
     let dinf = boxed(*b"dinf", &full(*b"dref", 0, &[be(1).to_vec(), here].concat()));
     let minf = boxed(*b"minf", &[smhd, dinf, stbl(frames, samples_at)].concat());
@@ -51,6 +54,7 @@ fn stbl(frames: u32, samples_at: u32) -> Vec<u8> {
     let size = u32::try_from(SILENCE.len()).unwrap_or_default();
     let tables = [
         full(*b"stsd", 0, &[be(1).to_vec(), mp4a()].concat()),
+        // One line: all frames have the same duration, the same size, and one chunk.
         full(*b"stts", 0, &words(&[1, frames, FRAME])),
         full(*b"stsc", 0, &words(&[1, 1, frames, 1])),
         full(*b"stsz", 0, &words(&[size, frames])),
@@ -62,6 +66,7 @@ fn stbl(frames: u32, samples_at: u32) -> Vec<u8> {
 /// Stereo, 16 bits, and the decoder's configuration.
 fn mp4a() -> Vec<u8> {
     const AUDIO: u32 = 0x4015_0000; // AAC, an audio stream
+    // Zeros: buffer size and bit rates, which players do not check.
     let decoder = [&be(AUDIO)[..], &[0], &be(0), &be(0), &descriptor(5, &CONFIG)].concat();
     let stream = [&[0, 1, 0][..], &descriptor(4, &decoder[..]), &descriptor(6, &[2])].concat();
     let esds = full(*b"esds", 0, &descriptor(3, &stream));

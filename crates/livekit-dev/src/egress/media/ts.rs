@@ -13,6 +13,7 @@ pub(crate) fn segment(frames: u32) -> Vec<u8> {
     let mut stream = table(0, &section(0, &programs()));
     stream.extend(table(MAP_PID, &section(2, &tracks())));
     for frame in 0..frames {
+        // In ticks of 90 kHz, multiplied before the division so that nothing is lost.
         let at = u64::from(frame) * u64::from(FRAME) * CLOCK / u64::from(RATE);
         stream.extend(audio(frame, &pes(at)));
     }
@@ -46,6 +47,7 @@ fn pid(pid: u16) -> [u8; 2] {
 /// A table's section, with its checksum.
 fn section(table: u8, body: &[u8]) -> Vec<u8> {
     let length = u16::try_from(body.len() + 9).unwrap_or_default(); // 5 bytes before it, 4 after
+    // Version 0, current, section 0 of 0.
     let mut section = [&[table][..], &(0xB000 | length).to_be_bytes(), &[0, 1, 0xC1, 0, 0], body].concat();
     section.extend(crc(&section).to_be_bytes());
     section
@@ -55,6 +57,7 @@ fn section(table: u8, body: &[u8]) -> Vec<u8> {
 fn crc(bytes: &[u8]) -> u32 {
     bytes.iter().fold(u32::MAX, |crc, byte| {
         (0..8).fold(crc ^ (u32::from(*byte) << 24), |crc, _| {
+            // MPEG's polynomial, highest bit first.
             if crc & 0x8000_0000 == 0 { crc << 1 } else { (crc << 1) ^ 0x04C1_1DB7 }
         })
     })
@@ -63,6 +66,7 @@ fn crc(bytes: &[u8]) -> u32 {
 /// One frame, to be heard at `at`.
 fn pes(at: u64) -> Vec<u8> {
     let low = |bits: u64, mask: u64| u8::try_from(bits & mask).unwrap_or_default();
+    // 33 bits of time in five bytes, with a marker bit at the end of the first, third and fifth.
     let time = [
         0x21 | low(at >> 29, 0x0E),
         low(at >> 22, 0xFF),
@@ -79,6 +83,7 @@ fn pes(at: u64) -> Vec<u8> {
 fn adts() -> Vec<u8> {
     let length = SILENCE.len() + 7;
     let bits = |shift: usize, mask: usize| u8::try_from((length >> shift) & mask).unwrap_or_default();
+    // AAC-LC at 48 kHz, the length of the frame with this header, and the highest buffer fullness.
     let header = [0xFF, 0xF1, 0x4C, 0x80 | bits(11, 3), bits(3, 0xFF), (bits(0, 7) << 5) | 0x1F, 0xFC];
     [&header[..], &SILENCE].concat()
 }
@@ -86,6 +91,7 @@ fn adts() -> Vec<u8> {
 /// A packet with a section, filled up behind it.
 fn table(pid: u16, section: &[u8]) -> Vec<u8> {
     let mut packet = [&[0x47][..], &(0x4000 | pid).to_be_bytes(), &[0x10, 0], section].concat();
+    // 0xFF is stuffing, which readers skip.
     packet.resize(PACKET, 0xFF);
     packet
 }
@@ -94,6 +100,7 @@ fn table(pid: u16, section: &[u8]) -> Vec<u8> {
 fn audio(count: u32, payload: &[u8]) -> Vec<u8> {
     let count = u8::try_from(count % 16).unwrap_or_default();
     let filling = u8::try_from(PACKET - 5 - payload.len()).unwrap_or_default();
+    // An adaptation field fills the packet before the frame.
     let head = [&[0x47][..], &(0x4000 | AUDIO_PID).to_be_bytes(), &[0x30 | count, filling, 0]];
     let mut packet = head.concat();
     packet.resize(PACKET - payload.len(), 0xFF);
