@@ -76,7 +76,7 @@ pub(crate) async fn open(mut settings: room_lifecycle::Args) -> anyhow::Result<R
     let config = check(|problems| settings.check(problems))?;
     let pool = db::pool(&config.database)?;
     match db::schema(&pool).await.context("the database does not answer")? {
-        Schema::Current => {}
+        Schema::Current | Schema::Ahead(_) => {}
         Schema::Behind(versions) => bail!(StartError::Behind(versions)),
         Schema::Differs(version) => bail!(StartError::Differs(version)),
     }

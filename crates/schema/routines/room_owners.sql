@@ -18,8 +18,8 @@ select s.id as owner,
        s.meeting_url
 from sessions s
 union all
--- A live session has a room from the opening of its lobby on. Without an end it is open as long as it lasts: its
--- window ends a day after any look at it.
+-- A live session has a room from the opening of its lobby on, as long as it lasts, also beyond its planned end: its
+-- window ends at least a day after the statement that reads it.
 select l.id,
        'live_session',
        l.status in ('lobby', 'live'),

@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
-use sqlx::{AssertSqlSafe, Connection, PgConnection, migrate::MigrateError};
+use sqlx::{
+    AssertSqlSafe, Connection, PgConnection,
+    migrate::{Migrate, MigrateError, Migration},
+};
 
 use crate::{
-    MIGRATIONS,
-    compare::{Applied, State, has_code, name},
-    routines::FINISH,
+    APPLIED, Release,
+    compare::{State, has_code, name},
+    routines::{FINISH, PREPARE},
 };
 
 /// How long a statement waits for a lock. Later statements on the same table wait behind it for as long.
@@ -16,6 +19,8 @@ const LOCK_TIMEOUT: &str = "set lock_timeout = '5s'";
 const ATTEMPTS: u32 = 5;
 /// Between two attempts: for the statements that waited behind ours.
 const PAUSE: Duration = Duration::from_secs(1);
+/// Between two questions whether another run is over.
+const POLL: Duration = Duration::from_millis(200);
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -26,6 +31,11 @@ pub enum Error {
     Unreleased,
     #[error("migration {0} was applied in another form; this is not the database of this program")]
     Differs(i64),
+    #[error(
+        "the database has migration {0}, which this program does not know, and lacks migrations of this program; \
+         use a newer program"
+    )]
+    Diverged(i64),
     #[error("a table was in use during 5 attempts of 5 s; nothing is half applied, run it again")]
     Busy(#[source] sqlx::Error),
     #[error("migration {0} failed")]
@@ -61,17 +71,21 @@ impl Error {
     }
 }
 
-/// Applies what a database lacks: migrations, then routines whose text changed, then rights and search paths. Returns
-/// the names of what was applied. Idempotent; several at once wait for each other.
+/// Applies what a database lacks: migrations, then routines whose text it never had, then rights and search paths.
+/// Returns the names of what was applied. Idempotent; several at once wait for each other.
+///
+/// A database that is ahead keeps its newer routines; only rights and search paths are applied.
 ///
 /// A connection of its own, which the caller closes: after a failure it keeps the lock.
 pub async fn apply(connection: &mut PgConnection) -> Result<Vec<String>, Error> {
-    // Not in a transaction: migrations commit one by one. Without a timeout: another run may take long.
-    execute(connection, "select pg_advisory_lock(hashtextextended('greenroom schema', 0))").await?;
-    execute(connection, LOCK_TIMEOUT).await?;
+    run(Release::this(), connection).await
+}
+
+pub(crate) async fn run(release: &Release, connection: &mut PgConnection) -> Result<Vec<String>, Error> {
+    wait_for_other_runs(connection).await?;
     refuse_unreleased(connection).await?;
     let (mut applied, mut attempts) = (Vec::new(), 1);
-    while let Err(error) = attempt(connection, &mut applied).await {
+    while let Err(error) = attempt(release, connection, &mut applied).await {
         let error = error.lock_timeout()?;
         if attempts == ATTEMPTS {
             return Err(Error::Busy(error));
@@ -85,26 +99,109 @@ pub async fn apply(connection: &mut PgConnection) -> Result<Vec<String>, Error> 
     Ok(applied)
 }
 
-async fn attempt(connection: &mut PgConnection, applied: &mut Vec<String>) -> Result<(), Error> {
-    let state = State::read(connection).await?;
+/// Takes the lock of the connection (not of a transaction: migrations commit one by one). Waits without a limit, because
+/// another run may take long.
+///
+/// Polls: a statement that waits has a snapshot, and `create index concurrently` of the other run would wait for its
+/// end, which is a deadlock.
+async fn wait_for_other_runs(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    let lock = "select pg_try_advisory_lock(hashtextextended('greenroom schema', 0))";
+    let mut is_logged = false;
+    while !ask(connection, lock).await? {
+        if !is_logged {
+            tracing::info!("another run migrates the database; waiting for its end");
+            is_logged = true;
+        }
+        tokio::time::sleep(POLL).await;
+    }
+    Ok(())
+}
+
+/// Applies all that is missing, and adds its names to `applied` as soon as it is committed: the next attempt continues.
+async fn attempt(
+    release: &Release,
+    connection: &mut PgConnection,
+    applied: &mut Vec<String>,
+) -> Result<(), Error> {
+    execute(connection, LOCK_TIMEOUT).await?;
+    let state = State::read(release, connection).await?;
     if let Some(version) = state.differs {
         return Err(Error::Differs(version));
     }
+    if let Some(migration) = state.ahead {
+        if !state.migrations.is_empty() {
+            return Err(Error::Diverged(migration));
+        }
+        tracing::info!(migration, "the database is newer than this program; its routines are kept");
+    }
+    for routine in state.replaced_routines() {
+        tracing::info!(routine = routine.name, "a later text of this routine is kept");
+    }
     if !state.migrations.is_empty() {
         create_schema(connection).await?;
-        MIGRATIONS.run_direct(None, connection, false).await?;
-        applied.extend(state.migrations.into_iter().map(name));
+        connection.ensure_migrations_table(APPLIED).await?;
     }
-    // Routines of a newer program serve this one as well; ours may name what its migrations have removed.
-    let ours = state.routines.iter().filter(|_| !state.is_ahead);
-    let changed: Vec<_> = ours.filter(|(_, applied)| *applied != Applied::Now).collect();
+    for migration in &state.migrations {
+        apply_migration(connection, migration).await?;
+        applied.push(name(migration));
+    }
+    apply_routines(&state, connection).await?;
+    applied.extend(state.new_routines().map(|routine| routine.name.to_owned()));
+    Ok(())
+}
+
+async fn apply_migration(connection: &mut PgConnection, migration: &Migration) -> Result<(), Error> {
+    if migration.no_tx {
+        // Nothing undoes a half of such a statement. It waits without a limit, which blocks no program: its locks are
+        // those of VACUUM (.ci/migrations accepts no other statement without a transaction).
+        execute(connection, "set lock_timeout = 0").await?;
+        if let Some(index) = created_index(migration.sql.as_str()) {
+            drop_unrecorded_index(connection, index)
+                .await
+                .map_err(|error| Error::Migration(migration.version, error))?;
+        }
+        connection.apply(APPLIED, migration).await?;
+        execute(connection, LOCK_TIMEOUT).await?;
+    } else {
+        connection.apply(APPLIED, migration).await?;
+    }
+    Ok(())
+}
+
+/// The name in `create index concurrently <name> on …`.
+fn created_index(sql: &str) -> Option<&str> {
+    let code = sql.lines().filter(|line| !line.trim_start().starts_with("--"));
+    let mut words = code.flat_map(str::split_whitespace);
+    words.next().filter(|verb| verb.eq_ignore_ascii_case("create"))?;
+    words.find(|word| word.eq_ignore_ascii_case("concurrently"))?;
+    words.next()
+}
+
+/// Drops an index of a migration that is not recorded: an earlier run failed or ended while it created the index. Such
+/// an index may be invalid, and its name is taken.
+#[expect(clippy::disallowed_methods, reason = "this crate must build while .sqlx is out of date")]
+async fn drop_unrecorded_index(connection: &mut PgConnection, index: &str) -> Result<(), sqlx::Error> {
+    let exists: bool = sqlx::query_scalar("select to_regclass('greenroom.' || $1) is not null")
+        .bind(index)
+        .fetch_one(&mut *connection)
+        .await?;
+    if exists {
+        tracing::info!(index, "an earlier run did not complete this index; it is created again");
+        let drop = AssertSqlSafe(format!("drop index concurrently greenroom.{index}"));
+        sqlx::raw_sql(drop).execute(connection).await?;
+    }
+    Ok(())
+}
+
+/// Applies routines, rights and search paths in one transaction.
+async fn apply_routines(state: &State<'_>, connection: &mut PgConnection) -> Result<(), Error> {
     #[expect(
         clippy::disallowed_methods,
         reason = "a connection of its own, which is closed when this is dropped"
     )]
     let mut transaction = connection.begin().await?;
-    execute(&mut transaction, "set local search_path = greenroom").await?;
-    for (routine, _) in &changed {
+    execute(&mut transaction, PREPARE).await?;
+    for routine in state.new_routines() {
         sqlx::raw_sql(AssertSqlSafe(routine.script()))
             .execute(&mut *transaction)
             .await
@@ -112,18 +209,24 @@ async fn attempt(connection: &mut PgConnection, applied: &mut Vec<String>) -> Re
     }
     execute(&mut transaction, FINISH).await?;
     transaction.commit().await?;
-    applied.extend(changed.into_iter().map(|(routine, _)| routine.name.to_owned()));
     Ok(())
 }
 
 /// Databases of before the first release have our tables in `public`. There is no way from there to here, and an empty
 /// schema beside them would look like lost data.
 async fn refuse_unreleased(connection: &mut PgConnection) -> Result<(), Error> {
-    let is_candidate = "select to_regclass('greenroom._sqlx_migrations') is null
-                               and to_regclass('public._sqlx_migrations') is not null";
-    // Another application may have its own migrations there.
-    let is_ours = "select exists (select from public._sqlx_migrations
-                                  where version = 1 and description = 'bookings and rooms')";
+    // Another application may have its own migrations there. Ours were made by this user: what it may not read is not
+    // ours. From the catalogue: to_regclass() and a query fail without rights.
+    let is_candidate = "
+        select not exists (select from pg_class c join pg_namespace n on n.oid = c.relnamespace
+                           where n.nspname = 'greenroom' and c.relname = '_sqlx_migrations')
+           and exists (select from pg_class c join pg_namespace n on n.oid = c.relnamespace
+                       where n.nspname = 'public' and c.relname = '_sqlx_migrations' and c.relkind = 'r'
+                         and has_schema_privilege(n.oid, 'usage') and has_table_privilege(c.oid, 'select'))";
+    // As JSON: their table may have other columns.
+    let is_ours = r#"
+        select exists (select from public._sqlx_migrations m
+                       where to_jsonb(m) @> '{"version": 1, "description": "bookings and rooms"}')"#;
     let is_unreleased = ask(connection, is_candidate).await? && ask(connection, is_ours).await?;
     if is_unreleased { Err(Error::Unreleased) } else { Ok(()) }
 }

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 pub struct Routine {
     /// Its file is `routines/<name>.sql`.
     pub name: &'static str,
-    /// `create or replace …`: applied again whenever it changed.
+    /// `create or replace …`: applied whenever it is a text that the database never had.
     pub sql: &'static str,
 }
 
@@ -43,32 +43,37 @@ pub const ROUTINES: &[Routine] = routines![
 ];
 
 impl Routine {
-    /// Of its text, in hexadecimal.
+    /// The SHA-256 of its text, in hexadecimal.
     #[must_use]
     pub fn checksum(&self) -> String {
         hex::encode(Sha256::digest(self.sql))
     }
 
-    /// Applies it, and records that it is in effect. The names and the checksum need no quoting.
+    /// Applies it, and records that it is in effect. The name and the checksum need no quoting.
     pub(crate) fn script(&self) -> String {
         let (name, checksum) = (self.name, self.checksum());
         format!(
             "{}
-             insert into greenroom.applied_routines (name, checksum) values ('{name}', '\\x{checksum}')
-             on conflict (name, checksum) do update set applied_at = excluded.applied_at;",
+             insert into greenroom.applied_routines (name, checksum) values ('{name}', '\\x{checksum}');",
             self.sql
         )
     }
 }
 
-/// What follows the routines each time: rights for roles that were created since, and the logins' search path.
+/// Before the routines, in their transaction. The lock: rights and settings of logins are rows of the catalogue, and two
+/// that write them at once fail with `tuple concurrently updated`. deploy/postgres/logins.sql and `greenroom migrate`
+/// take the same one. It comes first, so that no table is locked while we wait for it.
+pub(crate) const PREPARE: &str = "select pg_advisory_xact_lock(hashtextextended('greenroom migrate', 0));
+                                  set local search_path = greenroom;";
+
+/// After the routines, also when none was applied: rights for roles that were created since, and the logins' search path.
 pub(crate) const FINISH: &str =
     "select greenroom.grant_service_rights(); select greenroom.set_search_paths();";
 
-/// All of them for an empty database. `set local`: in the transaction of the migration before them.
-pub(crate) fn script() -> String {
-    let mut script = String::from("set local search_path = greenroom;\n");
-    for routine in ROUTINES {
+/// All of them for an empty database, in the transaction of the migration before them.
+pub(crate) fn script(routines: &[Routine]) -> String {
+    let mut script = format!("{PREPARE}\n");
+    for routine in routines {
         let _ = writeln!(script, "{}", routine.script()); // a String takes all that is written
     }
     script.push_str(FINISH);

@@ -10,7 +10,7 @@ use crate::status::{Reason, Refusal};
 
 pub use schema::{MIGRATOR, Missing, ROLES, Schema};
 
-/// Compares what was applied with what this program was built with. A database that is ahead is accepted.
+/// Compares what was applied with what this program was built with. Services accept a database that is ahead.
 pub async fn schema(pool: &PgPool) -> Result<Schema, sqlx::Error> {
     schema::compare(&mut *pool.acquire().await?).await
 }

@@ -30,6 +30,10 @@ pub async fn database_for(
     });
     match retry_until_available(runtime, || examine(&pool, settings)).await? {
         Schema::Current => Ok(pool),
+        Schema::Ahead(migration) => {
+            tracing::info!(migration, "the database is newer than this program, and serves it");
+            Ok(pool)
+        }
         Schema::Behind(versions) => Err(StartError::Behind(versions)),
         Schema::Differs(version) => Err(StartError::Differs(version)),
     }
@@ -39,7 +43,7 @@ async fn examine(pool: &PgPool, settings: &db::Settings) -> Result<Schema, sqlx:
     let schema = db::schema(pool).await?;
     if let Some(role) = settings.role
         // In any other state the start fails anyway, and roles may not exist yet.
-        && schema == Schema::Current
+        && matches!(schema, Schema::Current | Schema::Ahead(_))
     {
         db::check_role(pool, role).await?;
     }

@@ -49,6 +49,16 @@ async fn service_refuses_a_migration_that_differs(pool: PgPool) {
     assert_eq!(db::schema(&pool).await.unwrap(), Schema::Differs(1));
 }
 
+/// A replica of the version before restarts after `migrate`.
+#[testkit::test]
+async fn service_accepts_a_database_that_is_ahead(pool: PgPool, connect: PgConnectOptions) {
+    let later = "insert into _sqlx_migrations (version, description, success, checksum, execution_time)
+                 values (9000, 'later', true, 'x'::bytea, 0)";
+    sqlx::raw_sql(later).execute(&pool).await.unwrap();
+    assert_eq!(db::schema(&pool).await.unwrap(), Schema::Ahead(9000));
+    service::database(&testkit::database(&connect, "greenroom_token"), &Runtime::default()).await.unwrap();
+}
+
 /// With and without a role: services, `migrate`, `doctor` and `repair`.
 #[testkit::test(empty)]
 async fn pools_have_generic_plans_and_no_jit(options: PgPoolOptions, connect: PgConnectOptions) {

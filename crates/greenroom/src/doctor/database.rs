@@ -56,6 +56,7 @@ async fn connect(pool: &PgPool) -> Result<String, Failure> {
 async fn migrations(pool: &PgPool) -> Result<&'static str, Failure> {
     match db::schema(pool).await.map_err(|error| failed(&error))? {
         Schema::Current => Ok("The schema is current"),
+        Schema::Ahead(_) => Ok("The schema is newer than this program, and serves it"),
         Schema::Behind(missing) => Err(Failure::new(format!("the schema lacks {missing}"), MIGRATE)),
         Schema::Differs(version) => Err(Failure::new(
             format!("migration {version} was applied with other content"),

@@ -33,7 +33,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     // Two connections: the comparison has two halves.
     let pool = db::pool(&db::Settings { url: database.url, role: None, max_connections: 2 })?;
     match db::schema(&pool).await.context("the database does not answer")? {
-        Schema::Current => {}
+        Schema::Current | Schema::Ahead(_) => {}
         Schema::Behind(versions) => bail!(StartError::Behind(versions)),
         Schema::Differs(version) => bail!(StartError::Differs(version)),
     }
