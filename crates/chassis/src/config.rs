@@ -137,9 +137,9 @@ pub fn non_blank(value: Option<String>) -> Option<String> {
 
 /// Runs `check` and returns either the settings or every problem.
 pub fn check<T>(check: impl FnOnce(&mut Problems) -> Option<T>) -> Result<T, Invalid> {
-    // `check` returns None for what it could not build. The problems say why, so they are returned first.
     let mut problems = Problems::default();
     let checked = check(&mut problems);
+    // `check` returns None for what it could not build. The problems say why, so they are returned first.
     problems.into_result()?;
     // Not reached while each None adds a problem. A forgotten one must not start the process.
     checked.ok_or_else(|| Invalid(vec!["a setting is missing".to_owned()]))

@@ -99,7 +99,7 @@ pub fn terminal() -> Process {
 pub async fn apply(url: &SecretString, windows: Windows, wait: Duration) -> anyhow::Result<Vec<String>> {
     let mut connection = connect(url, wait).await?;
     let pool = db::pool(&db::Settings { url: url.clone(), role: None, max_connections: 2 })?;
-    // Before the schema: its last step gives rights to the roles.
+    // Before the schema, whose last step gives rights to the roles.
     create_roles(&pool).await.context("the roles cannot be created")?;
     let applied = schema::apply(&mut connection).await?;
     connection.close().await?;

@@ -68,8 +68,8 @@ fn find<'a>(root: &'a Command, path: &[&str]) -> &'a Command {
 }
 
 fn of(command: &Command) -> Vec<Setting> {
-    // Positional arguments are not settings.
     let shown = command.get_arguments().filter(|argument| !argument.is_hide_set());
+    // Positional arguments are not settings.
     shown.filter(|argument| !argument.is_positional()).map(setting).collect()
 }
 

@@ -73,8 +73,8 @@ impl Meter {
 /// Registers a counter with every combination of these labels' values.
 fn zero(name: &'static str, labels: &[Values], chosen: &mut Vec<Label>) {
     let Some(((label, values), rest)) = labels.split_first() else {
-        metrics::counter!(name, chosen.clone()).increment(0);
         // Registers the series without counting.
+        metrics::counter!(name, chosen.clone()).increment(0);
         return;
     };
     for value in *values {

@@ -228,8 +228,8 @@ impl Outputs<'_> {
         }
         let urls: usize = self.streams.iter().map(|stream| stream.urls.len()).sum();
         match self.files.len() + self.segments.len() + self.images + urls {
-            // A stream output without an address has an error of its own.
             0 if self.streams.is_empty() => Err(Wrong::Field("output")),
+            // A stream output without an address has an error of its own.
             0 => Err(Wrong::Field("stream url")),
             _ => Ok(()),
         }
