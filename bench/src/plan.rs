@@ -2,13 +2,10 @@
 //! prepared them, under the generic plan that a long-lived connection gets.
 
 use anyhow::{Context, Result};
-use domain::StreamStatus;
+use domain::{Reader, StreamStatus};
 use proto::types::v1::Caller;
 use sqlx::{AssertSqlSafe, PgConnection, PgPool, Row};
-use sync::{
-    store::{Filter, list_streams},
-    viewer::Viewer,
-};
+use sync::store::{Filter, list_streams};
 use uuid::Uuid;
 
 use crate::{fixture::Fixture, history, listing::ROOMS, live, users};
@@ -53,8 +50,8 @@ async fn live_room(fixture: &Fixture, title: String) -> Result<String> {
 async fn listing(fixture: &Fixture, title: String) -> Result<String> {
     let mut connection = service(fixture, sync::ROLE)?.acquire().await?;
     let filter = Filter { status: Some(StreamStatus::Live), ..Filter::default() };
-    let viewer = Viewer { user: Some("reader".to_owned()), ..Viewer::default() };
-    list_streams(&mut *connection, &viewer, &filter, 21).await?;
+    let reader = Reader { user_id: Some("reader"), ..Reader::default() };
+    list_streams(&mut *connection, reader, &filter, 21).await?;
     let last = Uuid::max();
     let arguments = format!("null, null, '{last}', 'reader', false, '{{}}', 21, 'live'");
     explain(&mut connection, &title, "%order by c.scheduled_for desc%", &arguments).await

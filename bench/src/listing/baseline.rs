@@ -53,7 +53,8 @@ impl SyncService for Store {
         let limit = usize::try_from(request.limit.unwrap_or(PAGE)).unwrap_or_default();
         let filter = Filter { status: Some(StreamStatus::Live), ..Filter::default() };
         let rows =
-            list_streams(&self.0, &viewer, &filter, i64::from(request.limit.unwrap_or(PAGE)) + 1).await;
+            list_streams(&self.0, viewer.reader(), &filter, i64::from(request.limit.unwrap_or(PAGE)) + 1)
+                .await;
         let rows = rows.map_err(|error| Status::internal(error.to_string()))?;
         Ok(Response::new(convert::streams(rows, limit, &viewer)))
     }
