@@ -117,7 +117,7 @@ async fn run(connection: &mut PgConnection, statements: &[Statement]) -> Vec<Str
 
 /// Fills a database of the last release, migrates it to `release` while a replica runs its statements, and returns
 /// those that broke.
-async fn migrate_under_load(connect: &PgConnectOptions, release: Release) -> Vec<String> {
+async fn migrate_under_load(connect: &PgConnectOptions, release: &Release) -> Vec<String> {
     before().apply(&mut connection(connect).await).await.unwrap();
     fill(connect).await;
     let mut replica = connect.clone().options(BOUNDS).connect().await.unwrap();
@@ -152,7 +152,7 @@ async fn fill(connect: &PgConnectOptions) {
 
 #[sqlx::test(migrations = false)]
 async fn statements_run_while_the_schema_expands(_: PgPoolOptions, connect: PgConnectOptions) {
-    let broken = migrate_under_load(&connect, expanded()).await;
+    let broken = migrate_under_load(&connect, &expanded()).await;
     assert!(broken.is_empty(), "{}", broken.join("\n"));
     let mut database = connection(&connect).await;
     assert_eq!(expanded().compare(&mut database).await.unwrap(), Schema::Current);
@@ -166,7 +166,7 @@ async fn statements_run_while_the_schema_expands(_: PgPoolOptions, connect: PgCo
 #[sqlx::test(migrations = false)]
 async fn statements_break_when_the_schema_contracts(_: PgPoolOptions, connect: PgConnectOptions) {
     let contract = later(9001, "alter table greenroom.sessions drop column guest_name");
-    let broken = migrate_under_load(&connect, Release::this().clone().with_migrations([contract])).await;
+    let broken = migrate_under_load(&connect, &Release::this().clone().with_migrations([contract])).await;
     assert!(broken.iter().any(|statement| statement.contains("guest_name")), "{broken:?}");
 }
 
