@@ -155,5 +155,5 @@ fn is_absent(error: &sqlx::Error) -> bool {
 }
 
 pub(crate) fn has_code(error: &sqlx::Error, code: &str) -> bool {
-    error.as_database_error().and_then(|error| error.code()).as_deref() == Some(code)
+    error.as_database_error().and_then(sqlx::error::DatabaseError::code).as_deref() == Some(code)
 }

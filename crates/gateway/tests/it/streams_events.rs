@@ -109,7 +109,7 @@ async fn group_rows_reach_members_host_and_admins_only() {
     member["groups"] = json!(["choir", "band"]);
     let mut anonymous = Events::open(gateway.get(&events())).await;
     let mut stranger = listen(&gateway, "stranger").await;
-    let mut readers = vec![
+    let mut readers = [
         Events::open(gateway.get(&events()).bearer_auth(sign(&member))).await,
         listen(&gateway, "host-1").await,
         listen(&gateway, "admin").await,

@@ -58,7 +58,9 @@ fn expanded() -> Release {
 
 /// Errors of arguments are expected: all of them are null.
 fn is_broken(error: &sqlx::Error) -> bool {
-    let Some(code) = error.as_database_error().and_then(|error| error.code()) else { return true };
+    let Some(code) = error.as_database_error().and_then(sqlx::error::DatabaseError::code) else {
+        return true;
+    };
     // A name is missing, a cached plan cannot be used, a lock was not granted, a deadlock.
     ["42", "0A", "26", "55", "40"].iter().any(|class| code.starts_with(class))
 }

@@ -35,9 +35,10 @@ pub struct Service {
 }
 
 impl Service {
-    async fn new(config: &Config, pool: PgPool, lifecycle: &Lifecycle) -> Self {
+    /// Boxed, because a future that holds some of them by value would be too large.
+    async fn new(config: &Config, pool: PgPool, lifecycle: &Lifecycle) -> Box<Self> {
         let whole = RoomLifecycle::new(config, pool, lifecycle).await.unwrap();
-        Self {
+        Box::new(Self {
             live: whole.live.clone(),
             nests: whole.nests.clone(),
             recordings: whole.recordings.clone(),
@@ -47,7 +48,7 @@ impl Service {
             admin: whole.admin.clone(),
             rpcs: whole.room_rpcs(),
             whole,
-        }
+        })
     }
 
     /// Runs one whole pass over all features.
@@ -66,7 +67,7 @@ impl Deref for Service {
 
 /// One replica. Its background work ends when it is dropped.
 pub struct Replica {
-    service: Service,
+    service: Box<Service>,
     lifecycle: Lifecycle,
 }
 
