@@ -74,7 +74,9 @@ type Listed = Result<Vec<EgressInfo>, LiveKitError>;
 impl Recordings {
     /// Applies the next step of every open recording, and stops stray recordings.
     pub async fn watch_recordings(&self) -> Result<(), Error> {
+        // Before the list: a recording that began later may be missing from it.
         let at = events::find_now(&self.rooms.pool).await?;
+        // LiveKit first, the database after it: each recorder that is listed then has its row.
         let listed = self.rooms.livekit.list_recordings().await;
         let open = watch::list_open(&self.rooms.pool).await?;
         #[expect(clippy::cast_precision_loss, reason = "a gauge")]
