@@ -196,6 +196,7 @@ impl Issuer {
         if !known.is_some_and(|known| is_changed(caller, known)) {
             return;
         }
+        // Never waits: token requests must not queue behind writes of profiles.
         let Ok(permit) = Arc::clone(&self.profile_writes).try_acquire_owned() else {
             return;
         };
@@ -218,6 +219,7 @@ fn is_over(reason: Reason) -> bool {
 fn is_changed(caller: &Caller, known: StoredProfile<'_>) -> bool {
     let texts =
         [(&caller.name, known.name), (&caller.email, known.email), (&caller.avatar_url, known.avatar)];
+    // Without an address the flag says nothing.
     let verified = caller.email_verified.filter(|_| !caller.email.is_empty());
     texts.into_iter().any(|(new, known)| !new.is_empty() && known != Some(new))
         || verified.is_some() && verified != known.email_verified
