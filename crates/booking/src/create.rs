@@ -25,10 +25,13 @@ impl Bookings {
             let inserted = retry_on_contention(|| async {
                 store::insert_booking(&self.pool, id, &new, &meeting_url).await.map_err(Error::from)
             });
+            // The booking is committed. Whatever happens to its room, it stays.
             if let Some(booking) = inserted.await? {
                 return self.with_room(booking, &new).await;
             }
+            // The insert does not say why it wrote nothing, so the reasons are read after it.
             match self.existing_or_refusal(&new).await {
+                // The obstacle has gone between the two statements: try again.
                 Err(Error::Contended) => {}
                 outcome => return outcome,
             }
@@ -52,6 +55,7 @@ impl Bookings {
     /// Returns the booking that this request created before, whatever the time is now, or the reason why none was
     /// inserted.
     async fn existing_or_refusal(&self, new: &NewBooking) -> Result<Booking, Error> {
+        // The key first: the repeated request of an old booking must not be refused for its start.
         match self.repeated(new).await {
             Err(Error::NotFound) => Err(self.refused(new).await?),
             found => found,

@@ -82,6 +82,7 @@ impl Outbox {
         spawn_periodic(lifecycle, "notifications", POLL, nudge.clone(), move || {
             let (outbox, workers) = (expanding.clone(), workers.clone());
             async move {
+                // New deliveries are sent now, not at the worker's next poll.
                 if outbox.expand().await? > 0 {
                     workers.iter().for_each(Nudge::now);
                 }
@@ -158,6 +159,7 @@ impl Outbox {
         loop {
             let mut transaction = chassis::db::begin(&self.pool).await?;
             let expanded = store::expand_notifications(&mut transaction, &self.channels, BATCH).await?;
+            // Each batch commits by itself, so that the lock is held briefly and workers can begin.
             transaction.commit().await?;
             let expanded = expanded.unwrap_or(0);
             if expanded > 0 {

@@ -33,12 +33,14 @@ impl Bookings {
         id: SessionId,
         change: Change,
     ) -> Result<Booking, Error> {
+        // Without a lock, for permission and parties. What decides is read again under the locks.
         let booking = self.load_for_party(&caller, id).await?;
         let parties = [booking.host_id, booking.guest_id]; // they never change
         for _ in 0..ATTEMPTS {
             match retry_on_contention(|| self.try_reschedule(&caller, id, &parties, &change)).await? {
                 Attempt::Conflict => {}
                 Attempt::Done { moved: true } => {
+                    // After the commit. If it fails, a pass of room-lifecycle finds the new window.
                     self.rooms.retime(id).await;
                     return self.load(id).await;
                 }
@@ -58,6 +60,7 @@ impl Bookings {
         let mut transaction = chassis::db::begin(&self.pool).await?;
         // Advisory locks of both parties: no other booking of theirs changes until the commit.
         store::lock_users(&mut *transaction, parties, caller).await?;
+        // Read again under the locks: the slots of both parties do not change any more.
         let booking = store::find_booking(&mut *transaction, id).await?.ok_or(Error::NotFound)?;
         if let Some(guest) = as_guest(caller, booking.parties())
             && store::is_kicked(&mut *transaction, id, guest).await?
@@ -68,6 +71,7 @@ impl Bookings {
             return Ok(Attempt::Unchanged);
         };
         if !store::reschedule_booking(&mut *transaction, &booking, &new).await? {
+            // Why nothing was written: the slot, or a writer that takes no lock (cancel, end, the passes).
             if new.moved && store::is_slot_taken(&mut *transaction, &booking, &new).await? {
                 return Err(Error::SlotTaken);
             }

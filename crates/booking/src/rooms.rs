@@ -30,6 +30,7 @@ impl Rooms {
         let request = CreateRoomRequest { caller: Some(system_caller()), session_id: session_id.to_string() };
         match logged(session_id, "CreateRoom", self.0.clone().create_room(request)).await {
             Ok(answer) => Ok(answer.room),
+            // No failure: there is nothing that the room could be for.
             Err(Reason::MeetingEnded | Reason::SessionCancelled) => Ok(None),
             Err(reason) => Err(reason),
         }

@@ -193,7 +193,7 @@ impl TryFrom<pb::Seat> for Seat {
     }
 }
 
-// In a message of its own, so that "absent" and "empty" differ: a list has no presence in protobuf.
+/// In a message of its own, so that "absent" and "empty" differ: a list has no presence in protobuf.
 fn keys(keys: Vec<String>) -> pb::TopicKeys {
     pb::TopicKeys { keys }
 }

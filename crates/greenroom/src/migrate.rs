@@ -1,7 +1,8 @@
 //! `greenroom migrate`: roles, schema, rights and the join windows, in that order.
 //!
-//! It is idempotent, and several may run at once: `schema::apply` has a lock of its own, and the roles, the rights and the
-//! windows are written under an advisory lock that deploy/postgres/logins.sql takes too. When the roles exist already, it needs only the rights of the database's owner.
+//! It is idempotent, and several may run at once: `schema::apply` has a lock of its own, and the roles, the rights and
+//! the windows are written under an advisory lock that deploy/postgres/logins.sql takes too. When the roles exist
+//! already, it needs only the rights of the database's owner.
 
 use std::{
     process::ExitCode,

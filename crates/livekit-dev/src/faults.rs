@@ -121,7 +121,7 @@ pub struct About {
 }
 
 impl About {
-    // A fault about a room covers all of its participants.
+    /// A fault about a room covers all of its participants.
     fn covers(&self, call: &Self) -> bool {
         self.room == call.room && (self.identity.is_none() || self.identity == call.identity)
     }

@@ -98,11 +98,13 @@ impl<K: Clone + Eq + Hash + Send + 'static> Lanes<K> {
             return Run::Slow(work);
         }
         tokio::select! {
+            // Biased: work that has just ended is not slow.
             biased;
             outcome = &mut work => return outcome.map_or(Run::Dropped, Run::Done),
             () = moved.moved() => {}
             () = tokio::time::sleep(self.pace.quick * TOTAL_FACTOR) => moved.move_over(),
         }
+        // The next work of this key starts in the slow lane, and holds no quick permit.
         self.known.set_slow(key, true);
         if moved.is_slow() { Run::Slow(work) } else { self.drop_slow("no_permit") }
     }
@@ -112,6 +114,7 @@ impl<K: Clone + Eq + Hash + Send + 'static> Lanes<K> {
         let lock = self.known.lock(key);
         match Arc::clone(&lock).try_lock_owned() {
             Ok(key_guard) => Some(key_guard),
+            // Slow work may hold the key for its whole limit, so nothing waits for it.
             Err(_) if self.known.is_slow(key) => None,
             Err(_) => timeout(self.pace.quick, lock.lock_owned()).await.ok(),
         }
@@ -131,6 +134,7 @@ impl<K: Clone + Eq + Hash + Send + 'static> Lanes<K> {
                 count_dropped("limit");
             }
             known.set_slow(&key, outcome.is_none() || permit.was_slow());
+            // Only now, so that two pieces of work of one key never overlap.
             drop(key_guard);
             outcome
         })

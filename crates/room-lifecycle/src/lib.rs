@@ -1,6 +1,6 @@
 //! The only service that changes anything on LiveKit. [`rooms`] is the core; each other folder is a feature on top of
-//! it, with its own struct, RPCs, decisions, limits (`policy.rs`) and SQL (`store`). What the core
-//! needs to know of one kind of owner is in [`kinds`], below it. This file only connects them.
+//! it, with its own struct, RPCs, decisions, limits (`policy.rs`) and SQL (`store`). What the core needs to know of one
+//! kind of owner is in [`kinds`], below it. This file only connects them.
 
 pub mod admin;
 pub mod config;

@@ -45,6 +45,7 @@ pub(crate) async fn begin(
     pool: &PgPool,
     proof: Option<&Proof>,
 ) -> Result<Transaction<'static, Postgres>, Error> {
+    // In the transaction of the effect: if that fails, the request may be repeated.
     let mut transaction = chassis::db::begin(pool).await?;
     if let Some(proof) = proof {
         accept(&mut transaction, proof).await?;

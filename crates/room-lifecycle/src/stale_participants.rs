@@ -48,6 +48,7 @@ impl StaleParticipants {
             return Ok(());
         }
         let Some(turn) = store::take_turn(&self.rooms.pool, self.replica).await? else { return Ok(()) };
+        // Times in the future are from before the clock was set back, and would never be due.
         if turn.last.is_some_and(|last| last > turn.now) {
             store::set_clock_back(&self.rooms.pool).await?;
         }
@@ -60,9 +61,11 @@ impl StaleParticipants {
             (due.suspects, due.unheard) = (Vec::new(), Vec::new());
         }
         let chosen = due.choose(turn.budget());
+        // The time of the probes: events that arrive after it are later signs of life.
         let turn = Turn { now: events::find_now(&self.rooms.pool).await?, ..turn };
         let asked = self.probe_all(chosen).await;
         let is_silent = asked.iter().any(|(participant, answer)| decide::is_silence(participant, *answer));
+        // Asked again after the probes: it may have stopped working in between.
         let can_create_rooms = if is_silent && before != Some(false) {
             Some(self.rooms.can_create_rooms().await)
         } else {
@@ -170,6 +173,7 @@ impl StaleParticipants {
             .filter(|participant| participant.in_live_session)
             .map(|participant| participant.room)
             .collect();
+        // Sorted, so that `dedup` finds repetitions.
         live.sort_unstable();
         live.dedup();
         live.retain(|room| found.iter().any(|stale| stale.room == RoomId(room.0)));

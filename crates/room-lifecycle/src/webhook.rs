@@ -105,6 +105,7 @@ impl Webhooks {
 
     /// Stores a webhook and marks its room. Idempotent for the same event.
     pub async fn receive(&self, authorization: &str, body: &[u8]) -> Result<(), Error> {
+        // Before anything is read or stored.
         let event = verify(&self.keys, authorization, body, self.clock).inspect_err(|why| {
             metrics::counter!("greenroom_webhooks_total", "result" => "refused").increment(1);
             tracing::warn!(%why, "webhook refused");
@@ -117,6 +118,7 @@ impl Webhooks {
         let new = store::insert_event(&self.rooms.pool, &event).await?;
         let result = if new { "stored" } else { "repeated" };
         metrics::counter!("greenroom_webhooks_total", "result" => result).increment(1);
+        // Also for a repeated event: its first delivery may have failed after the commit.
         self.rooms.nudges.marks.now();
         if event.kind.starts_with("egress_") {
             self.rooms.nudges.recordings.now();
@@ -154,16 +156,19 @@ pub fn verify(
         return Err(Untrusted::TooLarge);
     }
     let token = authorization.strip_prefix("Bearer ").unwrap_or(authorization);
+    // Any of the keys: LiveKit's key is replaced while both are valid.
     let claims = keys.iter().find_map(|key| claims(key, token)).ok_or(Untrusted::Signature)?;
     let now = clock.now().unix_timestamp();
     let from = claims.nbf.or(claims.iat);
     let life = claims.exp.saturating_sub(from.unwrap_or(now));
     if claims.exp.saturating_add(LEEWAY) <= now
         || from.is_some_and(|from| from > now.saturating_add(LEEWAY))
+        // LiveKit's tokens live for minutes. A longer one was made for something else.
         || life > MAX_TOKEN_LIFE
     {
         return Err(Untrusted::Time);
     }
+    // Access tokens are signed with the same keys, and clients have them.
     if claims.video.is_some() {
         return Err(Untrusted::AccessToken);
     }
@@ -198,6 +203,7 @@ fn read(body: &[u8], hash: &[u8]) -> Result<Event, Untrusted> {
         payload.pointer(path).and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned)
     };
     Ok(Event {
+        // Without an id a repetition is recognized by its bytes.
         id: text("/id").unwrap_or_else(|| format!("SHA_{}", BASE64_STANDARD.encode(hash))),
         kind: text("/event").unwrap_or_else(|| "unknown".to_owned()),
         room_name: text("/room/name").or_else(|| text("/egressInfo/roomName")),

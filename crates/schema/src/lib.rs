@@ -1,9 +1,9 @@
 //! The schema of the database: tables in `migrations/`, functions, views and triggers in `routines/`.
 //!
 //! A migration is applied once and only expands, so that programs of the version before continue to work. A routine is
-//! replaced when its text is one that the database never had. Everything is in the Postgres schema `greenroom`, so that a database can be
-//! shared with other applications. Without a checked query: this crate must build while `.sqlx` is out of date, because
-//! it brings a database up to date for the description of queries.
+//! replaced when its text is one that the database never had. Everything is in the Postgres schema `greenroom`, so that
+//! a database can be shared with other applications. Without a checked query: this crate must build while `.sqlx` is
+//! out of date, because it brings a database up to date for the description of queries.
 
 mod apply;
 mod compare;

@@ -21,7 +21,7 @@ pub struct Viewer {
 }
 
 impl Viewer {
-    // Without a caller the viewer is anonymous. A caller that is not valid is refused below.
+    /// Without a caller the viewer is anonymous. A caller that is not valid is refused.
     pub fn of(caller: Option<Caller>) -> Result<Self, Refusal> {
         let Some(caller) = caller else { return Ok(Self::default()) };
         let mut caller = grpc::caller(Some(caller))?;

@@ -168,12 +168,14 @@ fn usable_room(
     let (as_ensured, observed_at) = match ensured {
         Ensured::NotAsked => (true, None),
         Ensured::Doubted => (false, None),
+        // The row was read after the answer: it must still say what was ensured.
         Ensured::Generation { owner: of, generation, observed_at } => {
             (of == owner && record.generation == Some(generation), observed_at)
         }
     };
     let trusted = as_ensured
         && record.status == Some(RoomStatus::Active)
+        // An announced end must be cancelled by EnsureRoom before a token is signed.
         && record.closing_at.is_none()
         && (is_fresh(record.confirmed_at, now) || is_fresh(observed_at, now));
     trusted.then_some(())?;
@@ -183,6 +185,7 @@ fn usable_room(
 /// The host and the guest of a booking may join while its window is open, unless they were kicked. Of several reasons
 /// to refuse, the most helpful one is returned.
 pub fn permit_session(row: &Join) -> Result<Permit, Refused> {
+    // First, so that strangers learn nothing about the booking.
     let role = row.role.ok_or(Refused::NotParticipant)?;
     match row.status {
         SessionStatus::Cancelled => return Err(Refused::Cancelled),
@@ -207,6 +210,7 @@ pub fn permit_session(row: &Join) -> Result<Permit, Refused> {
 /// (`SeatService.Join`, which the gateway calls first): it decides capacity and lobby under the session's lock. The seat
 /// is read again for each token.
 pub fn permit_live_room(row: &LiveJoin) -> Result<Permit, Refused> {
+    // First, so that a room that the caller may not read looks as if it did not exist.
     if !row.may_read {
         return Err(Refused::NoLiveRoom);
     }

@@ -73,6 +73,7 @@ fn guest() -> Caller {
 }
 
 fn session_response(row: Join, issued: Issued) -> IssueForSessionResponse {
+    // The booked name is the guest's, so only the host sees it as that of the other participant.
     let booked = row.guest_name.filter(|_| row.role == Some(Role::Host));
     let other = Person {
         name: row.other_name.or(booked).unwrap_or_else(|| row.other_id.clone()),

@@ -114,6 +114,7 @@ impl Issuer {
         snapshot: &Snapshot<'_>,
         steps: &mut Steps,
     ) -> Result<Option<Issued>, Error> {
+        // Once for a request, although the row is read up to three times.
         if steps.ensure_calls == 0 {
             self.store_profile(caller, snapshot.profile);
         }
@@ -134,6 +135,7 @@ impl Issuer {
         match self.room.clone().ensure_room(request).await {
             Ok(answer) => {
                 let room = answer.into_inner().room.ok_or(Error::Unsettled)?;
+                // From the answer, because a read-only database has no newer time in the row.
                 let observed_at = room.confirmed_at.as_ref().and_then(datetime);
                 Ok(Ensured::Generation { owner, generation: room.generation, observed_at })
             }
@@ -153,6 +155,7 @@ impl Issuer {
     ) -> Result<Issued, Error> {
         let Snapshot { now, signed_at, record, profile, .. } = *snapshot;
         let Admission { permit, room_id, room_name } = admission;
+        // Fresh enough for this token. The check runs beside it, for the next ones.
         if record.confirmed_at.is_some_and(|at| now - at > REFRESH_AFTER) {
             self.refresh_ahead.start(permit.owner);
         }
@@ -193,6 +196,7 @@ impl Issuer {
         if !known.is_some_and(|known| is_changed(caller, known)) {
             return;
         }
+        // Never waits: token requests must not queue behind writes of profiles.
         let Ok(permit) = Arc::clone(&self.profile_writes).try_acquire_owned() else {
             return;
         };
@@ -215,6 +219,7 @@ fn is_over(reason: Reason) -> bool {
 fn is_changed(caller: &Caller, known: StoredProfile<'_>) -> bool {
     let texts =
         [(&caller.name, known.name), (&caller.email, known.email), (&caller.avatar_url, known.avatar)];
+    // Without an address the flag says nothing.
     let verified = caller.email_verified.filter(|_| !caller.email.is_empty());
     texts.into_iter().any(|(new, known)| !new.is_empty() && known != Some(new))
         || verified.is_some() && verified != known.email_verified

@@ -43,6 +43,7 @@ impl Joins {
     /// Watches for the join that should follow a token issued at `at`, by the database's clock.
     pub fn expect(&self, room_id: RoomId, user_id: &str, at: OffsetDateTime) {
         let mut queue = self.queue();
+        // A bound, because the queue is only for a metric.
         if queue.len() < MAX_WATCHED {
             queue.push_back(Watched {
                 room_id,
@@ -55,6 +56,7 @@ impl Joins {
 
     /// Counts the joins of all tokens that are due at `at`. After a failure these tokens are not counted again.
     pub async fn count_arrivals(&self, pool: &PgPool, at: Instant) -> Result<JoinCounts, sqlx::Error> {
+        // Taken before the read: a failure loses some counts, and counts none twice.
         let due = self.take_due(at);
         if due.is_empty() {
             return Ok(JoinCounts::default());
@@ -76,6 +78,7 @@ impl Joins {
 
     fn take_due(&self, at: Instant) -> Vec<Watched> {
         let mut queue = self.queue();
+        // Sorted by time, because each token waits for the same time.
         let due = queue.partition_point(|token| token.due <= at);
         queue.drain(..due).collect()
     }

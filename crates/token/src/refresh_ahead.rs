@@ -35,12 +35,14 @@ impl RefreshAhead {
     pub fn start(&self, owner: Owner) {
         {
             let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+            // More are not worth a queue: the next token request finds the record stale, and checks it.
             if running.len() >= MAX_CONCURRENT || !running.insert(owner) {
                 return;
             }
         }
         let (mut room, running) = (self.room.clone(), Arc::clone(&self.running));
         self.lifecycle.spawn("look ahead", async move {
+            // `ahead`: an active room is checked. Nothing is created for it.
             let request = EnsureRoomRequest { ahead: true, ..request_for(owner) };
             if let Err(status) = context::with_budget(CHECK_TIMEOUT, room.ensure_room(request)).await {
                 tracing::debug!(code = ?status.code(), owner.id = %owner.id(), "room refresh failed");

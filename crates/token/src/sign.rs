@@ -55,6 +55,7 @@ impl Signer {
     }
 
     pub fn sign(&self, ticket: Ticket<'_>) -> Result<Signed, serde_json::Error> {
+        // Whole seconds, as the claims have: the answer's expiry is then the token's.
         let signed_at = ticket.signed_at.replace_nanosecond(0).unwrap_or(ticket.signed_at);
         let expires_at = signed_at + ticket.left.min(self.longest.try_into().unwrap_or(time::Duration::MAX));
         let claims = Claims {

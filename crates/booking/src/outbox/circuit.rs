@@ -27,6 +27,7 @@ impl Circuit {
     pub fn permits(&self, most: i64, now: Instant) -> i64 {
         match self.0.lock().open_until {
             None => most,
+            // The pause is over: one delivery shows whether the receiver works again.
             Some(until) if until <= now => 1,
             Some(_) => 0,
         }

@@ -38,6 +38,7 @@ impl Guard {
     }
 
     fn checked(&self, name: &str, found: Vec<SocketAddr>) -> Result<Addrs, Box<dyn Error + Send + Sync>> {
+        // One private address refuses the name: the client may connect to any of them.
         found.iter().try_for_each(|address| self.passes(name, address.ip()))?;
         Ok(Box::new(found.into_iter()))
     }
@@ -48,6 +49,7 @@ impl Resolve for Guard {
         let guard = Self { allow_private: self.allow_private };
         Box::pin(async move {
             let name = name.as_str();
+            // The client connects to what this returns, so that no second lookup can give another answer.
             let found: Vec<SocketAddr> = tokio::net::lookup_host((name, 0)).await?.collect();
             if found.is_empty() {
                 return Err(io::Error::from(io::ErrorKind::NotFound).into());

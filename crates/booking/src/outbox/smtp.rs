@@ -123,9 +123,11 @@ impl MailServer {
             Err(trouble) => Err(trouble),
         };
         match &sent {
+            // A new connection costs several round trips, and TLS.
             Ok(()) => keep_idle(&self.idle, connection),
             Err(trouble) if trouble.is_answer() => {
                 let idle = Arc::clone(&self.idle);
+                // In the background: the result of the mail does not wait for RSET.
                 tokio::spawn(async move {
                     if let Ok(Ok(_)) = timeout(RESET_TIMEOUT, connection.command(Rset)).await {
                         keep_idle(&idle, connection);
@@ -195,6 +197,7 @@ async fn deliver(
     stage: &mut Stage,
 ) -> Result<(), Trouble> {
     let sender = Mail::new(Some(envelope.from.clone()), parameters);
+    // Shorter on a reused connection, which may be dead without a sign of it.
     timeout(first_answer, connection.command(sender)).await.map_err(|_| Trouble::Timeout)??;
     *stage = Stage::Recipient;
     connection.command(Rcpt::new(envelope.to.clone(), Vec::new())).await?;
@@ -212,6 +215,7 @@ fn keep_idle(idle: &Idle, connection: AsyncSmtpConnection) {
     }
     connections.push((Instant::now(), connection));
     drop(connections);
+    // One task for each connection: it ends after the timeout, whether the connection was used or not.
     let idle = Arc::clone(idle);
     tokio::spawn(async move {
         tokio::time::sleep(IDLE_TIMEOUT).await;

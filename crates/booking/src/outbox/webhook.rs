@@ -38,7 +38,9 @@ impl Hook {
         let allow_private = settings.allow_private;
         let client = Client::builder()
             .timeout(RESPONSE_TIMEOUT)
+            // A redirect could lead to an address that was not checked.
             .redirect(redirect::Policy::none())
+            // A proxy would resolve the name itself, without the guard.
             .no_proxy()
             .dns_resolver(Arc::new(Guard { allow_private }))
             .user_agent("Greenroom")
@@ -66,6 +68,7 @@ impl Hook {
         if let Err(private) = self.guard.check(&self.url) {
             return Sent::Unreachable(private);
         }
+        // The same for each attempt: receivers drop repetitions by it.
         let id = format!("msg_{}", delivery.id.simple());
         let timestamp = self.clock.now().unix_timestamp();
         let request = self
@@ -119,6 +122,7 @@ async fn classified(mut response: Response) -> Sent {
     if status.is_success() {
         Sent::Delivered
     } else if status.is_server_error() {
+        // Counts as a failure of the receiver, and not of this message.
         Sent::Unreachable(format!("the receiver answered {status}"))
     } else {
         Sent::Refused(format!("the receiver answered {status}"))

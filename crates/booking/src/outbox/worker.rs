@@ -86,6 +86,7 @@ impl Worker {
     pub async fn pass(&self) -> Result<usize, sqlx::Error> {
         let (mut tried, started) = (0, Instant::now());
         while started.elapsed() < PASS_LIMIT && !self.stopping.is_cancelled() {
+            // Asked for each batch: the circuit may have opened during the one before.
             let permits = self.circuit.permits(BATCH, Instant::now());
             if permits == 0 {
                 break;
@@ -96,6 +97,7 @@ impl Worker {
             }
             tried += batch.len();
             let sends = futures::stream::iter(batch).map(|delivery| self.deliver(delivery));
+            // All are awaited before an error is returned: each result must be recorded.
             let concluded: Vec<_> = sends.buffer_unordered(MAX_CONCURRENT).collect().await;
             concluded.into_iter().collect::<Result<(), _>>()?;
         }
@@ -119,6 +121,7 @@ impl Worker {
             (Outcome::Untried, false) // claimed before the stop, or before the circuit opened
         } else {
             let sent = self.send(&delivery).await;
+            // Before the result is stored: the sends of this batch that have not begun see it.
             self.observe(&sent);
             let was_refused = matches!(sent, Sent::Rejected(_) | Sent::Refused(_) | Sent::Unanswered(_));
             (outcome(&delivery, sent), was_refused)
@@ -135,6 +138,7 @@ impl Worker {
             }
         };
         let sent = tokio::time::timeout(SEND_TIMEOUT, sending).await;
+        // It may have been delivered all the same. At least once means that it is sent again.
         sent.unwrap_or_else(|_| Sent::Unreachable("no answer in time".to_owned()))
     }
 

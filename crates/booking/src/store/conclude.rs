@@ -49,6 +49,7 @@ pub async fn conclude_delivery(
     outcome: &Outcome,
     was_refused: bool,
 ) -> Result<bool, sqlx::Error> {
+    // For `claim_probe`, which then chooses another recipient.
     let refused = was_refused.then(|| recipient(delivery));
     match outcome {
         Outcome::Dead(why) => give_up(executor, delivery, why, refused).await,

@@ -1,5 +1,5 @@
-//! Columns with a closed set of texts accept exactly the texts that the program knows: a text that only the database knows
-//! could not be read, and one that only the program knows could not be stored.
+//! Columns with a closed set of texts accept exactly the texts that the program knows: a text that only the database
+//! knows could not be read, and one that only the program knows could not be stored.
 
 use std::collections::{BTreeMap, BTreeSet};
 

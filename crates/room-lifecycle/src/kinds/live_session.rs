@@ -39,6 +39,7 @@ pub(super) async fn roles(pool: &PgPool, session: LiveSessionId, keys: &[String]
 /// Makes the seats of a live room's session equal to what LiveKit shows. Writes nothing when they are equal
 /// already, or when the room belongs to no live session.
 pub async fn project_presence(pool: &PgPool, room: RoomId) -> Result<(), Error> {
+    // Without a lock: most checks end here. Under the lock the changes are read again.
     if !store::is_stale(pool, room).await? {
         return Ok(());
     }
@@ -56,6 +57,7 @@ async fn lock_and_project(pool: &PgPool, room: RoomId) -> Result<(), Error> {
 pub(super) async fn project(transaction: &mut PgConnection, live: Locked, room: RoomId) -> Result<(), Error> {
     store::insert_missing_participants(&mut *transaction, room).await?;
     store::set_seats(&mut *transaction, room).await?;
+    // Last: the numbers are counted from the seats that were just written.
     if store::set_numbers(&mut *transaction, room).await? {
         store::refresh_projection(&mut *transaction, live.room).await?;
     }

@@ -98,6 +98,7 @@ pub(super) async fn note_guests(
         return Ok(());
     }
     let known = store::list_participants(pool, nest, &guests).await?;
+    // Participants with a key have records already. All others who got in are guests.
     guests.retain(|identity| !known.iter().any(|one| one.pubkey == *identity));
     if !guests.is_empty() {
         store::insert_guests(pool, room, &guests, at).await?;

@@ -1,7 +1,7 @@
 //! Converts rows to the messages of the gRPC interface.
 
 use chassis::grpc::timestamp;
-use domain::{LiveRoomStatus, LiveStatus, Owner, Readiness, RoomStatus, SeatRole, field::non_empty};
+use domain::{LiveRoomStatus, LiveStatus, Owner, Readiness, RoomStatus, field::non_empty};
 use proto::room::v1 as pb;
 
 use super::store::{Live, LiveRoom, LiveSession, rooms::State};
@@ -66,13 +66,11 @@ const fn livekit(session: LiveStatus, room: Option<RoomStatus>) -> Option<Readin
     })
 }
 
-/// The state of a room at one moment. `viewer` is empty for our own services.
-pub fn state(state: State, viewer: &str) -> pb::GetRoomStateResponse {
-    let is_host = viewer == state.live.room.host_user_id;
-    let role = if is_host { SeatRole::Host } else { state.seat_role.unwrap_or(SeatRole::Guest) };
+/// The state of a room at one moment, for the reader that it was read for.
+pub fn state(state: State) -> pb::GetRoomStateResponse {
     let viewer = pb::Viewer {
-        role: role.into(),
-        is_host,
+        role: state.role.into(),
+        is_host: state.role.is_host(),
         lobby_status: state.lobby_status.map(Into::into),
         is_banned: state.is_banned,
     };

@@ -78,7 +78,7 @@ impl LiveRoomService for LiveRooms {
             .await
             .map_err(Error::from)?;
         let state = state.ok_or(Error::from(LiveError::NoRoom))?;
-        Ok(Response::new(convert::state(state, &caller.user_id)))
+        Ok(Response::new(convert::state(state)))
     }
 
     async fn list_sessions(

@@ -45,6 +45,7 @@ impl LiveRooms {
         refuse_self(caller, user)?;
         let seat = retry_on_contention(|| self.save_role(session, user, role)).await?;
         if seat.is_some() {
+            // Also if the role was the same: an earlier change may not have reached LiveKit.
             self.rooms.apply_to_livekit(Owner::LiveSession(session), Work::Reconcile).await;
         }
         Ok(seat)
@@ -118,6 +119,7 @@ impl LiveRooms {
         until: Option<OffsetDateTime>,
     ) -> Result<Option<LiveSessionId>, Error> {
         let mut transaction = chassis::db::begin(&self.rooms.pool).await?;
+        // The lock of joins; see above.
         let session = seats::lock_session_of(&mut *transaction, room).await?;
         let watch = self.rooms.policy.watch_for();
         moderation::insert_ban(&mut *transaction, room, user, &caller.user_id, until, watch).await?;

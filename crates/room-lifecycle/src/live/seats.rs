@@ -53,11 +53,13 @@ impl LiveRooms {
         session: LiveSessionId,
     ) -> Result<Option<Seat>, Error> {
         let mut transaction = chassis::db::begin(&self.rooms.pool).await?;
+        // Capacity is counted under this lock: concurrent joins cannot take the same last seat.
         if !seats::lock_session(&mut *transaction, session).await? {
             return Ok(None);
         }
         // Read again under the lock: the first read may be outdated.
         let mut view = readable(&mut *transaction, caller, room).await?;
+        // Users who wait come first: this caller must not pass them.
         if admits_waiting(&view) && lobby::admit_waiting(&mut transaction, session).await? > 0 {
             view = readable(&mut *transaction, caller, room).await?;
         }
@@ -84,6 +86,7 @@ impl LiveRooms {
     async fn give_up_seat(&self, view: &SeatView, session: LiveSessionId, user: &str) -> Result<(), Error> {
         let mut transaction = chassis::db::begin(&self.rooms.pool).await?;
         let open = seats::lock_session(&mut *transaction, session).await?;
+        // Also in a session that is over: the seat is given up either way.
         seats::set_left(&mut *transaction, session, user).await?;
         if open && admits_waiting(view) {
             lobby::admit_waiting(&mut transaction, session).await?;

@@ -46,6 +46,7 @@ impl LiveRooms {
     ) -> Result<(Live, bool), Error> {
         self.refuse_unauthorized(caller, room, None).await?;
         for _ in 0..ATTEMPTS {
+            // None: a transition is due, which is a transaction of its own and comes first.
             match self.one_at_a_time(room, || self.try_go_live(caller, room, new)).await? {
                 Some(outcome) => {
                     let created = outcome.created;
@@ -103,11 +104,13 @@ impl LiveRooms {
     ) -> Result<Option<Outcome>, Error> {
         let mut transaction = chassis::db::begin(&self.rooms.pool).await?;
         lock(&mut transaction, caller, room, None).await?;
+        // Under the room's lock: a concurrent request with this key has committed before, or waits.
         if let Some(session) = find_repeated(&mut transaction, caller, new).await? {
             transaction.commit().await?;
             return Ok(Some(done(session, true, Work::Rest)));
         }
         for _ in 0..ATTEMPTS {
+            // Read under the lock, with the time that the decision uses.
             let live = find(&mut transaction, room).await?;
             session_decision::check_times(new, live.now)?;
             let start = session_decision::go_live(live.open_session(), new, live.now);
@@ -121,6 +124,7 @@ impl LiveRooms {
                 }
                 GoLiveDecision::Create(status) => match create(&mut transaction, &live, new, status).await? {
                     Some(outcome) => outcome,
+                    // Another session was opened by a writer that takes no lock: decide again with it.
                     None => continue,
                 },
                 GoLiveDecision::Refuse(open) => {
@@ -128,6 +132,7 @@ impl LiveRooms {
                     return Err(LiveError::NotIdle { session: open.id, starts_at: open.starts_at }.into());
                 }
             };
+            // The commit comes before any call to LiveKit: a pass can finish the rest.
             transaction.commit().await?;
             if is_new && let Some(session) = outcome.session {
                 tracing::info!(
@@ -168,6 +173,7 @@ impl LiveRooms {
             }
         };
         transaction.commit().await?;
+        // After the commit, so that nothing is counted that was rolled back.
         ended.into_iter().for_each(count_ended);
         let session = live.session.as_ref().map(|session| session.id);
         Ok(Some(Outcome { session, created: false, work }))
@@ -178,6 +184,7 @@ impl LiveRooms {
         if let Some(session) = outcome.session {
             self.rooms.apply_to_livekit(Owner::LiveSession(session), outcome.work).await;
         }
+        // Read after LiveKit was asked: the answer says `ready` if the room exists by now.
         let live = rooms::find_live_with(&self.rooms.pool, room, outcome.session).await?;
         Ok(live.ok_or(LiveError::NoRoom)?)
     }
@@ -232,6 +239,7 @@ async fn find_repeated(
 ) -> Result<Option<LiveSessionId>, Error> {
     let Some(key) = &new.idempotency_key else { return Ok(None) };
     match sessions::find_session_by_key(connection, &caller.user_id, key).await? {
+        // A row without a hash equals no request.
         Some((session, hash)) if hash.as_ref() == Some(&new.request_hash) => Ok(Some(session)),
         Some(_) => Err(LiveError::KeyReused.into()),
         None => Ok(None),
@@ -264,6 +272,7 @@ pub(super) async fn apply_transition(
 ) -> Result<Option<Box<Record>>, Error> {
     sessions::set_session_status(&mut *connection, open.id, status).await?;
     if status == LiveStatus::Live {
+        // In the same transaction, so that no user has to wait for the next pass.
         admit_at_start(&mut *connection, open).await?;
     }
     project_and_intend(connection, open.room_id, open.id, status).await

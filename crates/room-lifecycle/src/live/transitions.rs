@@ -39,6 +39,7 @@ impl LiveRooms {
             let due = sessions::list_due(&self.rooms.pool, BATCH).await?;
             let full = is_full(&due);
             let steps = due.into_iter().map(|room| async move { (room, self.advance_live_room(room).await) });
+            // After a failure no further batch: the same rooms are first again, and would fail again.
             if !run_all("due transition of a live session failed", steps).await || !full {
                 break;
             }
@@ -95,6 +96,7 @@ impl LiveRooms {
             count_healed("pass");
         }
         let Some(live) = rooms::find_live(&mut *transaction, room).await? else { return Ok(()) };
+        // Decided under the lock: a verb or another replica may have applied it already.
         let Some((open, status)) =
             live.open_session().and_then(|open| Some((open, session_decision::due(open, live.now)?)))
         else {
@@ -103,6 +105,7 @@ impl LiveRooms {
         let mut ended = None;
         if status.is_open() {
             if let Some(intent) = apply_transition(&mut transaction, open, status).await? {
+                // In the same transaction: a replica that stops here leaves the room to the others.
                 marks::insert_mark(&mut *transaction, intent.id).await?;
             }
         } else {

@@ -93,10 +93,12 @@ pub fn decide(open: &Open, observation: Observation) -> RecordingStep {
         Observation::Absent(_) if recording.egress_id.is_some() => {
             RecordingStep::Close(End::failed("LiveKit does not know it any more"))
         }
+        // A start may still be on its way to the recorder, so absence counts only after a while.
         Observation::Absent(at) if at - recording.created_at > LOST_START_TIMEOUT => {
             RecordingStep::Close(End::never_begun("LiveKit has not started it"))
         }
         Observation::Unknown | Observation::Absent(_) => RecordingStep::Wait,
+        // The end first: what LiveKit has ended needs no stop.
         Observation::Present { observed, .. } if observed.end.is_some() => RecordingStep::Follow(observed),
         Observation::Present { observed, abandoned } => {
             let stop = |then| RecordingStep::Stop { egress_id: observed.egress_id.clone(), then };

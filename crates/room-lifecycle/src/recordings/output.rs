@@ -88,6 +88,7 @@ impl Output {
                 let mut client = ClientOptions::new()
                     .with_connect_timeout(CONNECT_TIMEOUT)
                     .with_read_timeout(READ_TIMEOUT)
+                    // A whole transfer may take long; the timeouts above find one that is stuck.
                     .with_timeout_disabled();
                 if let Some(endpoint) = endpoint {
                     bucket = bucket.with_endpoint(endpoint.as_str().trim_end_matches('/'));
@@ -153,6 +154,7 @@ impl Output {
 
     async fn try_open(&self, file: &str, part: Part) -> object_store::Result<Opened> {
         let (store, path) = self.find(file)?;
+        // The size first: a range from the end, and the answer's headers, need it.
         let size = store.head(&path).await?.size;
         let (first, end) = within(part, size);
         if first >= end {
@@ -174,6 +176,7 @@ impl Output {
         };
         for path in paths {
             match store.delete(&path).await {
+                // Another replica, or an earlier attempt, may have removed it.
                 Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
                 Err(error) => return Err(error),
             }

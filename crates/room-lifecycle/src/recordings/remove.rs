@@ -26,6 +26,7 @@ impl Recordings {
         self.may_record(caller, scope).await?;
         self.recording_of(scope, id).await?;
         let deleted = retry_on_contention(|| self.set_deleted(id, proof)).await?;
+        // After the commit: if LiveKit does not answer, the watch asks it again.
         if let Some(running) = deleted.filter(|recording| recording.status.is_open()) {
             self.stop_on_livekit(running).await?;
         }
@@ -64,6 +65,7 @@ impl Recordings {
     }
 
     async fn remove_recording(&self, output: &Output, recording: &Recording) -> Result<(), Error> {
+        // The file first: without the row nothing would find it any more.
         output.remove(recording.kind, &recording.file).await?;
         Ok(store::delete_recording(&self.rooms.pool, recording.id).await?)
     }

@@ -136,6 +136,7 @@ impl Recordings {
         start: &StartRequest,
         waiting: &CallerWaits,
     ) -> Result<Recording, Error> {
+        // Before the state of the room: a repeated request gets its recording, also if the room has ended.
         if let Some(repeated) = self.find_repeated(started_by, start).await? {
             return Ok(repeated);
         }
@@ -147,6 +148,7 @@ impl Recordings {
         if record.status != RoomStatus::Active {
             return Err(RecordingError::NotActive.into());
         }
+        // Committed before LiveKit is asked: a recorder that starts unnoticed is found by the path.
         let recording = self.intend_recording(started_by, start, &record).await?;
         if recording.id != start.id {
             return Ok(recording); // a request with the same key was faster
@@ -183,6 +185,7 @@ impl Recordings {
         if let Some(repeated) = self.find_repeated(started_by, start).await? {
             return Ok(repeated);
         }
+        // Nothing was inserted, and the insert does not say why.
         let is_recorded = store::is_recorded(&self.rooms.pool, record.id, start.kind).await?;
         Err(if is_recorded { RecordingError::AlreadyRecording } else { RecordingError::NotActive }.into())
     }
@@ -233,6 +236,7 @@ impl Recordings {
         match started {
             Ok(info) => self.record_taken(&recording, &info).await,
             Err(LiveKitError::NotFound) => {
+                // The room is marked as well: its record says that it exists.
                 self.close_not_begun(&recording, "LiveKit does not have the room", waiting).await?;
                 marks::insert_mark(&self.rooms.pool, recording.room_id).await?;
                 Err(RecordingError::NotActive.into())
@@ -243,6 +247,7 @@ impl Recordings {
                 | LiveKitError::Unreachable(_)),
             ) => {
                 tracing::warn!(%error, recording.id = %recording.id, "LiveKit did not start a recording");
+                // Only failures that prove that no recorder has begun. After others one may be running.
                 let why = match error {
                     LiveKitError::Refused { .. } => "LiveKit had no recorder for it",
                     _ => "LiveKit could not be asked for a recorder",
@@ -274,6 +279,7 @@ impl Recordings {
             Some(noted) if noted.stop_asked_at.is_none() => Ok(noted),
             Some(noted) => self.stop_on_livekit(noted).await,
             None => {
+                // It was closed while LiveKit started it, so nothing else would stop this recorder.
                 if let Err(error) = self.rooms.livekit.stop_recording(&info.egress_id).await {
                     tracing::warn!(%error, "stop of a closed recording failed; the next pass retries");
                 }
@@ -289,6 +295,7 @@ impl Recordings {
         why: &str,
         waiting: &CallerWaits,
     ) -> Result<(), Error> {
+        // A caller that still waits reads the failure in the answer, and needs no notification.
         let caller_waits = waiting.strong_count() > 0;
         let end = End { caller_waits, ..End::never_begun(why) };
         self.close_recording(recording, &end, "start").await.map(drop)

@@ -38,6 +38,7 @@ impl Recordings {
         proof: Option<&Proof>,
     ) -> Result<Option<Recording>, Error> {
         let mut transaction = signed::begin(&self.rooms.pool, proof).await?;
+        // After the proof was accepted, and before the commit: a refusal rolls the proof back.
         if proof.is_some() && (recording.stop_asked_at.is_some() || !recording.status.is_open()) {
             return Err(RecordingError::Stopped.into());
         }
@@ -104,6 +105,7 @@ impl Recordings {
                 tracing::warn!(recording.id = %id, status, error, by, "recording ended without a complete file");
             }
         }
+        // Read again, also when another replica has closed it: the row says how it ended.
         let now = store::find_recording(&self.rooms.pool, recording.id).await?;
         Ok(now.unwrap_or_else(|| recording.clone()))
     }

@@ -74,7 +74,9 @@ type Listed = Result<Vec<EgressInfo>, LiveKitError>;
 impl Recordings {
     /// Applies the next step of every open recording, and stops stray recordings.
     pub async fn watch_recordings(&self) -> Result<(), Error> {
+        // Before the list: a recording that began later may be missing from it.
         let at = events::find_now(&self.rooms.pool).await?;
+        // LiveKit first, the database after it: each recorder that is listed then has its row.
         let listed = self.rooms.livekit.list_recordings().await;
         let open = watch::list_open(&self.rooms.pool).await?;
         #[expect(clippy::cast_precision_loss, reason = "a gauge")]
@@ -110,6 +112,7 @@ impl Recordings {
         let recording = &open.recording;
         if let Some(info) = listed.iter().find(|info| is_of(info, recording)) {
             self.clear_missing(Subject::Recording(recording.id));
+            // LiveKit reports the recording of a dead recorder as active forever.
             let abandoned = self.is_abandoned(open, info, at).await;
             return Observation::Present { observed: observed(info), abandoned };
         }
@@ -131,6 +134,7 @@ impl Recordings {
             Ok(None) | Err(LiveKitError::NotFound) if recording.egress_id.is_none() => {
                 Observation::Absent(at)
             }
+            // It was there before. LiveKit's store may have lost it while the recorder still runs.
             Ok(None) | Err(LiveKitError::NotFound) => self.find_recorder(open, at).await,
             Err(_) => Observation::Unknown,
         }
@@ -144,6 +148,7 @@ impl Recordings {
         }
         let recorder = open.recording.egress_id.as_deref().unwrap_or_default();
         match self.rooms.livekit.probe(&open.room_name, recorder).await {
+            // No node has the recorder, so it is not running.
             ProbeAnswer::Silent => Observation::Absent(at),
             ProbeAnswer::Alive | ProbeAnswer::Unknown => Observation::Unknown,
         }
@@ -155,6 +160,7 @@ impl Recordings {
         if info.status() != EgressStatus::EgressActive {
             return false;
         }
+        // A failed list proves nothing.
         let Ok(participants) = self.rooms.livekit.list_participants(&info.room_name).await else {
             return false;
         };
@@ -196,6 +202,7 @@ impl Recordings {
     }
 
     async fn stop_by_watch(&self, recording: &Recording, egress_id: &str, then: &Then) -> Result<(), Error> {
+        // Committed first: after a crash the next check knows that a stop was asked for.
         store::set_stop_asked(&self.rooms.pool, recording.id).await?;
         let why = match (self.rooms.livekit.stop_recording(egress_id).await, then) {
             (Err(error @ LiveKitError::NotOurs), _) => return Err(error.into()),

@@ -39,6 +39,7 @@ impl Rooms {
             return Ok(());
         }
         let aligned = self.align_participants(record, participants);
+        // Concurrently, so that slow calls about participants do not delay the metadata.
         let (participants, metadata) = futures::join!(aligned, self.align_metadata(record, metadata));
         one_failure([participants, metadata])
     }

@@ -46,6 +46,7 @@ impl Rooms {
             return Ok(false);
         }
         if is_listed_empty
+            // Two sources must agree: the list of participants may lack one, and the count may be old.
             && self.is_counted_empty(record).await?
             && retry_on_contention(|| self.end_empty(record)).await?
         {

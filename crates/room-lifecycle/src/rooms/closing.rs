@@ -55,6 +55,7 @@ impl Default for Closings {
 impl Closings {
     /// Begins an attempt. None: another attempt is in progress.
     fn begin(&self, name: &str) -> Option<Attempt> {
+        // Two deletions of one name at once would only repeat each other's calls.
         let begun = self.names.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned());
         begun.then(|| Attempt { names: Arc::clone(&self.names), name: name.to_owned() })
     }
@@ -76,6 +77,7 @@ impl Rooms {
     pub(crate) async fn close(&self, id: RoomId) -> Result<(), Error> {
         if let Some(ended) = store::set_ended(&self.pool, id, self.livekit.may_delete()).await? {
             tracing::info!(room.id = %id, room.name = ended.room_name, "room ended");
+            // A row says that it is to be closed: passes retry the deletion until it succeeds.
             if ended.to_close {
                 self.close_retired(&ended.room_name, false).await;
             } else {
@@ -88,6 +90,7 @@ impl Rooms {
     /// Retires the record's name for its next generation. Its participants count as left, and their seats follow. With
     /// `to_close` its room is deleted. False: the record has changed, or its owner is not open.
     pub(crate) async fn retire(&self, record: &Record, why: Why, to_close: bool) -> Result<bool, Error> {
+        // While deletion is off, no row may be left that asks for it later.
         let to_close = to_close && self.livekit.may_delete();
         if !retry_on_contention(|| self.set_next_generation(record, why, to_close)).await? {
             return Ok(false);
@@ -102,6 +105,7 @@ impl Rooms {
     async fn set_next_generation(&self, record: &Record, why: Why, to_close: bool) -> Result<bool, Error> {
         let mut transaction = chassis::db::begin(&self.pool).await?;
         let retiring = kinds::lock_to_retire(&mut transaction, record.kind, record.id).await?;
+        // Nothing was written, so the drop of the transaction only releases the locks.
         if !store::set_next_generation(&mut *transaction, record, why.as_str(), to_close).await? {
             return Ok(false);
         }
@@ -116,6 +120,7 @@ impl Rooms {
         let (rooms, room) = (self.clone(), name.to_owned());
         let deletion = Box::pin(async move {
             let closed = rooms.livekit.close_room(&room, again).await;
+            // Relaxed: it only limits how many rooms the next pass tries.
             rooms.closings.failing.store(closed.is_err(), Ordering::Relaxed);
             match closed {
                 Ok(()) => Ok(closing::set_closed(&rooms.pool, &room).await?),
@@ -144,6 +149,7 @@ impl Rooms {
         let Some(attempt) = self.closings.begin(name) else { return };
         let (permits, room) = (Arc::clone(&self.closings.permits), name.to_owned());
         let flow = async move {
+            // Moved into the task: the name stays reserved until the deletion ends, not until the answer.
             let _attempt = attempt;
             let _permit = permits.acquire().await;
             if let Err(error) = deletion.await {
@@ -172,6 +178,7 @@ impl Rooms {
             if !self.livekit.may_delete() {
                 break;
             }
+            // While LiveKit fails, one room is enough to notice that it works again.
             let limit = if self.closings.failing.load(Ordering::Relaxed) { 1 } else { BATCH };
             let names = closing::claim(&self.pool, limit).await?;
             join_all(names.iter().map(|name| self.close_retired(name, true))).await;

@@ -70,9 +70,11 @@ impl Rooms {
         let rooms: Vec<RoomId> = marked.keys().copied().collect();
         let mut records = store::list_records(&self.pool, &rooms, &[]).await?;
         let known: HashSet<RoomId> = records.iter().map(|record| record.id).collect();
+        // A mark that is due is checked although the room backs off.
         records.retain(|record| {
             !marked[&record.id].is_empty() || !self.lanes.rooms.is_backing_off(&record.id, record.now)
         });
+        // One ListRooms for all of them, instead of one for each.
         let observed_rooms = self.observe_rooms(&records).await;
         let checks = records.into_iter().map(|record| {
             let (id, observed) = (record.id, observed_rooms.of(&record));
@@ -87,6 +89,7 @@ impl Rooms {
     /// Checks one room in its lane.
     async fn check_in_lane(&self, record: Record, observed: Observed, marks: &[i64]) -> Ended {
         let (id, now) = (record.id, record.now);
+        // Without a list every room fails, which must not make each of them back off.
         let is_observed = observed != Observed::Unknown;
         let rooms = self.clone();
         let check = Box::pin(async move { rooms.reconcile_room(&record, &observed).await });
@@ -95,6 +98,7 @@ impl Rooms {
             Run::Dropped => self.ended(id, now, is_observed, None),
             Run::Busy => Ended::Again(BUSY_RETRY_AFTER),
             Run::Slow(rest) => {
+                // The marks stay leased meanwhile. If this process dies, another replica takes them after the lease.
                 let (rooms, marked) = (self.clone(), Marked::from([(id, marks.to_vec())]));
                 self.lifecycle.spawn("slow room", async move {
                     let ended = rooms.ended(id, now, is_observed, rest.await);
@@ -124,6 +128,7 @@ impl Rooms {
                 self.lanes.rooms.note(&id, false, now);
                 return Ended::Done;
             }
+            // A call about a participant is not over, and has a back-off of its own.
             Some(Err(Error::Unfinished)) => {
                 self.lanes.rooms.note(&id, false, now);
                 return Ended::Again(RETRY_AFTER);
@@ -149,6 +154,7 @@ impl Rooms {
                     done.extend(marks);
                 }
                 Ended::Again(back_off) => {
+                    // One mark is enough to check the room again.
                     let Some((kept, others)) = marks.split_first() else { continue };
                     again.push(*kept);
                     seconds.push(back_off.as_seconds_f64());
@@ -157,6 +163,7 @@ impl Rooms {
             }
         }
         if !done.is_empty() || !again.is_empty() {
+            // The check may have changed what a recording needs: it is watched now, not at its next pass.
             if marks::is_any_recorded(&self.pool, &rooms).await? {
                 self.nudges.recordings.now();
             }

@@ -50,7 +50,9 @@ impl Rooms {
         let outcome = match work {
             Work::Rest => return,
             Work::Open(intent) => {
+                // Boxed: the future is large, and each layer around it would hold its size again.
                 let flow = Box::pin(async move { rooms.open_room(owner, intent).await });
+                // Detached: when the answer stops waiting below, the work continues.
                 let opened = self.lifecycle.run_detached("open room", FLOW_TIMEOUT, flow);
                 tokio::time::timeout(ROOM_TIMEOUT, opened).await
             }
@@ -73,6 +75,7 @@ impl Rooms {
 
     async fn open_room(&self, owner: Owner, intent: Option<Box<Record>>) -> Result<(), Error> {
         if let Some(intent) = intent {
+            // The intent may be older than this lock. CreateRoom is idempotent, and its result is conditional.
             let mut state = self.flow_locks.lock(owner.id()).await;
             if state.remember_failure(self.create_on_livekit(&intent).await)?.is_some() {
                 return Ok(());
@@ -85,7 +88,9 @@ impl Rooms {
     /// call.
     pub async fn ensure(&self, owner: Owner, forced: bool) -> Result<Record, Error> {
         let asked_at = match store::find_record(&self.pool, owner.id()).await? {
+            // Without the lock: most calls end here.
             Some(record) if !forced && is_servable(&record, None) => return Ok(record),
+            // By the database's clock, as `confirmed_at`: a check counts for this call if it began later.
             Some(record) => forced.then_some(record.now),
             None => None,
         };
@@ -114,12 +119,14 @@ impl Rooms {
         asked_at: Option<OffsetDateTime>,
     ) -> Result<Record, Error> {
         for _ in 0..MAX_ATTEMPTS {
+            // Read again after each step: another replica may have taken the next one.
             let Some(record) = store::find_record(&self.pool, owner.id()).await? else {
                 self.intend(owner).await?;
                 continue;
             };
             let record = state.with_observation(record);
             if !record.open {
+                // The room may still exist. The mark leaves its end to reconcile.
                 store::marks::insert_mark(&self.pool, record.id).await?;
                 return Err(kinds::closed(record.kind, record.ended_reason));
             }
@@ -127,8 +134,10 @@ impl Rooms {
                 return Ok(record);
             }
             if state.failed_just_now() {
+                // Callers that wait for one lock would otherwise repeat a failing call one after the other.
                 return Err(LiveKitError::Unknown("it failed for another request just now".to_owned()).into());
             }
+            // A forced check asks LiveKit although the record is fresh, so all callers together have one every 2 s.
             if asked_at.is_some() && record.status == RoomStatus::Active {
                 let pause = state.forced_check_delay();
                 if !pause.is_zero() {
@@ -150,6 +159,7 @@ impl Rooms {
         let mut state = self.flow_locks.lock(owner.id()).await;
         let Some(record) = store::find_record(&self.pool, owner.id()).await? else { return Ok(()) };
         let record = state.with_observation(record);
+        // Checked again under the lock: the caller before this one may have refreshed it.
         let due = record.confirmed_at.is_none_or(|at| record.now - at > REFRESH_AFTER);
         if due && record.open && record.status == RoomStatus::Active {
             self.advance(&mut state, &record).await?;
@@ -176,6 +186,7 @@ impl Rooms {
     pub(crate) async fn intend(&self, owner: Owner) -> Result<Option<Record>, Error> {
         let written = store::insert_intents(&self.pool, &[owner]).await?.pop();
         if written.is_none() {
+            // Nothing was written: there is a record already, or the owner is not open.
             let found = store::owners::find_status(&self.pool, owner).await?;
             let owner_state = found.ok_or_else(|| kinds::not_found(owner))?;
             if !owner_state.open {
@@ -197,12 +208,14 @@ impl Rooms {
         let room = match created {
             Ok(room) => room,
             Err(error) => {
+                // Also after a timeout, when the room may exist: the same name is created again later.
                 store::set_attempt_failed(&self.pool, record, &error.to_string()).await?;
                 return Err(error.into());
             }
         };
         match store::set_active(&self.pool, record, &room.sid, expires_at).await {
             Ok(Some(active)) => {
+                // The same SID again: the room existed already, and this is no news.
                 if record.room_sid.as_deref() != Some(&room.sid) {
                     tracing::info!(
                         room.name = active.room_name, room.sid, room.generation = active.generation,
@@ -215,6 +228,7 @@ impl Rooms {
                 Ok(Some(active))
             }
             Ok(None) => {
+                // The row moved on meanwhile: the name that was created may be retired already.
                 self.delete_if_retired(record).await?;
                 Ok(None)
             }
@@ -252,6 +266,7 @@ impl Rooms {
         let found = self.livekit.list_rooms(vec![record.room_name.clone()]).await?;
         match found.into_iter().find(|room| room.name == record.room_name) {
             Some(room) if Some(&room.sid) == record.room_sid.as_ref() => {
+                // The time of the read, which is before the list: never later than the observation.
                 match store::set_confirmed(&self.pool, record, record.now).await {
                     // With a read-only primary tokens are still signed: access can be decided, and the room exists.
                     Err(error) if db::is_read_only(&error) && record.closing_at.is_none() => {
@@ -290,6 +305,7 @@ impl Rooms {
         record: &Record,
         expires_at: OffsetDateTime,
     ) -> Result<RoomOptions, Error> {
+        // At least a minute, or LiveKit could end the room before the caller joins.
         let left = (expires_at - record.now).whole_seconds().max(60);
         Ok(RoomOptions {
             name: record.room_name.clone(),

@@ -60,6 +60,7 @@ impl FlowState {
 
     /// Remembers a failure of LiveKit, for the callers that wait. Returns the outcome unchanged.
     pub fn remember_failure<T>(&mut self, outcome: Result<T, Error>) -> Result<T, Error> {
+        // Other errors depend on the caller, or on the database, and are not shared.
         if let Err(Error::LiveKit(_)) = outcome {
             self.failed_at = Some(Instant::now());
         }
@@ -93,6 +94,7 @@ impl KeyedLocks {
             }
             Arc::clone(locks.entry(id).or_default())
         };
+        // Outside of the map's lock, which must not be held at an await.
         lock.lock_owned().await
     }
 }

@@ -90,18 +90,22 @@ impl Rooms {
     /// Replaces a lost room by its next generation. False: it exists and is kept, because a list without it may be
     /// wrong.
     pub(crate) async fn replace_missing(&self, record: &Record) -> Result<bool, Error> {
+        // Asked first: participants prove that the room exists, whatever ListRooms says.
         let participants = self.livekit.list_participants(&record.room_name).await?;
         if !self.livekit.may_delete() {
             return self.replace_if_empty(record, &participants).await;
         }
         let removal = self.awaits_removal(record).await?;
         let occupied = record.occupied || self.was_entered(record).await?;
+        // Nothing says that anyone is in it, so one list is enough.
         if participants.is_empty() && !occupied && !removal && record.unlisted_since.is_none() {
             return self.retire_missing(record, Why::Missing, false).await;
         }
         let room_options = self.room_options(record, record.closes_at + TIMER_MARGIN).await?;
+        // CreateRoom returns the existing room with its SID, also if the lists lack it.
         let created = self.livekit.create_room(room_options).await?;
         let (listed, counted) = (listed(&participants), created.num_participants);
+        // Another SID: the room was lost, and this call or a client has created it again.
         if record.room_sid.as_ref() != Some(&created.sid) {
             if listed.max(counted) == 0 {
                 return self.retire_missing(record, Why::Missing, true).await;
@@ -156,6 +160,7 @@ impl Rooms {
         if !removal && record.unlisted_since.is_none() && observed.counted() <= listed {
             return Ok(List::Whole);
         }
+        // A newer number: the one that was observed may be older than the list of participants.
         let again = self.livekit.list_rooms(vec![record.room_name.clone()]).await?;
         let room = again.iter().find(|room| room.name == record.room_name);
         let check = Check {
@@ -202,6 +207,7 @@ impl Rooms {
             return Ok(false);
         }
         let confirm_after = check.confirm_after();
+        // The first check only records its time; a later one acts on it.
         let since = closing::set_unlisted(&self.pool, record, confirm_after).await?;
         Ok(since.is_some_and(|since| record.now - since >= confirm_after))
     }

@@ -17,6 +17,7 @@ use crate::{
 impl Rooms {
     /// Removes a participant permanently from a booking or a live session. False: they are not in it. Idempotent.
     pub async fn kick(&self, owner: Owner, user: &str) -> Result<bool, Error> {
+        // A kick needs a record to be kept in: without one, the intent is written first.
         let record = loop {
             match store::find_record(&self.pool, owner.id()).await? {
                 Some(record) => break record,
@@ -24,10 +25,12 @@ impl Rooms {
             }
         };
         let watch = record.now + self.policy.watch_for();
+        // Committed before LiveKit is called: from here on no token is signed for this user.
         if !participants::set_kicked(&self.pool, record.id, user, watch).await? {
             return Ok(false);
         }
         self.remove(&record, user).await;
+        // The mark of the kick is drained now, not at the next poll.
         self.nudges.marks.now();
         Ok(true)
     }

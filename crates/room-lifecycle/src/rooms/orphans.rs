@@ -58,6 +58,7 @@ impl Rooms {
             rooms.filter_map(|((name, &participants), ours)| ours.then_some((name.as_str(), participants)));
         let mut ours: HashMap<&str, i32> = ours.collect();
         let mut unknown = Vec::new();
+        // After LiveKit was listed: a room that is created now has its row already.
         for Stray { name, known } in deployment::list_strays(&self.pool, names).await? {
             if known || self.is_probe_room(&name) {
                 strays.retired.push(name);
@@ -79,6 +80,7 @@ impl Rooms {
                 Err(error) => {
                     tracing::warn!(%error, room.name = name, "listing the participants of an unknown room failed");
                     strays.unchecked += 1;
+                    // Not known counts as inhabited: such a room is kept.
                     strays.inhabited.push(name);
                 }
             }
@@ -127,8 +129,10 @@ impl Rooms {
                 "a room with our deployment id was not in the database; kept because it may have participants"
             );
         }
+        // A committed row retired these names, so they need no second observation.
         self.delete_all(&strays.retired).await;
         let unknown = self.observed_long_enough(&strays.unknown, at);
+        // Many at once mean a wrong database rather than many orphans.
         let many = strays.unknown.len() + strays.unchecked;
         if many > ALARM_ABOVE || (many > HANDFUL && many * 20 > ours) {
             tracing::error!(
@@ -155,6 +159,7 @@ impl Rooms {
     /// Remembers the unknown rooms and returns those that were first observed at least 30 s before `at`.
     fn observed_long_enough(&self, unknown: &[String], at: OffsetDateTime) -> Vec<String> {
         let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        // A room that is absent from one list is new again when it comes back.
         memory.strays.retain(|name, _| unknown.contains(name));
         unknown
             .iter()

@@ -41,6 +41,7 @@ impl Rooms {
             Run::Dropped => self.note_call(&key, now, None),
             Run::Busy => Err(Error::Unfinished),
             Run::Slow(rest) => {
+                // A tracked task: the rest is polled although its caller does not wait any more.
                 let rooms = self.clone();
                 self.lifecycle.spawn("participant call", async move {
                     let outcome = rest.await;
@@ -67,6 +68,7 @@ impl Rooms {
             None => Error::Unsettled,
         };
         self.lanes.participants.note(key, true, now);
+        // No refusal follows that would note it.
         error.database().inspect(|error| chassis::db::note(error));
         tracing::warn!(%error, room.id = %key.room, call = ?key.call, "a call about a participant failed; it will be retried");
         Err(Error::Unfinished)

@@ -106,6 +106,7 @@ const MAX_BACKOFF: Duration = Duration::minutes(1);
 pub fn plan(record: &Record, observed: &Observed, policy: Policy) -> PlanStep {
     let window_open = record.open && record.opens_at <= record.now;
     match record.status {
+        // A new name: LiveKit may still delete the room under the old one.
         RoomStatus::Ended if record.open => PlanStep::NextGeneration(Why::Reopened),
         RoomStatus::Ended => PlanStep::Rest,
         _ if !record.open => PlanStep::Close,
@@ -131,6 +132,7 @@ pub fn plan(record: &Record, observed: &Observed, policy: Policy) -> PlanStep {
                 if !kinds::is_kept_while_empty(record.kind) && !needed {
                     return PlanStep::Rest; // not needed now; the next token request recreates it
                 }
+                // LiveKit ends empty rooms. Before the window a room is recreated rarely, not at each pass.
                 let rested = record.made_at.is_none_or(|at| record.now - at >= RECREATE_PERIOD);
                 if window_open || (policy.at_booking && rested) {
                     PlanStep::NextGeneration(Why::Missing)

@@ -24,6 +24,7 @@ impl Rooms {
     pub(crate) async fn sync_participants(&self, record: &Record, observed: &Observed) -> Result<(), Error> {
         let listed = self.livekit.list_participants(&record.room_name).await;
         if listed.is_err() {
+            // A check that failed proves nothing, so that the announced end begins again.
             self.abandon_auto_end(record).await?;
         }
         let participants = listed?;
@@ -31,6 +32,7 @@ impl Rooms {
         if list == List::Replaced {
             return self.create_next(record).await;
         }
+        // First, because presence is recorded only for participants that have a record.
         kinds::before_presence(&self.pool, record.owner(), record.id, record.now, &participants).await?;
         let active = || participants.iter().filter(|one| is_standard(one) && is_active(one));
         let check = participants::PresenceCheck {
@@ -42,6 +44,7 @@ impl Rooms {
             is_partial: list == List::Partial,
         };
         participants::set_presence(&self.pool, &check).await?;
+        // Before the end below, which looks at the seats: they follow what was just observed.
         kinds::after_presence(&self.pool, record.kind, record.id).await?;
         if self.finish_auto_end(record, list == List::Whole && !participants.iter().any(is_standard)).await? {
             return Ok(());
@@ -87,6 +90,7 @@ impl Rooms {
                 .iter()
                 .find(|participant| participant.identity == one.user_id)
                 .map(|participant| participant.sid.clone());
+            // Not listed does not mean gone: who joined after the kick, and has not left, is removed too.
             let is_due = sid.is_some() || one.rejoined_since.is_some();
             is_due.then(|| self.remove_again(record, one, sid))
         });

@@ -41,6 +41,7 @@ impl Rooms {
     /// Reconciles these rooms once and returns those that succeeded. For flows that wait for their own room.
     pub async fn reconcile(&self, rooms: &[RoomId]) -> Result<Vec<RoomId>, Error> {
         let records = store::list_records(&self.pool, rooms, &[]).await?;
+        // Rooms without a record need nothing, and count as done.
         let gone = rooms.iter().filter(|id| !records.iter().any(|record| record.id == **id)).copied();
         let mut done: Vec<RoomId> = gone.collect();
         let observed_rooms = self.observe_rooms(&records).await;
@@ -65,6 +66,7 @@ impl Rooms {
     pub(crate) async fn observe_rooms(&self, records: &[Record]) -> ObservedRooms {
         let active = records.iter().filter(|record| record.open && record.status == RoomStatus::Active);
         let names: Vec<String> = active.map(|record| record.room_name.clone()).collect();
+        // Without names LiveKit would list all rooms.
         if names.is_empty() {
             return ObservedRooms(Some(HashMap::new()));
         }
@@ -101,6 +103,7 @@ impl Rooms {
             PlanStep::Rest => Ok(()),
             PlanStep::Close => self.close(record.id).await,
             PlanStep::Create => self.create_on_livekit(record).await.map(drop),
+            // Its metadata was just written, so that of the old observation must not count.
             PlanStep::Adopt { sid } => {
                 self.adopt(record, &sid).await?;
                 self.sync_participants(record, &Observed::Unknown).await
@@ -122,6 +125,7 @@ impl Rooms {
 
     /// Creates the next generation of a room that was retired, if it is needed now.
     pub(crate) async fn create_next(&self, record: &Record) -> Result<(), Error> {
+        // Read again: the retirement has changed the row, or another replica has.
         let Some(next) = store::find_record_by_id(&self.pool, record.id).await? else {
             return Ok(());
         };

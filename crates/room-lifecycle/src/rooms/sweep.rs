@@ -65,6 +65,7 @@ impl Rooms {
         if !marks::try_pass_lock(&mut *lock).await? {
             return Ok(());
         }
+        // Before the list: what was written after this time is not expected in it.
         let at = events::find_now(&self.pool).await?;
         let listed = self.list_all(at).await;
         let nothing = Listing::default();
@@ -81,6 +82,7 @@ impl Rooms {
             Ok(overview) => overview,
             Err(error) => return first_failure([due, Err(error.into())]),
         };
+        // The steps are independent: each runs although another failed. The first error is returned.
         let observed = done(marks::set_observed(&self.pool, &overview.listing).await);
         let missing = self.mark_missing(&overview.listing).await;
         let unlocked = done(lock.commit().await);
@@ -122,6 +124,7 @@ impl Rooms {
     fn confirm_missing(&self, missing: &[Missing], suspicious: bool) -> Vec<RoomId> {
         let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
         if !suspicious {
+            // A list that is not suspicious ends the incident.
             memory.suspects.clear();
             return missing.iter().map(|room| room.id).collect();
         }
@@ -129,6 +132,7 @@ impl Rooms {
             rooms.missing = missing.len(),
             "many rooms were missing on LiveKit; waiting for a second list"
         );
+        // Only rooms that the list before lacked too are acted upon, and this list is kept for the next one.
         let missing_before = std::mem::take(&mut memory.suspects);
         memory.suspects = missing.iter().map(|room| room.id).collect();
         if missing_before.is_empty() {

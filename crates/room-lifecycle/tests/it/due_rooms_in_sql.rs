@@ -1,5 +1,5 @@
-//! A pass marks rooms in SQL, and [`plan`] decides in Rust what happens to them: a pass marks exactly the open records that
-//! the plan changes, at each edge.
+//! A pass marks rooms in SQL, and [`plan`] decides in Rust what happens to them: a pass marks exactly the open records
+//! that the plan changes, at each edge.
 
 use std::iter::once;
 

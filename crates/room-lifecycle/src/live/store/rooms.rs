@@ -93,7 +93,7 @@ pub struct State {
     pub live: Live,
     pub waiting: i32,
     pub in_room: i32,
-    pub seat_role: Option<SeatRole>,
+    pub role: SeatRole,
     pub lobby_status: Option<LobbyStatus>,
     pub is_banned: bool,
 }
@@ -106,7 +106,7 @@ pub async fn find_state(
 ) -> Result<Option<State>> {
     let row = select_live!(
         r#", seats.waiting::integer as "waiting!", seats.connected::integer as "connected!",
-           mine.role as "seat_role?: SeatRole",
+           seat_role($2, r.host_user_id, mine.role) as "role!: SeatRole",
            mine.lobby_status as "lobby_status?: LobbyStatus",
            exists (select from current_bans b where b.live_room_id = r.id and b.user_id = $2) as "is_banned!""#,
         "left join live_room_sessions s on s.id = o.id
@@ -124,7 +124,7 @@ pub async fn find_state(
     Ok(row.fetch_optional(db).statement("SELECT find_state").await?.map(|row| State {
         waiting: row.waiting,
         in_room: row.connected,
-        seat_role: row.seat_role,
+        role: row.role,
         lobby_status: row.lobby_status,
         is_banned: row.is_banned,
         live: live!(row),
