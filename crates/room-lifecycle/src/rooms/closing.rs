@@ -14,7 +14,7 @@ use std::{
 };
 
 use chassis::{db::retry_on_contention, lifecycle::TaskError};
-use domain::RoomId;
+use domain::{RoomId, RoomStatus};
 use futures::future::join_all;
 use tokio::sync::Semaphore;
 
@@ -32,6 +32,25 @@ const BATCH: i64 = 64;
 const MAX_BATCHES: usize = 20;
 /// Bounds the deletion of one room, with its wait for a permit.
 const DELETION_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What is done on LiveKit about the room of a retired name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Deletion {
+    /// Nothing: there is no room, or deletion is off.
+    Skip,
+    /// LiveKit's list lacks the room, and nothing says that anyone is in it: a pass makes sure that it is gone, and no
+    /// caller waits for that.
+    Later,
+    /// The room may exist: it is deleted now, and a pass retries a failure.
+    Now,
+}
+
+impl Deletion {
+    /// Only a room that was confirmed on LiveKit is deleted.
+    pub(crate) fn of(status: RoomStatus) -> Self {
+        if status == RoomStatus::Active { Self::Now } else { Self::Skip }
+    }
+}
 
 /// The rooms that this process is deleting: a bounded number, and one attempt at a time for each.
 #[derive(Clone, Debug)]
@@ -87,16 +106,16 @@ impl Rooms {
         Ok(())
     }
 
-    /// Retires the record's name for its next generation. Its participants count as left, and their seats follow. With
-    /// `to_close` its room is deleted. False: the record has changed, or its owner is not open.
-    pub(crate) async fn retire(&self, record: &Record, why: Why, to_close: bool) -> Result<bool, Error> {
+    /// Retires the record's name for its next generation. Its participants count as left, and their seats follow.
+    /// False: the record has changed, or its owner is not open.
+    pub(crate) async fn retire(&self, record: &Record, why: Why, deletion: Deletion) -> Result<bool, Error> {
         // While deletion is off, no row may be left that asks for it later.
-        let to_close = to_close && self.livekit.may_delete();
+        let to_close = deletion != Deletion::Skip && self.livekit.may_delete();
         if !retry_on_contention(|| self.set_next_generation(record, why, to_close)).await? {
             return Ok(false);
         }
         tracing::info!(room.owner = %record.owner_id, why = why.as_str(), "room replaced by its next generation");
-        if to_close {
+        if to_close && deletion == Deletion::Now {
             self.close_retired(&record.room_name, false).await;
         }
         Ok(true)

@@ -11,6 +11,7 @@ use time::OffsetDateTime;
 
 use super::{
     Rooms,
+    closing::Deletion,
     keyed_lock::FlowState,
     plan::Why,
     policy::{FLOW_TIMEOUT, ROOM_TIMEOUT, TIMER_MARGIN},
@@ -171,7 +172,7 @@ impl Rooms {
     async fn advance(&self, state: &mut FlowState, record: &Record) -> Result<(), Error> {
         match record.status {
             RoomStatus::Pending | RoomStatus::Failed => self.create_on_livekit(record).await.map(drop),
-            RoomStatus::Ended => self.retire(record, Why::Reopened, false).await.map(drop),
+            RoomStatus::Ended => self.retire(record, Why::Reopened, Deletion::Skip).await.map(drop),
             RoomStatus::Active => {
                 if self.check_active(record).await? == CheckOutcome::Unrecorded {
                     state.observe(record);
@@ -242,7 +243,7 @@ impl Rooms {
     /// Retires a room that was created and could not be recorded. It may be deleted only after a committed row has
     /// retired its name. Without a database nothing is done, and the clean-up of orphans decides.
     async fn compensate(&self, record: &Record) {
-        match self.retire(record, Why::Compensated, true).await {
+        match self.retire(record, Why::Compensated, Deletion::Now).await {
             Ok(_) => {} // false: another flow has recorded it, and it is in use
             Err(error) => {
                 tracing::error!(%error, room.name = record.room_name, "retiring a room that could not be recorded failed");

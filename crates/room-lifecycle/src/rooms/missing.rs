@@ -10,6 +10,7 @@ use time::Duration;
 
 use super::{
     Rooms,
+    closing::Deletion,
     plan::{Observed, Why},
     policy::{CONFIRM_AFTER, CONFIRM_COUNT_AFTER, CONFIRM_REMOVAL_AFTER, TIMER_MARGIN},
     store::{
@@ -97,9 +98,9 @@ impl Rooms {
         }
         let removal = self.awaits_removal(record).await?;
         let occupied = record.occupied || self.was_entered(record).await?;
-        // Nothing says that anyone is in it, so one list is enough.
+        // Nothing says that anyone is in it, so one list is enough. If Redis has lost it, its node still has it.
         if participants.is_empty() && !occupied && !removal && record.unlisted_since.is_none() {
-            return self.retire_missing(record, Why::Missing, false).await;
+            return self.retire_missing(record, Why::Missing, Deletion::Later).await;
         }
         let room_options = self.room_options(record, record.closes_at + TIMER_MARGIN).await?;
         // CreateRoom returns the existing room with its SID, also if the lists lack it.
@@ -108,7 +109,7 @@ impl Rooms {
         // Another SID: the room was lost, and this call or a client has created it again.
         if record.room_sid.as_ref() != Some(&created.sid) {
             if listed.max(counted) == 0 {
-                return self.retire_missing(record, Why::Missing, true).await;
+                return self.retire_missing(record, Why::Missing, Deletion::Now).await;
             }
             self.adopt(record, &created.sid).await?; // LiveKit has recreated it, and clients have joined it again
             return Ok(false);
@@ -116,7 +117,7 @@ impl Rooms {
         let lacking = self.find_lacking(record, &participants).await?;
         let check = Check { listed, counted, lacking, removal, unlisted: true, occupied };
         if self.is_confirmed_unlisted(record, &check).await? {
-            return self.retire_missing(record, Why::Unlisted, true).await;
+            return self.retire_missing(record, Why::Unlisted, Deletion::Now).await;
         }
         // The record may be an old one: then CreateRoom has created a room that is not needed.
         self.delete_if_retired(record).await?;
@@ -130,19 +131,19 @@ impl Rooms {
         participants: &[ParticipantInfo],
     ) -> Result<bool, Error> {
         if participants.is_empty() {
-            self.retire_missing(record, Why::Missing, false).await
+            self.retire_missing(record, Why::Missing, Deletion::Skip).await
         } else {
             Ok(false)
         }
     }
 
     /// Retires the room. Returns true, also when the record has changed meanwhile.
-    async fn retire_missing(&self, record: &Record, why: Why, to_close: bool) -> Result<bool, Error> {
-        if self.retire(record, why, to_close).await? {
+    async fn retire_missing(&self, record: &Record, why: Why, deletion: Deletion) -> Result<bool, Error> {
+        if self.retire(record, why, deletion).await? {
             if kinds::is_lost(record.kind, record.occupied) {
                 metrics::counter!("greenroom_rooms_missing_total").increment(1);
             }
-        } else if to_close {
+        } else if deletion == Deletion::Now {
             self.delete_if_retired(record).await?;
         }
         Ok(true)
@@ -172,7 +173,7 @@ impl Rooms {
             occupied: record.occupied,
         };
         if self.livekit.may_delete() && self.is_confirmed_unlisted(record, &check).await? {
-            self.retire_missing(record, Why::Unlisted, true).await?;
+            self.retire_missing(record, Why::Unlisted, Deletion::Now).await?;
             return Ok(List::Replaced);
         }
         Ok(if check.is_partial() { List::Partial } else { List::Whole })

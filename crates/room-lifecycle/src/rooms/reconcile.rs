@@ -9,6 +9,7 @@ use futures::{StreamExt, stream};
 
 use super::{
     Rooms,
+    closing::Deletion,
     plan::{self, Observed, PlanStep, Why},
     store::{self, Record},
 };
@@ -119,7 +120,7 @@ impl Rooms {
 
     /// Retires the record's room, deletes it, and creates its next generation.
     pub(crate) async fn replace(&self, record: &Record, why: Why) -> Result<(), Error> {
-        self.retire(record, why, record.status == RoomStatus::Active).await?;
+        self.retire(record, why, Deletion::of(record.status)).await?;
         self.create_next(record).await
     }
 

@@ -17,6 +17,7 @@ use crate::{
     error::Error,
     livekit::probe::ProbeAnswer,
     rooms::{
+        closing::Deletion,
         plan::Why,
         reconcile::WIDTH,
         store::{Record, find_record_by_id},
@@ -116,7 +117,7 @@ impl StaleParticipants {
         {
             return Ok(());
         }
-        if self.rooms.retire(record, Why::StaleRoom, record.status == RoomStatus::Active).await? {
+        if self.rooms.retire(record, Why::StaleRoom, Deletion::of(record.status)).await? {
             metrics::counter!("greenroom_ghost_rooms_replaced_total").increment(1);
         }
         self.rooms.create_next(record).await?;

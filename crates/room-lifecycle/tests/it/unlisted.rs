@@ -43,6 +43,28 @@ async fn lost_room_is_replaced_at_once(world: World) {
 }
 
 #[testkit::test]
+async fn empty_room_that_redis_lost_is_replaced_and_deleted(WithRedis(world): WithRedis) {
+    let rooms = world.rooms().await;
+    let (booking, record) = world.meeting(&rooms).await;
+    for who in [&booking.host, &booking.guest] {
+        world.server().leave(&record.room_name, who).unwrap();
+    }
+    world.check(&rooms, &record).await;
+    world.server().flush();
+    assert_eq!(world.server().living_rooms().len(), 1, "the node still has the room");
+
+    world.check(&rooms, &record).await;
+    let next = world.record(&booking).await;
+    assert_eq!(next.generation, 2, "one list is enough");
+    assert_eq!(world.to_close().await, [record.room_name.as_str()]);
+    world.advance(Duration::seconds(2));
+    rooms.close_due().await.unwrap();
+    let living = world.server().living_rooms();
+    assert!(living.iter().all(|room| room.name == next.room_name), "only the new room is left: {living:?}");
+    assert_eq!(world.to_close().await.join(" "), "", "rooms that wait to be closed");
+}
+
+#[testkit::test]
 async fn occupied_room_is_kept_when_its_list_is_lost(connect: PgConnectOptions) {
     let (world, rooms, booking, record) = flushed(connect).await;
     world.check(&rooms, &record).await;
