@@ -34,7 +34,7 @@ impl fmt::Display for Missing {
 }
 
 /// Compares the migrations and routines that were applied with those of this program. What is missing is exactly what
-/// [`crate::apply`] would apply.
+/// [`crate::apply()`] would apply.
 pub async fn compare(connection: &mut PgConnection) -> Result<Schema, sqlx::Error> {
     run(Release::this(), connection).await
 }

@@ -49,12 +49,12 @@ impl Release {
         self
     }
 
-    /// As [`crate::apply`], for this release.
+    /// As [`crate::apply()`], for this release.
     pub async fn apply(&self, connection: &mut PgConnection) -> Result<Vec<String>, Error> {
         apply::run(self, connection).await
     }
 
-    /// As [`crate::compare`], with this release.
+    /// As [`crate::compare()`], with this release.
     pub async fn compare(&self, connection: &mut PgConnection) -> Result<Schema, sqlx::Error> {
         compare::run(self, connection).await
     }

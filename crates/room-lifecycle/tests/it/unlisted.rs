@@ -45,11 +45,7 @@ async fn lost_room_is_replaced_at_once(world: World) {
 #[testkit::test]
 async fn empty_room_that_redis_lost_is_replaced_and_deleted(WithRedis(world): WithRedis) {
     let rooms = world.rooms().await;
-    let (booking, record) = world.meeting(&rooms).await;
-    for who in [&booking.host, &booking.guest] {
-        world.server().leave(&record.room_name, who).unwrap();
-    }
-    world.check(&rooms, &record).await;
+    let (booking, record) = world.open_room(&rooms).await;
     world.server().flush();
     assert_eq!(world.server().living_rooms().len(), 1, "the node still has the room");
 
@@ -57,7 +53,7 @@ async fn empty_room_that_redis_lost_is_replaced_and_deleted(WithRedis(world): Wi
     let next = world.record(&booking).await;
     assert_eq!(next.generation, 2, "one list is enough");
     assert_eq!(world.to_close().await, [record.room_name.as_str()]);
-    world.advance(Duration::seconds(2));
+    world.advance(Duration::seconds(3));
     rooms.close_due().await.unwrap();
     let living = world.server().living_rooms();
     assert!(living.iter().all(|room| room.name == next.room_name), "only the new room is left: {living:?}");
