@@ -1,8 +1,9 @@
 //! Deletes retired rooms from LiveKit (I2), also those that its list lacks (docs/decisions/0020).
 //!
 //! Retiring a name is one transaction: the record changes to its next generation, its participants count as left, and a
-//! row says that the room is to be closed. Then a detached task deletes the room and removes the row. No answer waits
-//! longer for it than [`super::Settings::answer_timeout`]. Any replica continues the deletions of another one.
+//! row says that the room is to be closed. Then a detached task deletes the room and removes the row, or a pass does,
+//! for a room that LiveKit lists no longer and that is empty. No answer waits longer for it than
+//! [`super::Settings::answer_timeout`]. Any replica continues the deletions of another one.
 
 use std::{
     collections::HashSet,
