@@ -26,7 +26,8 @@ use std::time::Duration;
 
 use chassis::{
     grpc::{MESSAGE_LIMIT, serve as serve_grpc, with_health},
-    reconcile::{Nudge, listen, spawn_periodic},
+    notify::listen,
+    reconcile::{Nudge, spawn_periodic},
     service::{Runtime, StartError, database},
     transport::Transport,
 };

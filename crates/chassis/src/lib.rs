@@ -2,7 +2,7 @@
 //!
 //! A request passes the guard of [`grpc`], the same for both kinds of [`transport`], and carries its [`context`]
 //! (deadline, request id). Refusals are built in [`status`]. [`db`] connects to the database. Background work runs as
-//! [`reconcile`] loops on the [`lifecycle`]. [`service`] starts a service. Operators read [`ops`] and [`telemetry`].
+//! [`reconcile`] loops on the [`lifecycle`], which [`notify`] starts early. [`service`] starts a service. Operators read [`ops`] and [`telemetry`].
 //! [`http`] serves the operations port and the gateway. [`signed`] signs texts that come back to us, such as links.
 
 pub mod chain;
@@ -13,6 +13,8 @@ pub mod db;
 pub mod grpc;
 pub mod http;
 pub mod lifecycle;
+#[cfg(feature = "database")]
+pub mod notify;
 pub mod ops;
 #[cfg(feature = "database")]
 pub mod reconcile;

@@ -1,43 +1,27 @@
 //! Background passes: each has a period and a nudge, and the nudge carries nothing.
 //!
 //! A pass takes no input and has no retries inside: the next pass is the retry. NOTIFY only makes the next pass start
-//! sooner. When every notification is lost, the period still finds the work.
+//! sooner ([`crate::notify`]). When every notification is lost, the period still finds the work.
 
 use std::{
     fmt::Display,
     future::Future,
-    io,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use secrecy::SecretString;
-use sqlx::postgres::{PgListener, PgPoolOptions};
-use tokio::{
-    sync::Notify,
-    time::{interval_at, timeout},
-};
+use tokio::{sync::Notify, time::timeout};
 use tracing::{Span, field};
 
 use crate::{
     clock::Clock,
-    db::{self, DatabaseError, Needs, READ_ONLY},
+    db::{self, DatabaseError},
     lifecycle::Lifecycle,
     telemetry,
 };
 
 /// A pass that takes longer is cancelled: what it waits for is gone. The next pass finds what it left.
 const LONGEST_PASS: Duration = Duration::from_mins(5);
-
-/// How often a listening connection is asked which server it leads to, and how long it may take to answer. A host
-/// without power sends nothing, and neither does a server that gets no more writes.
-#[derive(Clone, Copy)]
-struct Check {
-    every: Duration,
-    answer: Duration,
-}
-
-const CHECK: Check = Check { every: Duration::from_secs(5), answer: Duration::from_secs(5) };
 
 /// Makes the next pass start at once. Several nudges before a pass count as one.
 #[derive(Clone, Debug, Default)]
@@ -46,6 +30,11 @@ pub struct Nudge(Arc<Notify>);
 impl Nudge {
     pub fn now(&self) {
         self.0.notify_one();
+    }
+
+    /// Waits for the next nudge.
+    pub(crate) async fn called(&self) {
+        self.0.notified().await;
     }
 }
 
@@ -71,7 +60,7 @@ pub fn spawn_periodic<F, E>(
             // A nudge during the pass is kept by `Notify`, so the next pass follows at once.
             tokio::select! {
                 () = stopping.cancelled() => {}
-                () = nudge.0.notified() => {}
+                () = nudge.called() => {}
                 () = tokio::time::sleep(pause) => {}
             }
         }
@@ -139,58 +128,8 @@ fn fail(pass: &Span, why: &'static str) {
     pass.record("error.type", why);
 }
 
-/// Nudges on every NOTIFY of `channel`, through one dedicated connection. It subscribes before the first nudge, and nudges
-/// after each reconnect, because notifications were lost in between.
-pub fn listen(lifecycle: &Lifecycle, url: SecretString, channel: &'static str, nudge: Nudge) {
-    let stopping = lifecycle.stopping().clone();
-    let task = async move {
-        while !stopping.is_cancelled() {
-            let heard = stopping.run_until_cancelled(follow(&url, channel, &nudge, CHECK)).await;
-            if let Some(Err(error)) = heard {
-                tracing::debug!(%error, channel, "listening failed; polling continues");
-            }
-            // Also after a regular end: a server that closes connections must not be asked in a tight loop.
-            let _ = stopping.run_until_cancelled(tokio::time::sleep(Duration::from_secs(1))).await;
-        }
-    };
-    lifecycle.spawn("listen", task);
-}
-
-async fn follow(url: &SecretString, channel: &str, nudge: &Nudge, check: Check) -> Result<(), sqlx::Error> {
-    // As PgListener::connect creates it, with our options.
-    let alone = PgPoolOptions::new().max_connections(1).max_lifetime(None).idle_timeout(None);
-    let pool = alone.connect_with(db::connect_options(url)?).await?;
-    let mut listener = PgListener::connect_with(&pool).await?;
-    listener.eager_reconnect(false); // our caller reconnects
-    listener.listen(channel).await?;
-    ask(&mut listener, check).await?;
-    nudge.now();
-    let mut checks = interval_at(tokio::time::Instant::now() + check.every, check.every);
-    loop {
-        tokio::select! {
-            biased;
-            // First (`biased`): also under a flood of notifications the server must be checked.
-            _ = checks.tick() => ask(&mut listener, check).await?,
-            heard = listener.try_recv() => match heard? {
-                Some(_) => nudge.now(),
-                // The connection was lost. The caller connects again and nudges.
-                None => return Ok(()),
-            },
-        }
-    }
-}
-
-/// Fails unless the listener is connected to a server that takes writes.
-async fn ask(listener: &mut PgListener, check: Check) -> Result<(), sqlx::Error> {
-    let server = timeout(check.answer, db::ask(listener)).await.map_err(io::Error::from)??;
-    if server.suits(Needs::Writes) { Ok(()) } else { Err(io::Error::other(READ_ONLY).into()) }
-}
-
 #[cfg(test)]
 mod tests {
-    use sqlx::{ConnectOptions, postgres::PgConnectOptions};
-    use testkit::Wire;
-
     use super::*;
 
     #[tokio::test]
@@ -201,24 +140,5 @@ mod tests {
         let failing = async { Err::<(), _>(sqlx::Error::RowNotFound) };
         let why = within(LONGEST_PASS, failing).await.unwrap_err();
         assert_eq!(why, sqlx::Error::RowNotFound.to_string());
-    }
-
-    #[testkit::test(empty)]
-    async fn listener_fails_when_its_database_vanished(connect: PgConnectOptions) {
-        let wire = Wire::to(format!("{}:{}", connect.get_host(), connect.get_port())).await;
-        let through = connect.host("127.0.0.1").port(wire.address.port());
-        let url = SecretString::from(through.to_url_lossy().to_string());
-        let nudge = Nudge::default();
-        let check = Check { every: Duration::from_millis(50), answer: Duration::from_secs(5) };
-        let mut following = Box::pin(follow(&url, "room_marks", &nudge, check));
-        tokio::select! {
-            ended = &mut following => panic!("{ended:?}"),
-            () = nudge.0.notified() => {}
-        }
-        let quiet = timeout(check.every * 10, &mut following).await;
-        assert!(quiet.is_err(), "it listens while the database answers");
-        wire.forget();
-        let lost = timeout(Duration::from_secs(10), following).await.expect("it does not wait forever");
-        assert!(lost.is_err());
     }
 }

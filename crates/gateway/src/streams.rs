@@ -23,7 +23,7 @@ use crate::{
 pub(crate) mod catch_up;
 mod events;
 mod feed;
-mod listeners;
+mod listener_limits;
 mod reader;
 mod row;
 pub(crate) mod state;

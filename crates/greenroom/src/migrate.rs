@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::Context;
 use chassis::{
-    config::{Problems, Process, ProcessArgs, check, non_blank},
+    config::{Problems, Process, ProcessArgs, check},
     db,
     telemetry::Telemetry,
 };
@@ -19,6 +19,10 @@ use secrecy::SecretString;
 use sqlx::{Connection, PgConnection, PgExecutor, PgPool, error::DatabaseError};
 
 use crate::out::say;
+
+mod booking_window;
+
+pub use booking_window::{WindowArgs, Windows};
 
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct Args {
@@ -31,43 +35,6 @@ pub struct Args {
     wait: Option<String>,
     #[command(flatten)]
     windows: WindowArgs,
-}
-
-/// When bookings can be joined. The windows are stored in the database, so that all services and psql agree. A window
-/// that is not given keeps its stored value.
-#[derive(Clone, Debug, Default, clap::Args)]
-pub struct WindowArgs {
-    /// How long before its start a booking can be joined; at most 7 days [default: as stored; at first `15min`]
-    #[arg(long, env = "JOIN_OPENS_BEFORE")]
-    join_opens_before: Option<String>,
-    /// How long after its start a booking can be joined; in any case until 15 min after its end; at most 7 days
-    /// [default: as stored; at first `2h`]
-    #[arg(long, env = "JOIN_CLOSES_AFTER")]
-    join_closes_after: Option<String>,
-}
-
-/// The windows that were given on the command line or in the environment.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Windows {
-    pub opens_before: Option<Duration>,
-    pub closes_after: Option<Duration>,
-}
-
-impl WindowArgs {
-    pub fn check(&self, problems: &mut Problems) -> Windows {
-        let mut window = |name, value: &Option<String>| {
-            let value = non_blank(value.clone())?;
-            let duration = problems.duration(name, Some(&value), Duration::ZERO);
-            if duration > Duration::from_hours(168) {
-                problems.add(name, "must be at most 7 days");
-            }
-            Some(duration)
-        };
-        Windows {
-            opens_before: window("JOIN_OPENS_BEFORE", &self.join_opens_before),
-            closes_after: window("JOIN_CLOSES_AFTER", &self.join_closes_after),
-        }
-    }
 }
 
 /// Runs the command. Notices of migrations appear in the log.
@@ -106,13 +73,7 @@ pub async fn apply(url: &SecretString, windows: Windows, wait: Duration) -> anyh
     connection.close().await?;
     let mut transaction = chassis::db::begin(&pool).await?;
     lock(&mut *transaction).await?;
-    for (setting, window) in
-        [("join_opens_before", windows.opens_before), ("join_closes_after", windows.closes_after)]
-    {
-        if let Some(window) = window {
-            set_setting(&mut *transaction, setting, &format!("{} s", window.as_secs())).await?;
-        }
-    }
+    windows.store(&mut transaction).await?;
     transaction.commit().await?;
     pool.close().await;
     Ok(applied)
@@ -158,20 +119,6 @@ async fn create_roles(pool: &PgPool) -> Result<(), sqlx::Error> {
         }
         Err(error) => Err(error),
     }
-}
-
-async fn set_setting(executor: impl PgExecutor<'_>, name: &str, value: &str) -> Result<(), sqlx::Error> {
-    sqlx::query!(
-        // An unchanged value is not written, so that a repeat has no effect at all.
-        "insert into settings (name, value) values ($1, $2)
-         on conflict (name) do update set value = excluded.value, updated_at = app_now()
-         where settings.value <> excluded.value",
-        name,
-        value
-    )
-    .execute(executor)
-    .await
-    .map(drop)
 }
 
 /// Takes an advisory lock until the transaction ends: two runs at once would fail with `tuple concurrently updated`.

@@ -32,8 +32,8 @@ pub use self::{
 use crate::{
     error::Error,
     live::LiveError,
+    replay,
     rooms::{Rooms, store::find_record},
-    signed,
 };
 
 /// Whether the caller may join, as far as is known before LiveKit is asked.
@@ -138,7 +138,7 @@ impl Diagnoses {
     ) -> Result<(), Error> {
         self.may_repair(caller, target).await?;
         match proof {
-            Some(proof) => signed::refuse_replayed(&self.rooms.pool, proof).await,
+            Some(proof) => replay::refuse_replayed(&self.rooms.pool, proof).await,
             None => Ok(()),
         }
     }
@@ -158,7 +158,7 @@ impl Diagnoses {
     ) -> Result<bool, Error> {
         let access = self.may_repair(caller, target).await?;
         if let Some(proof) = proof {
-            signed::accept(&mut *self.rooms.pool.acquire().await?, proof).await?;
+            replay::accept(&mut *self.rooms.pool.acquire().await?, proof).await?;
         }
         let owner = access.owner.ok_or(LiveError::NotActive)?;
         let record = match find_record(&self.rooms.pool, owner.id()).await? {

@@ -16,8 +16,8 @@ pub mod meters;
 pub mod nests;
 mod pass;
 pub mod recordings;
+mod replay;
 pub mod rooms;
-mod signed;
 pub mod stale_participants;
 pub mod webhook;
 

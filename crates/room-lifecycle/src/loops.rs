@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use chassis::reconcile::{Nudge, listen, spawn_periodic};
+use chassis::{
+    notify::listen,
+    reconcile::{Nudge, spawn_periodic},
+};
 
 use crate::{Config, RoomLifecycle};
 

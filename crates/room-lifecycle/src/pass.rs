@@ -3,7 +3,7 @@
 use crate::{
     RoomLifecycle,
     error::{Error, first_failure},
-    signed,
+    replay,
 };
 
 impl RoomLifecycle {
@@ -25,7 +25,7 @@ impl RoomLifecycle {
         let released = self.live.release_held().await;
         let announced = rooms.announce_ends().await;
         let old = self.webhooks.delete_old_events().await;
-        let forgotten = signed::forget_proofs(&rooms.pool).await;
+        let forgotten = replay::forget_proofs(&rooms.pool).await;
         first_failure([
             checked, live, recorded, swept, drained, closed, counted, left, stale, streamed, released,
             announced, old, forgotten,

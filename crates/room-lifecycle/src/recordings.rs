@@ -3,10 +3,9 @@
 //!
 //! As everywhere, the intent is committed first ([`start`]). The path of the file contains the recording's id, so that
 //! a recording on LiveKit is found even if LiveKit's answer was lost. The watch compares the open recordings with what
-//! LiveKit lists ([`watch`]), and [`decide`] decides the next step. An end is written once. A complete recording is
+//! LiveKit lists ([`watch`]), and [`watch_decision`] decides the next step. An end is written once. A complete recording is
 //! announced when its file was found ([`files`]).
 
-pub mod decide;
 mod error;
 pub mod files;
 mod grpc;
@@ -21,6 +20,7 @@ mod stop;
 pub mod store;
 mod streams;
 pub(crate) mod watch;
+pub mod watch_decision;
 
 use std::sync::{Arc, Mutex};
 

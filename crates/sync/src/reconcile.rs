@@ -6,7 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use chassis::reconcile::{Nudge, listen, spawn_periodic};
+use chassis::{
+    notify::listen,
+    reconcile::{Nudge, spawn_periodic},
+};
 use secrecy::SecretString;
 
 use crate::{

@@ -5,6 +5,7 @@ use std::time::Duration;
 use chassis::{
     db::{self, Needs},
     lifecycle::Lifecycle,
+    notify,
     ops::State,
     reconcile::{self, Nudge},
     service,
@@ -197,7 +198,7 @@ async fn listener_leaves_a_read_only_server(options: PgPoolOptions, connect: PgC
         async { Ok::<(), sqlx::Error>(()) }
     });
     passes.recv().await.unwrap(); // the first pass runs without a nudge
-    reconcile::listen(&lifecycle, SecretString::from(url.expose_secret()), "notes", nudge);
+    notify::listen(&lifecycle, SecretString::from(url.expose_secret()), "notes", nudge);
     let counting = options.connect_with(connect).await.unwrap();
     let before = count_sessions(&counting).await;
     testkit::eventually("the listener connected and left", || async {

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use chassis::{lifecycle::Lifecycle, reconcile};
+use chassis::{lifecycle::Lifecycle, notify, reconcile};
 use sqlx::{
     PgPool,
     postgres::{PgConnectOptions, PgPoolOptions},
@@ -38,7 +38,7 @@ async fn notify_nudges_also_after_a_reconnect(pool_options: PgPoolOptions, conne
     let passes = counted(&lifecycle, nudge.clone());
     let url = testkit::database(&connect, "greenroom_token").url;
     let pool: PgPool = pool_options.connect_with(connect).await.unwrap();
-    reconcile::listen(&lifecycle, url, "room_marks", nudge);
+    notify::listen(&lifecycle, url, "room_marks", nudge);
     let observed = more_than(&passes, 1).await; // the first pass, and the nudge of the subscription
     sqlx::query!("select pg_notify('room_marks', '')").execute(&pool).await.unwrap();
     let observed = more_than(&passes, observed).await;

@@ -1,4 +1,5 @@
-//! Moderation of a live room by its host, and raised hands.
+//! Moderation of a live room by its host, and raised hands. Room-lifecycle checks who is host (its live/moderation.rs),
+//! not these handlers.
 //!
 //! As in the lobby, the room is read before the action: a read that failed after the action would answer a successful
 //! action with an error.

@@ -37,7 +37,7 @@ use uuid::Uuid;
 use super::{
     catch_up::catch_up,
     feed::Change,
-    listeners::{ListenerKey, Listening},
+    listener_limits::{ListenerKey, Listening},
     reader::TicketReader,
     row::StreamRow,
     state::Streams,

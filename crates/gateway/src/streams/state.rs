@@ -10,7 +10,7 @@ use proto::{
 use tokio::sync::Semaphore;
 use tonic::{Status, Streaming};
 
-use super::{feed::Feed, listeners::Listeners, ticket_signer::Tickets};
+use super::{feed::Feed, listener_limits::Listeners, ticket_signer::Tickets};
 use crate::{config::StreamsConfig, connections::CONNECTIONS};
 
 /// Listeners at once. The other connections of the gateway are for requests that end.

@@ -16,7 +16,7 @@ use super::{
     Decision, Diagnoses, FoundTarget, Target,
     verdict::{self, Diagnosis},
 };
-use crate::{error::RpcResult, signed};
+use crate::{error::RpcResult, replay};
 
 #[tonic::async_trait]
 impl DiagnosisService for Diagnoses {
@@ -54,7 +54,7 @@ impl DiagnosisService for Diagnoses {
         let request = request.into_inner();
         let caller = caller(request.caller)?;
         let target = target(request.kind, &request.id)?;
-        let proof = request.proof.map(|given| signed::proof(Some(given))).transpose()?;
+        let proof = request.proof.map(|given| replay::proof(Some(given))).transpose()?;
         Diagnoses::check_repair(self, &caller, proof.as_ref(), target).await?;
         Ok(Response::new(pb::CheckRepairResponse {}))
     }
@@ -63,7 +63,7 @@ impl DiagnosisService for Diagnoses {
         let request = request.into_inner();
         let caller = caller(request.caller)?;
         let target = target(request.kind, &request.id)?;
-        let proof = request.proof.map(|given| signed::proof(Some(given))).transpose()?;
+        let proof = request.proof.map(|given| replay::proof(Some(given))).transpose()?;
         let diagnoses = self.clone();
         let flow = async move { diagnoses.repair_target(&caller, proof.as_ref(), target).await };
         let repaired = self.rooms.run("repair", flow).await?;

@@ -16,10 +16,6 @@ use self::store::Locked;
 use super::Roles;
 use crate::error::Error;
 
-/// How long after its start a live session waits for its first participant (correctness.md §5).
-pub(crate) const FIRST_JOIN_TIMEOUT: Duration = Duration::minutes(15);
-/// How long a live session waits after its last participant left (correctness.md §5).
-pub(crate) const EMPTY_TIMEOUT: Duration = Duration::minutes(5);
 /// How long a seat is held after a disconnect (correctness.md §5).
 pub(crate) const DISCONNECT_HOLD: Duration = Duration::minutes(2);
 /// A user who gave up the seat and is still on LiveKit after this time has not left. LiveKit drops a crashed tab after

@@ -22,8 +22,6 @@ use crate::{
 
 /// How long a new participant has to connect before the nest may end because it is empty.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::minutes(1);
-/// How long a nest waits after its last participant left: participants of nests come and go.
-pub(crate) const EMPTY_TIMEOUT: Duration = Duration::minutes(10);
 /// `empty_timeout` of a nest's room on LiveKit, in seconds (nests.md). A later request recreates the room.
 pub(super) const LIVEKIT_TIMEOUT: u32 = 180;
 /// How long a nest's token is valid.

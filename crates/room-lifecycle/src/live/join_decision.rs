@@ -1,7 +1,7 @@
 //! Decides what a join leads to, from one read of the caller's seat. Pure.
 //!
 //! Whether a seat is free is not decided here: the statements that give seats count them under the session's lock
-//! (`store::seats::insert_seat`, `store::lobby::admit_one` and `admit_waiting`).
+//! (`store::seats::take_free_seat`, `store::lobby::admit_one` and `admit_waiting`).
 
 use domain::{LiveSessionId, LiveStatus, LobbyStatus};
 

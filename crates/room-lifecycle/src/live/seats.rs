@@ -68,7 +68,7 @@ impl LiveRooms {
             JoinStep::Keep(seat) => seat,
             JoinStep::Take { seat, reserved } => {
                 let taking = Taking { session, seat, reserved };
-                seats::insert_seat(&mut *transaction, taking, caller).await?.ok_or(LiveError::Full)?
+                seats::take_free_seat(&mut *transaction, taking, caller).await?.ok_or(LiveError::Full)?
             }
         };
         transaction.commit().await?;

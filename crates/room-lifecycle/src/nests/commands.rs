@@ -11,11 +11,11 @@ use super::{
 };
 use crate::{
     error::Error,
+    replay,
     rooms::{
         ensure::Work,
         store::{Record, insert_intents},
     },
-    signed,
 };
 
 impl Nests {
@@ -43,7 +43,7 @@ impl Nests {
         relays: &[String],
         hls_stream: bool,
     ) -> Result<(Nest, Option<Box<Record>>), Error> {
-        let mut transaction = signed::begin(&self.rooms.pool, Some(proof)).await?;
+        let mut transaction = replay::begin(&self.rooms.pool, Some(proof)).await?;
         let id = store::insert_nest(&mut *transaction, host, relays, hls_stream).await?;
         let intent = insert_intents(&mut *transaction, &[Owner::Nest(NestId(id.0))]).await?.pop();
         let nest = store::find_nest(&mut *transaction, id).await?.ok_or(NestError::NoNest)?;
@@ -70,7 +70,7 @@ impl Nests {
     }
 
     async fn set_nest_ended(&self, host: &str, proof: &Proof, nest: NestId) -> Result<(), Error> {
-        let mut transaction = signed::begin(&self.rooms.pool, Some(proof)).await?;
+        let mut transaction = replay::begin(&self.rooms.pool, Some(proof)).await?;
         // Locks the nest until the transaction ends.
         let owner = store::lock_nest(&mut *transaction, nest).await?.ok_or(NestError::NoNest)?;
         if owner != host {

@@ -7,7 +7,7 @@ use tonic::{Request, Response};
 use super::{Nests, permissions::PermissionChange, request};
 use crate::{
     error::{Error, RpcResult},
-    signed,
+    replay,
 };
 
 #[tonic::async_trait]
@@ -16,7 +16,7 @@ impl NestService for Nests {
         let request = request.into_inner();
         let host = request::signer(request.caller)?;
         let mut wrong = Fields::default();
-        let proof = wrong.check(signed::proof(request.proof));
+        let proof = wrong.check(replay::proof(request.proof));
         let relays = wrong.check(request::relays(request.relays));
         wrong.finish()?;
         let (nests, hls_stream) = (self.clone(), request.hls_stream);
@@ -46,7 +46,7 @@ impl NestService for Nests {
         let request = request.into_inner();
         let caller = request::signer(request.caller)?;
         let mut wrong = Fields::default();
-        let proof = wrong.check(signed::proof(request.proof));
+        let proof = wrong.check(replay::proof(request.proof));
         let participant = wrong.check(request::participant(&request.participant));
         wrong.finish()?;
         let nest = request::nest_id(&request.nest_id).map_err(Error::from)?;
@@ -65,7 +65,7 @@ impl NestService for Nests {
     async fn end_nest(&self, request: Request<pb::EndNestRequest>) -> RpcResult<pb::EndNestResponse> {
         let request = request.into_inner();
         let host = request::signer(request.caller)?;
-        let proof = signed::proof(request.proof)?;
+        let proof = replay::proof(request.proof)?;
         let nest = request::nest_id(&request.nest_id).map_err(Error::from)?;
         let nests = self.clone();
         self.rooms.run("end nest", async move { nests.end_nest(&host, &proof, nest).await }).await?;

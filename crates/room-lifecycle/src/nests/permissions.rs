@@ -10,7 +10,7 @@ use super::{
     NestError, Nests, policy,
     store::{self, Participant},
 };
-use crate::{error::Error, rooms::ensure::Work, signed};
+use crate::{error::Error, replay, rooms::ensure::Work};
 
 /// The requested change of a participant.
 #[derive(Clone, Debug, Default)]
@@ -70,7 +70,7 @@ impl Nests {
         nest: NestId,
         change: &PermissionChange,
     ) -> Result<bool, Error> {
-        let mut transaction = signed::begin(&self.rooms.pool, Some(proof)).await?;
+        let mut transaction = replay::begin(&self.rooms.pool, Some(proof)).await?;
         let host = store::lock_nest(&mut *transaction, nest).await?.ok_or(NestError::NoNest)?;
         let keys = [caller.to_owned(), change.participant.clone()];
         let found = store::list_participants(&mut *transaction, nest, &keys).await?;

@@ -5,13 +5,14 @@ use domain::{RecordingKind, RecordingStatus};
 use futures::{StreamExt, stream};
 
 use super::{
-    Recording, Recordings, decide,
+    Recording, Recordings,
     output::Output,
     policy::{FILE_TIMEOUT, OUTPUT_TIMEOUT},
     store::{
         self,
         watch::{self, Awaiting, End},
     },
+    watch_decision,
 };
 use crate::error::Error;
 
@@ -106,7 +107,7 @@ fn complete(recording: &Recording, size: u64) -> End {
     End {
         status: RecordingStatus::Complete,
         error: recording.error.clone(),
-        size: Some(decide::saturated(size)),
+        size: Some(watch_decision::saturated(size)),
         seconds: recording.seconds,
         ..End::failed("")
     }

@@ -28,7 +28,7 @@ use super::{
 use crate::{
     error::{Error, RpcResult},
     nests::request,
-    signed,
+    replay,
 };
 
 #[tonic::async_trait]
@@ -164,7 +164,7 @@ fn parse(request: &mut pb::RecordingRequest) -> Result<(Caller, RecordingScope, 
 
 /// The proof of a request that changes a nest's recordings: such requests are signed.
 fn proof(scope: RecordingScope, proof: Option<Proof>) -> Result<Option<Proof>, Error> {
-    if matches!(scope, RecordingScope::Nest(_)) { Ok(Some(signed::proof(proof)?)) } else { Ok(None) }
+    if matches!(scope, RecordingScope::Nest(_)) { Ok(Some(replay::proof(proof)?)) } else { Ok(None) }
 }
 
 impl Recordings {

@@ -7,7 +7,7 @@ use futures::{StreamExt, stream};
 use proto::{room::v1::Proof, types::v1::Caller};
 
 use super::{Recording, RecordingScope, Recordings, output::Output, store};
-use crate::{error::Error, signed};
+use crate::{error::Error, replay};
 
 /// How many recordings one pass removes.
 const BATCH: i64 = 200;
@@ -35,7 +35,7 @@ impl Recordings {
     }
 
     async fn set_deleted(&self, id: RecordingId, proof: Option<&Proof>) -> Result<Option<Recording>, Error> {
-        let mut transaction = signed::begin(&self.rooms.pool, proof).await?;
+        let mut transaction = replay::begin(&self.rooms.pool, proof).await?;
         let deleted = store::set_deleted(&mut *transaction, id).await?;
         transaction.commit().await?;
         Ok(deleted)

@@ -17,7 +17,7 @@ use proto::{
 use uuid::Uuid;
 
 use super::{
-    Recording, RecordingError, RecordingScope, Recordings, decide,
+    Recording, RecordingError, RecordingScope, Recordings,
     output::file_name,
     permissions::closed,
     policy::{ANSWER_RESERVE, DEFAULT_BUDGET, FLOW_TIMEOUT, START_TIMEOUT},
@@ -25,12 +25,13 @@ use super::{
         self, NewRecording,
         watch::{self, End},
     },
+    watch_decision,
 };
 use crate::{
     error::Error,
     livekit::LiveKitError,
+    replay,
     rooms::store::{Record, find_record, marks},
-    signed,
 };
 
 /// Whether the caller of a start still waits for its answer: the strong reference lives as long as the call.
@@ -197,7 +198,7 @@ impl Recordings {
         new: &NewRecording,
         proof: Option<&Proof>,
     ) -> Result<Option<Recording>, Error> {
-        let mut transaction = signed::begin(&self.rooms.pool, proof).await?;
+        let mut transaction = replay::begin(&self.rooms.pool, proof).await?;
         let inserted = store::insert_recording(&mut *transaction, record.id, record.generation, new).await?;
         if inserted.is_some() {
             transaction.commit().await?;
@@ -265,7 +266,7 @@ impl Recordings {
     /// Records that a recorder took the job. If the recording was stopped or closed meanwhile, without the egress id,
     /// LiveKit is asked to stop it now.
     async fn record_taken(&self, recording: &Recording, info: &EgressInfo) -> Result<Recording, Error> {
-        let observed = decide::observed(info);
+        let observed = watch_decision::observed(info);
         let status = observed.status.unwrap_or(RecordingStatus::Starting);
         let noted = watch::set_observed(
             &self.rooms.pool,

@@ -5,13 +5,14 @@ use domain::{RecordingId, RecordingStatus};
 use proto::{room::v1::Proof, types::v1::Caller};
 
 use super::{
-    Recording, RecordingError, RecordingScope, Recordings, decide,
+    Recording, RecordingError, RecordingScope, Recordings,
     store::{
         self,
         watch::{self, End},
     },
+    watch_decision,
 };
-use crate::{error::Error, livekit::LiveKitError, signed};
+use crate::{error::Error, livekit::LiveKitError, replay};
 
 impl Recordings {
     /// Stops a recording. One that is over is returned as it is. The request to stop is committed before LiveKit is
@@ -37,7 +38,7 @@ impl Recordings {
         recording: &Recording,
         proof: Option<&Proof>,
     ) -> Result<Option<Recording>, Error> {
-        let mut transaction = signed::begin(&self.rooms.pool, proof).await?;
+        let mut transaction = replay::begin(&self.rooms.pool, proof).await?;
         // After the proof was accepted, and before the commit: a refusal rolls the proof back.
         if proof.is_some() && (recording.stop_asked_at.is_some() || !recording.status.is_open()) {
             return Err(RecordingError::Stopped.into());
@@ -51,11 +52,11 @@ impl Recordings {
     pub(super) async fn stop_on_livekit(&self, recording: Recording) -> Result<Recording, Error> {
         let Some(egress_id) = recording.egress_id.clone() else { return Ok(recording) };
         match self.rooms.livekit.stop_recording(&egress_id).await {
-            Ok(info) => self.follow_recording(recording, &decide::observed(&info)).await,
+            Ok(info) => self.follow_recording(recording, &watch_decision::observed(&info)).await,
             // "Not found" does not mean over: LiveKit's store may have lost a running recording. The watch decides.
             Err(LiveKitError::NotFound) => Ok(recording),
             Err(error) if error.is_over() => match self.rooms.livekit.find_recording(&egress_id).await {
-                Ok(Some(info)) => self.follow_recording(recording, &decide::observed(&info)).await,
+                Ok(Some(info)) => self.follow_recording(recording, &watch_decision::observed(&info)).await,
                 Ok(None) | Err(_) => Ok(recording),
             },
             Err(error) => {
@@ -69,7 +70,7 @@ impl Recordings {
     pub(super) async fn follow_recording(
         &self,
         recording: Recording,
-        observed: &decide::Observed,
+        observed: &watch_decision::Observed,
     ) -> Result<Recording, Error> {
         let moved = match (&observed.end, observed.status) {
             (Some(end), _) => return self.end_recording(&recording, end).await,

@@ -16,11 +16,11 @@ use time::{Duration, OffsetDateTime};
 
 use super::{
     Recording, Recordings,
-    decide::{Observation, RecordingStep, Then, decide, observed, recording_of},
     store::{
         self,
         watch::{self, End, Open},
     },
+    watch_decision::{Observation, RecordingStep, Then, decide, observed, recording_of},
 };
 use crate::{
     error::Error,

@@ -1,9 +1,10 @@
 //! Ends live sessions and nests that stay empty, in two steps, because LiveKit may lack a participant of the room
 //! (livekit.md §3). First the end is announced. A later check carries it out if it finds the room empty after the
 //! announced time. A token request, an observed participant or an event of a participant cancels the announcement.
-//! How long is in [`crate::kinds`]; which owners are due is in [`super::store`].
+//! Which owners are due is in [`super::store`].
 
 use chassis::db::retry_on_contention;
+use time::Duration;
 
 use super::{
     Rooms,
@@ -14,16 +15,18 @@ use super::{
 };
 use crate::{
     error::Error,
-    kinds::{self, live_session, nest},
+    kinds::{self, nest},
 };
 
 /// The most ends that one pass announces.
 const MAX_ANNOUNCED: i64 = 1_000;
 /// How long empty rooms wait for participants before their owners are ended. Bookings end with their window.
 const EMPTY_TIMEOUTS: EmptyTimeouts = EmptyTimeouts {
-    first_join: live_session::FIRST_JOIN_TIMEOUT,
-    live_session: live_session::EMPTY_TIMEOUT,
-    nest: nest::EMPTY_TIMEOUT,
+    // After the start of a live session, and after its last participant left (correctness.md §5).
+    first_join: Duration::minutes(15),
+    live_session: Duration::minutes(5),
+    // Participants of nests come and go.
+    nest: Duration::minutes(10),
     nest_join: nest::CONNECT_TIMEOUT,
 };
 

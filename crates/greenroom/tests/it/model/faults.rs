@@ -71,9 +71,7 @@ impl Stage {
             }
             11 | 18 | 19 => {
                 self.say("all faults end".to_owned());
-                self.livekit.faults().clear();
-                // The other switches stay: they are faults of webhooks, and end with the phase.
-                self.livekit.set_switches(Switches { redis: Redis::Works, ..self.livekit.switches() });
+                self.make_livekit_answer();
                 self.wires.iter().for_each(testkit::Wire::join);
                 self.was_cut();
             }

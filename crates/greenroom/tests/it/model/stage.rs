@@ -8,7 +8,7 @@ use std::{
 
 use chassis::clock::Clock;
 use gateway::Rate;
-use livekit_dev::{LiveKitDev, Order, Store, Switches, WebhookFault};
+use livekit_dev::{LiveKitDev, Order, Redis, Store, Switches, WebhookFault};
 use reqwest::Client;
 use serde_json::Value;
 use sqlx::{PgPool, postgres::PgConnectOptions};
@@ -177,9 +177,15 @@ impl Stage {
         has_client
     }
 
+    /// Ends the faults that LiveKit's API shows. The other switches are faults of webhooks, and end with the phase.
+    pub fn make_livekit_answer(&self) {
+        self.livekit.faults().clear();
+        self.livekit.set_switches(Switches { redis: Redis::Works, ..self.livekit.switches() });
+    }
+
     /// Kills a replica and starts another one in its place.
     pub async fn kill(&mut self, at: usize) {
-        self.livekit.faults().clear(); // a starting replica waits until LiveKit answers
+        self.make_livekit_answer(); // a starting replica waits until LiveKit answers
         // Before the replica starts, because it needs the database.
         self.wires[at].join();
         self.replicas.remove(at).kill();

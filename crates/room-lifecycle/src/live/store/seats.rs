@@ -115,11 +115,15 @@ pub struct Taking {
 
 /// Takes a seat, or takes it again. `None`: all seats are taken. Also inserts the participant of the room on LiveKit,
 /// and saves the user data of the caller's token.
-pub async fn insert_seat(db: impl PgExecutor<'_>, taking: Taking, caller: &Caller) -> Result<Option<Seat>> {
+pub async fn take_free_seat(
+    db: impl PgExecutor<'_>,
+    taking: Taking,
+    caller: &Caller,
+) -> Result<Option<Seat>> {
     let held_for = if taking.seat.lobby_status == LobbyStatus::Waiting { LOBBY_HOLD } else { CONNECT_HOLD };
     sqlx::query_file_as!(
         Seat,
-        "src/live/store/insert_seat.sql",
+        "src/live/store/take_free_seat.sql",
         taking.session.0,
         caller.user_id,
         taking.seat.role.as_str(),
@@ -132,7 +136,7 @@ pub async fn insert_seat(db: impl PgExecutor<'_>, taking: Taking, caller: &Calle
         caller.email_verified
     )
     .fetch_optional(db)
-    .statement("INSERT insert_seat")
+    .statement("INSERT take_free_seat")
     .await
 }
 

@@ -217,5 +217,5 @@ fn id_in(path: &str) -> Option<RecordingId> {
 }
 
 #[cfg(test)]
-#[path = "decide_tests.rs"]
+#[path = "watch_decision_tests.rs"]
 mod tests;
