@@ -1,4 +1,5 @@
 //! The settings of notifications: the channels, the times of reminders, the secrets that sign links.
+//! Retries are no settings: they are in outbox/retry.rs.
 
 use std::{fmt, time::Duration};
 

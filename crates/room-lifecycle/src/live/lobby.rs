@@ -1,5 +1,5 @@
-//! The lobby: a host lists, admits and rejects waiting users. Seats are counted under the session's lock, as for a
-//! join: no more users are admitted than there are seats.
+//! The lobby: a host lists, admits and rejects waiting users, and a session that starts admits those who wait. Seats are
+//! counted under the session's lock, as for a join: no more users are admitted than there are seats.
 
 use chassis::db::retry_on_contention;
 use domain::{LiveRoomId, LiveSessionId, LobbyStatus, page::Cursor};
