@@ -1,4 +1,4 @@
-//! The cause with which a diagnosis reports each reason.
+//! The cause with which a diagnosis reports each reason. Reasons, and with them error codes, are added in status.rs.
 
 use domain::diagnosis::Cause;
 
