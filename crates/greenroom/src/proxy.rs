@@ -6,7 +6,8 @@ use hyper_util::client::proxy::matcher::Matcher;
 /// This machine, as `NO_PROXY` names it: a proxy cannot reach what listens on a loopback address here.
 const LOOPBACK: &str = "localhost,127.0.0.0/8,::1";
 
-/// The value of `NO_PROXY` with which loopback addresses never go through a proxy, also for clients that libraries create.
+/// Returns the `NO_PROXY` with which loopback addresses never go through a proxy, also for clients that libraries
+/// create.
 #[must_use]
 pub fn no_proxy() -> String {
     with_loopback(first(&["NO_PROXY", "no_proxy"]).map(|(_, value)| value).as_deref())

@@ -9,8 +9,8 @@ use super::{Problems, non_blank};
 const MAX_SIZE: u64 = 64 * 1024;
 
 impl Problems {
-    /// Reads the file of a secret setting into its value, if a file is given. Idempotent. Line breaks at the end are cut,
-    /// because editors and `echo` write one. The contents never appear in a problem.
+    /// Reads the file of a secret setting into its value, if a file is given. Idempotent. Line breaks at the end are
+    /// cut, because editors and `echo` write one. The contents never appear in a problem.
     pub fn secret_file(&mut self, setting: &str, value: &mut Option<String>, file: &mut Option<String>) {
         let Some(path) = non_blank(file.take()) else { return };
         if value.as_deref().is_some_and(|value| !value.trim().is_empty()) {

@@ -1,5 +1,5 @@
-//! `doctor`'s check of the proxy between this process and the addresses of the deployment. It names the variable, because
-//! a proxy that is not meant for an address otherwise looks like a server that does not answer.
+//! `doctor`'s check of the proxy between this process and the addresses of the deployment. It names the variable:
+//! otherwise a proxy that is not meant for an address looks like a server that does not answer.
 
 use std::time::Duration;
 

@@ -19,6 +19,9 @@ Each secret can be in a file instead, as Docker and Kubernetes mount them: `INTE
 the path of the file that has `INTERNAL_TOKEN`. Such settings have two names below. Setting both is refused. A file that is
 unreadable or empty stops the start. Line breaks at its end are cut. Files are read at the start only.
 
+Requests over HTTP go through the proxies of `HTTP_PROXY`, `HTTPS_PROXY` and `ALL_PROXY`, except to the hosts of `NO_PROXY` and to
+loopback addresses. `doctor` names the variable. gRPC, SMTP, Postgres, traces and webhooks to `NOTIFY_WEBHOOK_URL` use no proxy.
+
 ";
 
 /// Commands with their own section, and the text after its table.

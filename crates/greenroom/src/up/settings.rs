@@ -209,7 +209,7 @@ impl UpSettings {
         let text = |value: &Option<String>| value.clone().unwrap_or_default();
         let mut livekit = self.livekit.clone();
         livekit.read_file(&mut Problems::default()); // the check of the services has read it already
-        vec![
+        let mut environment = vec![
             ("DATABASE_URL", self.database.expose_secret().to_owned()),
             ("LIVEKIT_URL", text(&livekit.livekit_url)),
             ("LIVEKIT_WS_URL", text(&livekit.livekit_ws_url)),
@@ -218,7 +218,12 @@ impl UpSettings {
             ("INTERNAL_TOKEN", self.internal_token.clone()),
             ("API_URL", self.url.clone()),
             ("RECORDING_OUTPUT", setting("RECORDING_OUTPUT").unwrap_or_else(|| text(&self.recordings))),
-        ]
+        ];
+        // With a file in the environment of the reader, a setting would be given twice.
+        let files = ["DATABASE_URL_FILE", "LIVEKIT_API_SECRET_FILE", "INTERNAL_TOKEN_FILE"];
+        let files = files.into_iter().filter(|name| setting(name).is_some());
+        environment.extend(files.map(|name| (name, String::new())));
+        environment
     }
 }
 
