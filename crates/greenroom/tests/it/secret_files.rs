@@ -48,6 +48,19 @@ async fn every_secret_file_is_read_and_all_problems_are_listed() {
     }
 }
 
+#[tokio::test]
+async fn refused_file_has_no_follow_up_problem() {
+    for service in ["gateway", "booking"] {
+        let environment =
+            [("INTERNAL_TOKEN_FILE", "/nowhere/token"), ("AUTH_HS256_SECRET_FILE", "/nowhere/key")];
+        let result = greenroom(&["serve", service], &environment).await;
+        // LINK_SECRET falls back to INTERNAL_TOKEN.
+        let follow_ups = ["LINK_SECRET", "INTERNAL_TOKEN:", "exactly one of the two"];
+        assert!(result.err.contains("INTERNAL_TOKEN_FILE: /nowhere/token"), "{}", result.err);
+        assert!(follow_ups.iter().all(|text| !result.err.contains(text)), "{}", result.err);
+    }
+}
+
 #[testkit::test]
 async fn up_takes_its_secrets_from_files(connect: PgConnectOptions) {
     let (data, mounted) = (open_directory(), tempfile::tempdir().unwrap());
