@@ -1,5 +1,5 @@
-//! The proxies of `HTTP_PROXY`, `HTTPS_PROXY` and `ALL_PROXY`, which HTTP clients in this process use. Calls over gRPC,
-//! WebSockets, SMTP and to Postgres never go through a proxy.
+//! The proxies of `HTTP_PROXY`, `HTTPS_PROXY` and `ALL_PROXY`, which HTTP clients in this process use. Calls over gRPC
+//! and SMTP, and to Postgres, never go through a proxy.
 
 use hyper_util::client::proxy::matcher::Matcher;
 

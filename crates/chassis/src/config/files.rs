@@ -109,7 +109,7 @@ mod tests {
     #[test]
     fn unreadable_or_empty_file_is_the_only_problem() {
         let (empty, blank) = (Mounted::with(b""), Mounted::with(b" \n"));
-        let (binary, large) = (Mounted::with(&[0xff]), Mounted::with(&[b'x'; 64 * 1024 + 1]));
+        let (binary, large) = (Mounted::with(&[0xff]), Mounted::with("x".repeat(64 * 1024 + 1).as_bytes()));
         let folder = std::env::temp_dir().to_str().unwrap().to_owned();
         for (path, problem) in [
             (empty.path(), "is empty"),

@@ -189,7 +189,7 @@ fn secrets_of_env_are_moved_into_files() {
     fs::create_dir(dir.path().join(".ci")).unwrap();
     fs::write(dir.path().join(".ci/secrets"), file(".ci/secrets")).unwrap();
     fs::write(dir.path().join(".env.example"), file(".env.example")).unwrap();
-    for arguments in [&[][..], &["files"]] {
+    for arguments in [&[] as &[&str], &["files"]] {
         let run = Command::new("bash").arg(dir.path().join(".ci/secrets")).args(arguments).output().unwrap();
         assert!(run.status.success(), "{run:?}");
     }
