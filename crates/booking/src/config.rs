@@ -60,7 +60,8 @@ pub struct Config {
 }
 
 impl Args {
-    pub fn check(self, problems: &mut Problems) -> Option<Config> {
+    pub fn check(mut self, problems: &mut Problems) -> Option<Config> {
+        self.service.internal.read_file(problems); // it signs links if no other secret is set
         let notifications = self.notifications.check(self.service.internal.internal_token.as_ref(), problems);
         let service = self.service.check(ROLE, problems);
         let listen = problems.listen("BOOKING_LISTEN", self.booking_listen.as_deref(), 50051);

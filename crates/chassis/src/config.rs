@@ -1,9 +1,11 @@
 //! Settings from the command line or the environment. They are checked at start, and all problems are listed at once.
 //!
 //! A service's `Args` derive `clap::Args` with a documented `Option<String>` per setting, so that clap itself never stops
-//! at the first problem. `check` converts them into a typed `Config` and collects what is wrong.
+//! at the first problem. `check` converts them into a typed `Config` and collects what is wrong. A secret has a second
+//! field for its file, [`Problems::secret_file`].
 
 mod args;
+mod files;
 
 use std::{fmt, net::SocketAddr, ops::RangeInclusive, str::FromStr, time::Duration};
 
@@ -41,7 +43,7 @@ impl Problems {
     /// A required setting; blank counts as missing.
     pub fn required(&mut self, setting: &str, value: Option<String>) -> Option<String> {
         let value = non_blank(value);
-        if value.is_none() {
+        if value.is_none() && !self.is_file_refused(setting) {
             self.add(setting, "is missing");
         }
         value

@@ -45,6 +45,10 @@ fn derive(secret: &str, purpose: &str) -> Option<HmacSha256> {
 
 /// `LINK_SECRET`: one secret, or `new,old` while it is being replaced.
 pub fn link_secrets(setting: Option<String>, problems: &mut Problems) -> Option<Vec<SecretString>> {
+    // It falls back to INTERNAL_TOKEN, whose file is then the only problem.
+    if setting.is_none() && problems.is_file_refused("INTERNAL_TOKEN") {
+        return None;
+    }
     let secrets = problems.required("LINK_SECRET", setting)?;
     let secrets: Vec<&str> = secrets.split(',').map(str::trim).collect();
     // Two suffice for a rotation. A longer list would keep retired secrets valid.

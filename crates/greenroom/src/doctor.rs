@@ -5,6 +5,7 @@
 mod database;
 mod live;
 mod livekit;
+mod proxy;
 mod webhook;
 
 use std::{io, process::ExitCode, time::Instant};
@@ -171,6 +172,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     // One connection suffices, because the checks run one after the other.
     let pool = db::pool(&db::Settings { url: target.database.clone(), role: None, max_connections: 1 })?;
     let mut report = Report { json, findings: Vec::new(), printed: Ok(()) };
+    report.check("proxy", proxy::examine(&target)).await;
     let livekit = livekit::Client::new(&target.livekit)?;
     let room = livekit::examine(&livekit, target.records, &mut report).await;
     let has_database = database::examine(&pool, &target, &mut report).await;

@@ -14,6 +14,7 @@ mod migrate;
 mod nostr;
 mod openapi;
 mod out;
+pub mod proxy;
 mod repair;
 mod serve;
 pub mod settings;

@@ -32,6 +32,9 @@ pub struct Args {
     /// The secret of the API key, at least 32 bytes [default: a new one, printed]
     #[arg(long, env = "LIVEKIT_API_SECRET", hide_env_values = true)]
     api_secret: Option<String>,
+    /// The file that has `LIVEKIT_API_SECRET`
+    #[arg(long, env = "LIVEKIT_API_SECRET_FILE")]
+    api_secret_file: Option<String>,
     /// Where webhooks go; may be repeated [default: none]
     #[arg(long)]
     webhook_url: Vec<String>,
@@ -97,8 +100,10 @@ pub fn media_addresses(config: &RtcConfig) -> String {
 }
 
 impl Args {
-    fn check(&self) -> Result<(), Invalid> {
+    fn check(&mut self) -> Result<(), Invalid> {
         check(|problems| {
+            let (secret, file) = (&mut self.api_secret, &mut self.api_secret_file);
+            problems.secret_file("LIVEKIT_API_SECRET", secret, file);
             // The services refuse shorter secrets, so a short one would only fail later.
             if self.api_secret.as_ref().is_some_and(|secret| secret.len() < 32) {
                 problems.add("LIVEKIT_API_SECRET", "must have at least 32 bytes");
@@ -115,7 +120,7 @@ impl Args {
     }
 }
 
-pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
+pub async fn run(mut args: Args) -> anyhow::Result<ExitCode> {
     args.check()?;
     // Printed below: the services need the same one.
     let secret = args.api_secret.unwrap_or_else(generate);
@@ -167,7 +172,7 @@ mod tests {
 
     #[test]
     fn settings_problems_are_all_listed_at_once() {
-        let invalid = args(&[
+        let mut invalid = args(&[
             "--recordings",
             "x",
             "--api-secret",

@@ -30,6 +30,9 @@ pub struct Args {
     /// roles exist (docs/deploy.md, "Managed Postgres") [always required]
     #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
     database_url: Option<String>,
+    /// The file that has `DATABASE_URL`
+    #[arg(long, env = "DATABASE_URL_FILE")]
+    database_url_file: Option<String>,
     /// How long to wait for the database to answer [default: `60s`]
     #[arg(long)]
     wait: Option<String>,
@@ -38,10 +41,11 @@ pub struct Args {
 }
 
 /// Runs the command. Notices of migrations appear in the log.
-pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
+pub async fn run(mut args: Args) -> anyhow::Result<ExitCode> {
     let (url, wait, windows) = check(|problems| {
         let wait = problems.duration("--wait", args.wait.as_deref(), Duration::from_mins(1));
         let windows = args.windows.check(problems);
+        problems.secret_file("DATABASE_URL", &mut args.database_url, &mut args.database_url_file);
         let url = problems.url("DATABASE_URL", args.database_url, &["postgres", "postgresql"])?;
         Some((SecretString::from(url.to_string()), wait, windows))
     })?;

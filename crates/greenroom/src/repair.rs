@@ -10,7 +10,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use chassis::{
-    config::check,
+    config::{InternalArgs, check},
     db::{self, Schema},
     lifecycle::Lifecycle,
     service::StartError,
@@ -72,7 +72,8 @@ pub async fn run(repair: Repair) -> anyhow::Result<ExitCode> {
 
 /// Opens room-lifecycle without its loops and without its port.
 pub(crate) async fn open(mut settings: room_lifecycle::Args) -> anyhow::Result<RoomLifecycle> {
-    settings.service.internal.internal_token.get_or_insert_with(generate); // nothing is served
+    // Nothing is served, so a token that is set is not read either.
+    settings.service.internal = InternalArgs { internal_token: Some(generate()), ..InternalArgs::default() };
     let config = check(|problems| settings.check(problems))?;
     let pool = db::pool(&config.database)?;
     match db::schema(&pool).await.context("the database does not answer")? {

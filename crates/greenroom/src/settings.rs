@@ -42,11 +42,19 @@ pub fn env() -> String {
     env::written(&Cli::command())
 }
 
-/// The environment variables that `greenroom <path>` reads, without the hidden ones, which only replaced systems set.
+/// The environment variables that `greenroom <path>` reads, without the hidden ones, which only replaced systems set, and
+/// without those of files ([`secrets_of`]).
 #[must_use]
 pub fn variables_of(path: &[&str]) -> Vec<String> {
     let settings = of(find(&Cli::command(), path));
     settings.into_iter().filter(|setting| setting.is_variable).map(|setting| setting.name).collect()
+}
+
+/// The variables among [`variables_of`] that are also read from a file, `<NAME>_FILE`.
+#[must_use]
+pub fn secrets_of(path: &[&str]) -> Vec<String> {
+    let settings = of(find(&Cli::command(), path));
+    settings.into_iter().filter(|setting| setting.has_file).map(|setting| setting.name).collect()
 }
 
 /// One setting, read from its field.
@@ -55,6 +63,8 @@ struct Setting {
     /// `TOKEN_TTL`, or `--fresh` for a setting without a variable.
     name: String,
     is_variable: bool,
+    /// A secret, which `<name>_FILE` may give instead.
+    has_file: bool,
     /// `default: …` or `required…`, without brackets. Empty for a switch.
     marker: String,
     text: String,
@@ -70,7 +80,15 @@ fn find<'a>(root: &'a Command, path: &[&str]) -> &'a Command {
 fn of(command: &Command) -> Vec<Setting> {
     let shown = command.get_arguments().filter(|argument| !argument.is_hide_set());
     // Positional arguments are not settings.
-    shown.filter(|argument| !argument.is_positional()).map(setting).collect()
+    let mut settings: Vec<_> = shown.filter(|argument| !argument.is_positional()).map(setting).collect();
+    // A secret and its file are one setting.
+    let names: Vec<String> = settings.iter().map(|setting| setting.name.clone()).collect();
+    let is_known = |name: &str| names.iter().any(|known| known == name);
+    settings.retain(|setting| !setting.name.strip_suffix("_FILE").is_some_and(is_known));
+    for setting in &mut settings {
+        setting.has_file = is_known(&format!("{}_FILE", setting.name));
+    }
+    settings
 }
 
 fn of_args<A: Args>() -> Vec<Setting> {
@@ -91,7 +109,8 @@ fn setting(argument: &clap::Arg) -> Setting {
         None => String::new(),
     };
     let is_variable = variable.is_some();
-    Setting { name: variable.unwrap_or_else(|| format!("--{flag}")), is_variable, marker, text }
+    let name = variable.unwrap_or_else(|| format!("--{flag}"));
+    Setting { name, is_variable, has_file: false, marker, text }
 }
 
 /// Splits `[default: …]` or `[required…]` from the text around it.
@@ -139,6 +158,36 @@ mod tests {
         assert_eq!(split("Why [always required] More."), (Some("required".into()), "Why. More".into()));
         let code = split("Keys, `key:secret[,…]` [default: `a[1]` or none]");
         assert_eq!(code, (Some("default: `a[1]` or none".into()), "Keys, `key:secret[,…]`".into()));
+    }
+
+    /// `greenroom` and each of its commands, with the commands below them.
+    fn all(command: &Command) -> Vec<&Command> {
+        [command].into_iter().chain(command.get_subcommands().flat_map(all)).collect()
+    }
+
+    #[test]
+    fn secret_settings_can_be_read_from_files() {
+        let mut secrets = std::collections::BTreeSet::new();
+        for command in all(&Cli::command()) {
+            let of_files: Vec<_> = of(command).into_iter().filter(|setting| setting.has_file).collect();
+            for argument in command.get_arguments().filter(|argument| argument.is_hide_env_values_set()) {
+                let name = setting(argument).name;
+                let has_file = of_files.iter().any(|setting| setting.name == name);
+                assert!(has_file, "{} reads {name}, and not {name}_FILE", command.get_name());
+                secrets.insert(name);
+            }
+        }
+        // A secret without `hide_env_values` would not be found above.
+        for named in ["DATABASE_URL", "INTERNAL_TOKEN", "LIVEKIT_API_SECRET", "LINK_SECRET", "SMTP_URL"] {
+            assert!(secrets.contains(named), "{named}");
+        }
+        let is_secret = |name: &String| ["SECRET", "TOKEN", "PASSWORD"].iter().any(|end| name.ends_with(end));
+        for command in all(&Cli::command()) {
+            for setting in of(command).into_iter().filter(|setting| setting.is_variable) {
+                let is_known = !is_secret(&setting.name) || secrets.contains(&setting.name);
+                assert!(is_known, "{} is a secret: `hide_env_values`", setting.name);
+            }
+        }
     }
 
     #[test]

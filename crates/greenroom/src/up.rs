@@ -59,6 +59,9 @@ pub struct Args {
     /// `postgres://user:password@host:port/database` [default: a private Postgres in the data directory]
     #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
     database_url: Option<String>,
+    /// The file that has `DATABASE_URL`
+    #[arg(long, env = "DATABASE_URL_FILE")]
+    database_url_file: Option<String>,
     /// Starts with an empty database and new secrets
     #[arg(long)]
     fresh: bool,
@@ -101,7 +104,9 @@ impl Args {
             let mut process = self.process.clone();
             process.log_format.get_or_insert_with(|| "pretty".to_owned());
             process.ops_listen.get_or_insert_with(|| "127.0.0.1:9090".to_owned());
-            let url = non_blank(self.database_url.clone());
+            let (mut url, mut file) = (self.database_url.clone(), self.database_url_file.clone());
+            problems.secret_file("DATABASE_URL", &mut url, &mut file);
+            let url = non_blank(url);
             // `--fresh` empties only the private Postgres.
             if self.fresh && url.is_some() {
                 problems.add("--fresh", "would not empty the database of DATABASE_URL; unset one of the two");

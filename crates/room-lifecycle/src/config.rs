@@ -32,9 +32,15 @@ pub struct Args {
     /// Keys that LiveKit may sign webhooks with: `key:secret[,…]`, each secret at least 32 bytes [default: the API key]
     #[arg(long, env = "LIVEKIT_WEBHOOK_KEYS", hide_env_values = true)]
     pub livekit_webhook_keys: Option<String>,
+    /// The file that has `LIVEKIT_WEBHOOK_KEYS`
+    #[arg(long, env = "LIVEKIT_WEBHOOK_KEYS_FILE")]
+    pub livekit_webhook_keys_file: Option<String>,
     /// A second secret of the API key, accepted for webhooks only [default: none]
     #[arg(long, env = "LIVEKIT_WEBHOOK_SECRET", hide_env_values = true)]
     pub livekit_webhook_secret: Option<String>,
+    /// The file that has `LIVEKIT_WEBHOOK_SECRET`
+    #[arg(long, env = "LIVEKIT_WEBHOOK_SECRET_FILE")]
+    pub livekit_webhook_secret_file: Option<String>,
     /// When a booking's room is created on LiveKit, as in booking [default: `at_booking`]
     #[arg(long, env = "ROOM_CREATION")]
     pub room_creation: Option<String>,
@@ -119,7 +125,15 @@ impl Config {
 }
 
 impl Args {
-    pub fn check(self, problems: &mut Problems) -> Option<Config> {
+    fn read_files(&mut self, problems: &mut Problems) {
+        let (keys, file) = (&mut self.livekit_webhook_keys, &mut self.livekit_webhook_keys_file);
+        problems.secret_file("LIVEKIT_WEBHOOK_KEYS", keys, file);
+        let (secret, file) = (&mut self.livekit_webhook_secret, &mut self.livekit_webhook_secret_file);
+        problems.secret_file("LIVEKIT_WEBHOOK_SECRET", secret, file);
+    }
+
+    pub fn check(mut self, problems: &mut Problems) -> Option<Config> {
+        self.read_files(problems);
         let service = self.service.check(ROLE, problems);
         let livekit = self.livekit.check(problems);
         let room_creation =

@@ -26,6 +26,9 @@ pub struct NotificationArgs {
     /// `smtp://host:25` (no TLS) [default: no e-mail]
     #[arg(long, env = "SMTP_URL", hide_env_values = true)]
     pub smtp_url: Option<String>,
+    /// The file that has `SMTP_URL`
+    #[arg(long, env = "SMTP_URL_FILE")]
+    pub smtp_url_file: Option<String>,
     /// The sender of e-mails, `Greenroom <no-reply@example.org>` [required with `SMTP_URL`]
     #[arg(long, env = "MAIL_FROM")]
     pub mail_from: Option<String>,
@@ -35,10 +38,16 @@ pub struct NotificationArgs {
     /// The endpoint of the product's own back end for webhooks (docs/notifications.md) [default: no webhooks]
     #[arg(long, env = "NOTIFY_WEBHOOK_URL", hide_env_values = true)]
     pub notify_webhook_url: Option<String>,
+    /// The file that has `NOTIFY_WEBHOOK_URL`
+    #[arg(long, env = "NOTIFY_WEBHOOK_URL_FILE")]
+    pub notify_webhook_url_file: Option<String>,
     /// The secret that signs these webhooks: `whsec_` and base64 of 24 to 64 bytes; `new,old` during a rotation
     /// [required with `NOTIFY_WEBHOOK_URL`]
     #[arg(long, env = "NOTIFY_WEBHOOK_SECRET", hide_env_values = true)]
     pub notify_webhook_secret: Option<String>,
+    /// The file that has `NOTIFY_WEBHOOK_SECRET`
+    #[arg(long, env = "NOTIFY_WEBHOOK_SECRET_FILE")]
+    pub notify_webhook_secret_file: Option<String>,
     /// Whether webhooks may go to private addresses: for development, or for a back end in the same network [default:
     /// `false`]
     #[arg(long, env = "NOTIFY_WEBHOOK_ALLOW_PRIVATE")]
@@ -54,6 +63,9 @@ pub struct NotificationArgs {
     /// The secret that signs links in e-mails; the same value as the gateway's [default: `INTERNAL_TOKEN`]
     #[arg(long, env = "LINK_SECRET", hide_env_values = true)]
     pub link_secret: Option<String>,
+    /// The file that has `LINK_SECRET`
+    #[arg(long, env = "LINK_SECRET_FILE")]
+    pub link_secret_file: Option<String>,
     /// The gateway as clients see it [default: e-mails have no link to the calendar file]
     #[arg(long, env = "API_URL")]
     pub api_url: Option<String>,
@@ -128,12 +140,22 @@ impl NotificationSettings {
 }
 
 impl NotificationArgs {
+    fn read_files(&mut self, problems: &mut Problems) {
+        problems.secret_file("SMTP_URL", &mut self.smtp_url, &mut self.smtp_url_file);
+        let (url, file) = (&mut self.notify_webhook_url, &mut self.notify_webhook_url_file);
+        problems.secret_file("NOTIFY_WEBHOOK_URL", url, file);
+        let (secret, file) = (&mut self.notify_webhook_secret, &mut self.notify_webhook_secret_file);
+        problems.secret_file("NOTIFY_WEBHOOK_SECRET", secret, file);
+        problems.secret_file("LINK_SECRET", &mut self.link_secret, &mut self.link_secret_file);
+    }
+
     /// Checks the settings. `internal_token` signs links if no other secret is set.
     pub fn check(
-        self,
+        mut self,
         internal_token: Option<&String>,
         problems: &mut Problems,
     ) -> Option<NotificationSettings> {
+        self.read_files(problems);
         let email = check_email(self.smtp_url, self.mail_from, self.admin_email, problems);
         let allow = problems.parse(
             "NOTIFY_WEBHOOK_ALLOW_PRIVATE",

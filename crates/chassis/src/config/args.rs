@@ -91,6 +91,9 @@ pub struct DatabaseArgs {
     /// `postgres://user:password@host:port/database`; the user must be a member of the service's role [always required]
     #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
     pub database_url: Option<String>,
+    /// The file that has `DATABASE_URL`
+    #[arg(long, env = "DATABASE_URL_FILE")]
+    pub database_url_file: Option<String>,
     /// Connections of this service, 2-50: a pass holds one while it uses another [default: `8`]
     #[arg(long, env = "DATABASE_POOL")]
     pub database_pool: Option<String>,
@@ -98,7 +101,8 @@ pub struct DatabaseArgs {
 
 impl DatabaseArgs {
     /// `role` is the database role of the service (`deploy/postgres/roles.sql`).
-    pub fn check(self, role: &'static str, problems: &mut Problems) -> Option<db::Settings> {
+    pub fn check(mut self, role: &'static str, problems: &mut Problems) -> Option<db::Settings> {
+        problems.secret_file("DATABASE_URL", &mut self.database_url, &mut self.database_url_file);
         let max_connections = problems.parse("DATABASE_POOL", self.database_pool.as_deref(), 8);
         // With a pool of one, a pass that holds a connection would wait for itself until the acquire times
         // out.
@@ -116,13 +120,22 @@ pub struct InternalArgs {
     /// The token that the services share, at least 32 bytes of visible ASCII; `new,old` during a rotation [always required]
     #[arg(long, env = "INTERNAL_TOKEN", hide_env_values = true)]
     pub internal_token: Option<String>,
+    /// The file that has `INTERNAL_TOKEN`
+    #[arg(long, env = "INTERNAL_TOKEN_FILE")]
+    pub internal_token_file: Option<String>,
     /// Whether gRPC reflection is served (docs/grpc.md) [default: `false`]
     #[arg(long, env = "GRPC_REFLECTION")]
     pub grpc_reflection: Option<String>,
 }
 
 impl InternalArgs {
-    pub fn check(self, problems: &mut Problems) -> Option<grpc::Settings> {
+    /// Reads `INTERNAL_TOKEN_FILE`, for callers that use the token before the check.
+    pub fn read_file(&mut self, problems: &mut Problems) {
+        problems.secret_file("INTERNAL_TOKEN", &mut self.internal_token, &mut self.internal_token_file);
+    }
+
+    pub fn check(mut self, problems: &mut Problems) -> Option<grpc::Settings> {
+        self.read_file(problems);
         let reflection = problems.parse("GRPC_REFLECTION", self.grpc_reflection.as_deref(), false);
         let tokens = problems.required("INTERNAL_TOKEN", self.internal_token)?;
         match grpc::InternalTokens::parse(&tokens) {
@@ -168,6 +181,9 @@ pub struct LiveKitArgs {
     /// The secret of LiveKit's API key, at least 32 bytes [always required]
     #[arg(long, env = "LIVEKIT_API_SECRET", hide_env_values = true)]
     pub livekit_api_secret: Option<String>,
+    /// The file that has `LIVEKIT_API_SECRET`
+    #[arg(long, env = "LIVEKIT_API_SECRET_FILE")]
+    pub livekit_api_secret_file: Option<String>,
     /// Where browsers reach LiveKit: `wss://…` or `ws://…` [always required]
     #[arg(long, env = "LIVEKIT_WS_URL")]
     pub livekit_ws_url: Option<String>,
@@ -188,7 +204,14 @@ pub struct LiveKit {
 }
 
 impl LiveKitArgs {
-    pub fn check(self, problems: &mut Problems) -> Option<LiveKit> {
+    /// Reads `LIVEKIT_API_SECRET_FILE`, for callers that use the secret before the check.
+    pub fn read_file(&mut self, problems: &mut Problems) {
+        let (secret, file) = (&mut self.livekit_api_secret, &mut self.livekit_api_secret_file);
+        problems.secret_file("LIVEKIT_API_SECRET", secret, file);
+    }
+
+    pub fn check(mut self, problems: &mut Problems) -> Option<LiveKit> {
+        self.read_file(problems);
         let api_key = problems.required("LIVEKIT_API_KEY", self.livekit_api_key);
         let api_secret = problems.secret("LIVEKIT_API_SECRET", self.livekit_api_secret, 32);
         let ws_url = problems.base_url("LIVEKIT_WS_URL", self.livekit_ws_url, &["ws", "wss"]);
@@ -216,7 +239,11 @@ mod tests {
     fn pool_has_2_to_50_connections() {
         let pool = |size: &str| {
             let url = Some("postgres://localhost/greenroom".to_owned());
-            let args = DatabaseArgs { database_url: url, database_pool: Some(size.to_owned()) };
+            let args = DatabaseArgs {
+                database_url: url,
+                database_pool: Some(size.to_owned()),
+                ..DatabaseArgs::default()
+            };
             check(|problems| args.check("greenroom_token", problems)).map(|settings| settings.max_connections)
         };
         assert_eq!((pool("2").unwrap(), pool("50").unwrap()), (2, 50));
@@ -230,7 +257,7 @@ mod tests {
                 livekit_api_key: Some("key".into()),
                 livekit_api_secret: Some("x".repeat(32)),
                 livekit_ws_url: Some("wss://live.example.org/".into()),
-                livekit_url: None,
+                ..LiveKitArgs::default()
             }
             .check(problems)
         })

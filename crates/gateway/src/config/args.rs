@@ -52,6 +52,9 @@ pub struct HttpArgs {
     /// The secret that HS256 tokens are signed with, at least 32 bytes [required: this or `AUTH_JWKS_URL`]
     #[arg(long, env = "AUTH_HS256_SECRET", hide_env_values = true)]
     pub auth_hs256_secret: Option<String>,
+    /// The file that has `AUTH_HS256_SECRET`
+    #[arg(long, env = "AUTH_HS256_SECRET_FILE")]
+    pub auth_hs256_secret_file: Option<String>,
     /// `iss` of the tokens, exactly [always required]
     #[arg(long, env = "AUTH_ISSUER")]
     pub auth_issuer: Option<String>,
@@ -99,6 +102,9 @@ pub struct HttpArgs {
     /// gateways [default: `INTERNAL_TOKEN`]
     #[arg(long, env = "LINK_SECRET", hide_env_values = true)]
     pub link_secret: Option<String>,
+    /// The file that has `LINK_SECRET`
+    #[arg(long, env = "LINK_SECRET_FILE")]
+    pub link_secret_file: Option<String>,
     /// Requests of one user, `<per second>/<burst>`, for each replica [default: `100/1000`]
     #[arg(long, env = "RATE_LIMIT_USER")]
     pub rate_limit_user: Option<String>,
@@ -124,6 +130,8 @@ impl Args {
     }
 
     pub fn check_with(mut self, problems: &mut Problems) -> Option<Config> {
+        self.internal.read_file(problems);
+        self.http.read_files(problems);
         // One secret less to set up. Both are secrets of the whole deployment.
         self.http.link_secret =
             non_blank(self.http.link_secret).or_else(|| self.internal.internal_token.clone());
@@ -144,7 +152,15 @@ impl Args {
 }
 
 impl HttpArgs {
-    pub fn check_with(self, problems: &mut Problems) -> Option<HttpConfig> {
+    /// Reads the files of secrets, for callers that use one before the check.
+    pub fn read_files(&mut self, problems: &mut Problems) {
+        let (secret, file) = (&mut self.auth_hs256_secret, &mut self.auth_hs256_secret_file);
+        problems.secret_file("AUTH_HS256_SECRET", secret, file);
+        problems.secret_file("LINK_SECRET", &mut self.link_secret, &mut self.link_secret_file);
+    }
+
+    pub fn check_with(mut self, problems: &mut Problems) -> Option<HttpConfig> {
+        self.read_files(problems);
         let rates = self.rates(problems);
         let keys = keys(self.auth_jwks_url, self.auth_hs256_secret, problems);
         let issuer = problems.required("AUTH_ISSUER", self.auth_issuer);
@@ -228,6 +244,8 @@ fn keys(jwks: Option<String>, secret: Option<String>, problems: &mut Problems) -
             Some(KeySource::Jwks(url))
         }
         (None, Some(secret)) => problems.secret("AUTH_HS256_SECRET", Some(secret), 32).map(KeySource::Hs256),
+        // The file is the problem, and it is already listed.
+        (None, None) if problems.is_file_refused("AUTH_HS256_SECRET") => None,
         _ => {
             problems.add("AUTH_JWKS_URL, AUTH_HS256_SECRET", "exactly one of the two must be set");
             None

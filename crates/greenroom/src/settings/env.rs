@@ -29,7 +29,7 @@ struct Group {
     lines: &'static [(&'static str, Line)],
 }
 
-const GROUPS: [Group; 9] = [
+const GROUPS: [Group; 10] = [
     Group {
         title: "Where this deployment is, as clients see it",
         lines: &[
@@ -139,6 +139,20 @@ const GROUPS: [Group; 9] = [
             ("NOTIFY_WEBHOOK_SECRET", Example("whsec_...")),
             ("NOTIFY_WEBHOOK_ALLOW_PRIVATE", Example("false")),
             ("REMINDERS", Example("24h,15min")),
+        ],
+    },
+    Group {
+        title: "Secrets in files, for docker-compose.secrets.yml (docs/deploy.md). The setting itself is then empty",
+        lines: &[
+            ("INTERNAL_TOKEN_FILE", Example("./secrets/internal_token")),
+            ("LINK_SECRET_FILE", Example("./secrets/link_secret")),
+            ("AUTH_HS256_SECRET_FILE", Example("./secrets/auth_hs256_secret")),
+            ("LIVEKIT_WEBHOOK_KEYS_FILE", Example("./secrets/livekit_webhook_keys")),
+            ("LIVEKIT_WEBHOOK_SECRET_FILE", Example("./secrets/livekit_webhook_secret")),
+            ("S3_SECRET_KEY_FILE", Example("./secrets/s3_secret_key")),
+            ("SMTP_URL_FILE", Example("./secrets/smtp_url")),
+            ("NOTIFY_WEBHOOK_URL_FILE", Example("./secrets/notify_webhook_url")),
+            ("NOTIFY_WEBHOOK_SECRET_FILE", Example("./secrets/notify_webhook_secret")),
         ],
     },
 ];

@@ -15,6 +15,13 @@ Every setting is an environment variable and a flag of the same name (`TOKEN_TTL
 settings and ignores the others. A missing or wrong setting stops the start, and the message lists every problem at once. A
 blank value counts as missing. Durations are written `90s`, `15min`, `2h`, `30days`. Secrets are never printed.
 
+Each secret can be in a file instead, as Docker and Kubernetes mount them: `INTERNAL_TOKEN_FILE` (`--internal-token-file`) is
+the path of the file that has `INTERNAL_TOKEN`. Such settings have two names below. Setting both is refused. A file that is
+unreadable or empty stops the start. Line breaks at its end are cut. Files are read at the start only.
+
+Requests over HTTP go through the proxies of `HTTP_PROXY`, `HTTPS_PROXY` and `ALL_PROXY`, except to the hosts of `NO_PROXY` and to
+loopback addresses. `doctor` names the variable. gRPC, SMTP, Postgres, traces and webhooks to `NOTIFY_WEBHOOK_URL` use no proxy.
+
 ";
 
 /// Commands with their own section, and the text after its table.
@@ -119,5 +126,7 @@ fn table<'a>(page: &mut String, title: &str, settings: impl Iterator<Item = &'a 
 
 fn row(setting: &Setting) -> String {
     let default = setting.marker.strip_prefix("default: ").unwrap_or(&setting.marker);
-    format!("| `{}` | {} | {} |", setting.name, default, setting.text).replace("docs/", "")
+    let name = &setting.name;
+    let file = if setting.has_file { format!(", `{name}_FILE`") } else { String::new() };
+    format!("| `{name}`{file} | {default} | {} |", setting.text).replace("docs/", "")
 }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use anyhow::Context;
 use axum::Router;
-use chassis::config::{LiveKitArgs, Problems, ServiceArgs, check, non_blank};
+use chassis::config::{DatabaseArgs, InternalArgs, LiveKitArgs, Problems, ServiceArgs, check, non_blank};
 use clap::Args;
 use gateway::config::Cors;
 use livekit_dev::{Config as LiveKitDevConfig, Store};
@@ -42,8 +42,20 @@ fn setting(name: &str) -> Option<String> {
     non_blank(std::env::var(name).ok())
 }
 
+/// Whether a secret is set, as a value or as a file.
+fn has_secret(name: &str) -> bool {
+    setting(name).or_else(|| setting(&format!("{name}_FILE"))).is_some()
+}
+
 fn has_identity_provider() -> bool {
-    setting("AUTH_JWKS_URL").or_else(|| setting("AUTH_HS256_SECRET")).is_some()
+    setting("AUTH_JWKS_URL").is_some() || has_secret("AUTH_HS256_SECRET")
+}
+
+/// Returns `INTERNAL_TOKEN` of the environment or of its file. [`UpSettings::services`] reports what is wrong with the file.
+fn internal_token() -> anyhow::Result<Option<String>> {
+    let mut internal: InternalArgs = from_environment()?;
+    internal.read_file(&mut Problems::default());
+    Ok(non_blank(internal.internal_token))
 }
 
 /// Refuses an address other than loopback without an identity provider: any client could sign in as any user.
@@ -95,7 +107,7 @@ impl UpSettings {
         let prepared = Self {
             database,
             livekit,
-            internal_token: setting("INTERNAL_TOKEN").unwrap_or_else(|| kept.internal_token.clone()),
+            internal_token: internal_token()?.unwrap_or_else(|| kept.internal_token.clone()),
             sign_in_secret,
             recordings: recordings.map(String::from),
             url,
@@ -107,7 +119,7 @@ impl UpSettings {
     /// Binds the listener of the development mail server. Returns None when `SMTP_URL` names a real server. It also
     /// returns None with an identity provider: the inbox would show users' e-mails to anyone.
     pub async fn mail(&mut self) -> anyhow::Result<Option<TcpListener>> {
-        if setting("SMTP_URL").is_some() || self.sign_in_secret.is_none() {
+        if has_secret("SMTP_URL") || self.sign_in_secret.is_none() {
             return Ok(None);
         }
         let listener = bind(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
@@ -119,8 +131,11 @@ impl UpSettings {
     pub fn services(&self) -> anyhow::Result<Services> {
         // Shared settings are read once and copied, so that the services cannot differ.
         let mut service: ServiceArgs = from_environment()?;
-        service.database.database_url = Some(self.database.expose_secret().to_owned());
-        service.internal.internal_token = Some(self.internal_token.clone());
+        let database_url = Some(self.database.expose_secret().to_owned());
+        service.database = DatabaseArgs { database_url, database_url_file: None, ..service.database };
+        if !has_secret("INTERNAL_TOKEN") {
+            service.internal.internal_token = Some(self.internal_token.clone());
+        }
         let peer = Some("http://in-process.invalid".to_owned()); // never called: transports are handed over
         let mut booking: booking::Args = from_environment()?;
         let mut room: room_lifecycle::Args = from_environment()?;
@@ -174,7 +189,9 @@ impl UpSettings {
         let mut gateway: gateway::HttpArgs = from_environment()?;
         gateway.api_url.get_or_insert_with(|| self.url.clone());
         // As `serve` does: without a secret of its own, links are signed with INTERNAL_TOKEN.
-        gateway.link_secret = non_blank(gateway.link_secret).or_else(|| Some(self.internal_token.clone()));
+        if !has_secret("LINK_SECRET") {
+            gateway.link_secret = Some(self.internal_token.clone());
+        }
         if let Some(secret) = &self.sign_in_secret {
             gateway.auth_hs256_secret = Some(secret.expose_secret().to_owned());
             gateway.auth_issuer = Some(sign_in::ISSUER.to_owned());
@@ -190,16 +207,23 @@ impl UpSettings {
     /// The settings with which psql, `doctor` and `repair` reach the same servers.
     pub fn environment(&self) -> Vec<(&'static str, String)> {
         let text = |value: &Option<String>| value.clone().unwrap_or_default();
-        vec![
+        let mut livekit = self.livekit.clone();
+        livekit.read_file(&mut Problems::default()); // the check of the services has read it already
+        let mut environment = vec![
             ("DATABASE_URL", self.database.expose_secret().to_owned()),
-            ("LIVEKIT_URL", text(&self.livekit.livekit_url)),
-            ("LIVEKIT_WS_URL", text(&self.livekit.livekit_ws_url)),
-            ("LIVEKIT_API_KEY", text(&self.livekit.livekit_api_key)),
-            ("LIVEKIT_API_SECRET", text(&self.livekit.livekit_api_secret)),
+            ("LIVEKIT_URL", text(&livekit.livekit_url)),
+            ("LIVEKIT_WS_URL", text(&livekit.livekit_ws_url)),
+            ("LIVEKIT_API_KEY", text(&livekit.livekit_api_key)),
+            ("LIVEKIT_API_SECRET", text(&livekit.livekit_api_secret)),
             ("INTERNAL_TOKEN", self.internal_token.clone()),
             ("API_URL", self.url.clone()),
             ("RECORDING_OUTPUT", setting("RECORDING_OUTPUT").unwrap_or_else(|| text(&self.recordings))),
-        ]
+        ];
+        // With a file in the environment of the reader, a setting would be given twice.
+        let files = ["DATABASE_URL_FILE", "LIVEKIT_API_SECRET_FILE", "INTERNAL_TOKEN_FILE"];
+        let files = files.into_iter().filter(|name| setting(name).is_some());
+        environment.extend(files.map(|name| (name, String::new())));
+        environment
     }
 }
 
@@ -231,6 +255,7 @@ async fn stand_in(
     *livekit = LiveKitArgs {
         livekit_api_key: Some(key.clone()),
         livekit_api_secret: Some(secret.clone()),
+        livekit_api_secret_file: None,
         livekit_ws_url: Some(format!("ws://{address}")),
         livekit_url: Some(format!("http://{address}")),
     };

@@ -3,7 +3,9 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
+    os::unix::fs::PermissionsExt,
     path::Path,
+    process::Command,
 };
 
 type Names = BTreeSet<String>;
@@ -20,6 +22,9 @@ const COMMANDS: [(&str, &[&str]); 6] = [
 /// Ports inside a container: compose and the manifests publish and check these numbers.
 const PORTS: [&str; 5] = ["GATEWAY_LISTEN", "BOOKING_LISTEN", "ROOM_LISTEN", "TOKEN_LISTEN", "SYNC_LISTEN"];
 
+/// The files of docker compose: everything, and the secrets in files.
+const COMPOSE: [&str; 2] = ["docker-compose.yml", "docker-compose.secrets.yml"];
+
 /// Not a flag: tracing reads this variable itself.
 const LOG_FILTER: &str = "RUST_LOG";
 
@@ -30,11 +35,17 @@ fn file(path: &str) -> String {
     fs::read_to_string(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../..")).join(path)).unwrap()
 }
 
+/// The settings of a command. Each secret has two: itself, and its file.
 fn settings_of(path: &[&str]) -> Names {
     let mut names: Names = greenroom::settings::variables_of(path).into_iter().collect();
     names.retain(|name| !PORTS.contains(&name.as_str()));
     names.insert(LOG_FILTER.to_owned());
+    names.extend(files_of(path));
     names
+}
+
+fn files_of(path: &[&str]) -> Names {
+    greenroom::settings::secrets_of(path).iter().map(|name| format!("{name}_FILE")).collect()
 }
 
 fn is_name(text: &str) -> bool {
@@ -49,10 +60,16 @@ fn named(line: &str) -> Option<String> {
     (is_name(name) && name.len() < line.len()).then(|| name.to_owned())
 }
 
-/// `environment` of each service and each `x-…` block of docker-compose.yml, with the blocks it merges.
+/// `environment` of each service and each `x-…` block of both compose files, with the blocks it merges.
 fn compose() -> BTreeMap<String, Names> {
-    let text = file("docker-compose.yml");
     let mut blocks: BTreeMap<String, Names> = BTreeMap::new();
+    for path in COMPOSE {
+        environments(&file(path), &mut blocks);
+    }
+    blocks
+}
+
+fn environments(text: &str, blocks: &mut BTreeMap<String, Names>) {
     let (mut block, mut is_service) = (String::new(), false);
     for line in text.lines() {
         let indent = line.len() - line.trim_start().len();
@@ -69,14 +86,15 @@ fn compose() -> BTreeMap<String, Names> {
         names.extend(named(line).filter(|_| !line.trim_start().starts_with('#')));
         blocks.entry(block.clone()).or_default().extend(names);
     }
-    blocks
 }
 
 /// `env` and `envFrom` of each Deployment and Job.
 fn k8s(workload: &str) -> Names {
     let text = file(&format!("deploy/k8s/{workload}.yaml"));
-    let named_here =
-        text.lines().filter_map(|line| line.trim().strip_prefix("- name: ")).filter(|name| is_name(name));
+    let entries = text.lines().map(str::trim);
+    let entries =
+        entries.filter_map(|line| line.strip_prefix("- name: ").or(line.strip_prefix("- { name: ")));
+    let named_here = entries.filter_map(|entry| entry.split(',').next()).filter(|name| is_name(name));
     let mut names: Names = named_here.map(str::to_owned).collect();
     for map in ["common", "gateway"] {
         if text.contains(&format!("configMapRef: {{ name: greenroom-{map} }}")) {
@@ -122,9 +140,78 @@ fn compose_passes_no_setting_that_is_not_read() {
 #[test]
 fn manifests_pass_every_setting_to_its_service() {
     for (service, path) in COMMANDS {
-        let lacks = missing(&settings_of(path), &k8s(service), &NOT_IN_K8S);
+        let mut needed = settings_of(path);
+        needed.retain(|name| !files_of(path).contains(&format!("{name}_FILE"))); // secrets are files there
+        let lacks = missing(&needed, &k8s(service), &NOT_IN_K8S);
         assert!(lacks.is_empty(), "{service} in deploy/k8s lacks {lacks:?}");
     }
+}
+
+/// The text of one service in docker-compose.secrets.yml.
+fn compose_secrets(service: &str) -> String {
+    let text = file(COMPOSE[1]);
+    let start = format!("\n  {service}:\n");
+    let block = text.split_once(&start).unwrap_or_else(|| panic!("{service} has no secrets")).1;
+    block.lines().take_while(|line| line.starts_with("    ")).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn every_secret_is_mounted_as_a_file() {
+    for (service, path) in COMMANDS {
+        let (compose, k8s) = (compose_secrets(service), file(&format!("deploy/k8s/{service}.yaml")));
+        let mounted = compose.split_once("secrets:").unwrap().1;
+        for secret in greenroom::settings::secrets_of(path) {
+            let name = secret.to_lowercase();
+            assert!(
+                mounted.split(|c: char| c != '_' && !c.is_alphanumeric()).any(|one| one == name),
+                "{service}: {name}"
+            );
+            assert!(
+                compose.contains(&format!("{secret}_FILE")) || compose.contains("<<:"),
+                "{service}: {secret}"
+            );
+            let path = format!("path: {} }}", name.replace('_', "-"));
+            assert!(k8s.contains(&path), "deploy/k8s/{service}.yaml lacks {path}");
+        }
+        for file in k8s.lines().filter_map(|line| line.split_once("value: /run/secrets/greenroom/")) {
+            let name = file.1.trim_end_matches(" }");
+            assert!(
+                k8s.contains(&format!("path: {name} }}")),
+                "deploy/k8s/{service}.yaml does not mount {name}"
+            );
+        }
+    }
+}
+
+#[test]
+fn secrets_of_env_are_moved_into_files() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir(dir.path().join(".ci")).unwrap();
+    fs::write(dir.path().join(".ci/secrets"), file(".ci/secrets")).unwrap();
+    fs::write(dir.path().join(".env.example"), file(".env.example")).unwrap();
+    for arguments in [&[] as &[&str], &["files"]] {
+        let run = Command::new("bash").arg(dir.path().join(".ci/secrets")).args(arguments).output().unwrap();
+        assert!(run.status.success(), "{run:?}");
+    }
+    let env = fs::read_to_string(dir.path().join(".env")).unwrap();
+    let plain = env.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split_once('='));
+    for (name, value) in plain.filter(|(_, value)| value.len() == 48) {
+        assert_eq!(name, "LIVEKIT_API_SECRET", "{name}={value} is still in .env");
+    }
+    let overlay = file(COMPOSE[1]);
+    let fixed = overlay.lines().filter_map(|line| line.split_once("\"./")?.1.strip_suffix("\" }"));
+    let given =
+        env.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split_once("_FILE=./"));
+    let paths: Vec<&str> = fixed.chain(given.map(|(_, path)| path)).collect();
+    assert!(paths.len() > 11, "{paths:?}");
+    for path in paths {
+        let mode = fs::metadata(dir.path().join(path))
+            .unwrap_or_else(|error| panic!("{path}: {error}"))
+            .permissions();
+        assert_eq!(mode.mode() & 0o777, 0o444, "{path}");
+        assert!(fs::read_to_string(dir.path().join(path)).unwrap().trim().len() >= 48, "{path}");
+    }
+    assert_eq!(fs::metadata(dir.path().join("secrets")).unwrap().permissions().mode() & 0o777, 0o700);
 }
 
 #[test]
@@ -138,11 +225,11 @@ fn manifests_have_no_unknown_setting() {
 
 #[test]
 fn env_example_has_every_variable_of_compose() {
-    let text = file("docker-compose.yml");
+    let text = COMPOSE.map(file).concat();
     let referenced: Names = text
         .split("${")
         .skip(1)
-        .filter_map(|rest| rest.split([':', '}']).next())
+        .filter_map(|rest| rest.split([':', '?', '}']).next())
         .filter(|name| is_name(name))
         .map(str::to_owned)
         .collect();

@@ -34,6 +34,9 @@ pub struct RecordingArgs {
     /// The secret of that key [required with `s3://`]
     #[arg(long, env = "S3_SECRET_KEY", hide_env_values = true)]
     pub s3_secret_key: Option<String>,
+    /// The file that has `S3_SECRET_KEY`
+    #[arg(long, env = "S3_SECRET_KEY_FILE")]
+    pub s3_secret_key_file: Option<String>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -114,7 +117,8 @@ impl RecordingArgs {
         }
     }
 
-    fn bucket(self, name: String, prefix: String, problems: &mut Problems) -> Option<OutputSettings> {
+    fn bucket(mut self, name: String, prefix: String, problems: &mut Problems) -> Option<OutputSettings> {
+        problems.secret_file("S3_SECRET_KEY", &mut self.s3_secret_key, &mut self.s3_secret_key_file);
         let endpoint = non_blank(self.s3_endpoint);
         let endpoint = endpoint.map(|url| problems.url("S3_ENDPOINT", Some(url), &["http", "https"]));
         let access_key = problems.required("S3_ACCESS_KEY", self.s3_access_key);
