@@ -15,8 +15,11 @@ pub mod verdict;
 
 use std::{sync::Arc, time::Duration};
 
-use chassis::{context, status::Reason};
-use domain::{Owner, diagnosis::Cause};
+use chassis::{
+    context,
+    status::{Reason, Refusal},
+};
+use domain::{NestId, Owner, diagnosis::Cause};
 use proto::{room::v1::Proof, types::v1::Caller};
 
 use self::{
@@ -33,7 +36,7 @@ use crate::{
     error::Error,
     live::LiveError,
     rooms::{Rooms, store::find_record},
-    signed,
+    signed::{self, Answer, Event},
 };
 
 /// Whether the caller may join, as far as is known before LiveKit is asked.
@@ -129,18 +132,17 @@ impl Diagnoses {
         Ok(examined.conclude(access.is_admin))
     }
 
-    /// Refuses a repair that would not be carried out, before it counts against the rate limit.
+    /// Refuses a repair that would not be carried out, before it counts against the rate limit. Returns whether the same
+    /// signed request has repaired the room before.
     pub async fn check_repair(
         &self,
         caller: &Caller,
         proof: Option<&Proof>,
         target: Target,
-    ) -> Result<(), Error> {
+    ) -> Result<bool, Error> {
         self.may_repair(caller, target).await?;
-        match proof {
-            Some(proof) => signed::refuse_replayed(&self.rooms.pool, proof).await,
-            None => Ok(()),
-        }
+        let Some(event) = event(caller, proof, target)? else { return Ok(false) };
+        Ok(signed::find_answer(&self.rooms.pool, &event).await?.is_some())
     }
 
     async fn may_repair(&self, caller: &Caller, target: Target) -> Result<Access, Error> {
@@ -148,8 +150,8 @@ impl Diagnoses {
         if access.is_host || access.is_admin { Ok(access) } else { Err(Error::NotHost) }
     }
 
-    /// Reconciles the room once, for its host or an admin. Returns whether that succeeded. A signed request is carried
-    /// out once.
+    /// Reconciles the room once, for its host or an admin. Returns whether that succeeded. After a success the same signed
+    /// request is not carried out again.
     pub async fn repair_target(
         &self,
         caller: &Caller,
@@ -157,8 +159,11 @@ impl Diagnoses {
         target: Target,
     ) -> Result<bool, Error> {
         let access = self.may_repair(caller, target).await?;
-        if let Some(proof) = proof {
-            signed::accept(&mut *self.rooms.pool.acquire().await?, proof).await?;
+        let event = event(caller, proof, target)?;
+        if let Some(event) = &event
+            && signed::accept(&mut *self.rooms.pool.acquire().await?, event, None).await?.is_some()
+        {
+            return Ok(true);
         }
         let owner = access.owner.ok_or(LiveError::NotActive)?;
         let record = match find_record(&self.rooms.pool, owner.id()).await? {
@@ -167,7 +172,11 @@ impl Diagnoses {
         };
         let Some(record) = record else { return Ok(false) }; // another replica is writing the record
         tracing::info!(room.owner = %record.owner_id, "repair of a room requested");
-        Ok(self.rooms.reconcile(&[record.id]).await?.contains(&record.id))
+        let repaired = self.rooms.reconcile(&[record.id]).await?.contains(&record.id);
+        if let Some(event) = event.filter(|_| repaired) {
+            signed::set_answer(&self.rooms.pool, &event, Answer::OK).await?;
+        }
+        Ok(repaired)
     }
 
     /// Runs all checks of the room.
@@ -224,6 +233,15 @@ impl Diagnoses {
             Err(_) => false,
         }
     }
+}
+
+/// The signed request for the repair of a nest.
+fn event<'a>(
+    caller: &Caller,
+    proof: Option<&'a Proof>,
+    target: Target,
+) -> Result<Option<Event<'a>>, Refusal> {
+    proof.map(|proof| Event::new(proof, &caller.user_id, Some(NestId(target.id)))).transpose()
 }
 
 /// Whether the caller is an admin or one of our own services.
