@@ -118,10 +118,9 @@ async fn body_must_be_signed_on_every_route_that_changes_something() {
 #[tokio::test]
 async fn same_event_again_has_the_same_answer_on_every_route() {
     let gateway = gateway().await;
-    let signer = Signer::new(1);
     let recording = format!("{}/recording/{}", nest(), uuid::Uuid::nil());
     let raise = json!({"participant": "ab", "can_publish": false}).to_string();
-    for (method, path, body, status) in [
+    for (number, (method, path, body, status)) in (1..).zip([
         (Method::PUT, "/api/v1/nests".to_owned(), "", 200),
         (Method::POST, format!("{}/permissions", nest()), raise.as_str(), 202),
         (Method::POST, format!("{}/recording", nest()), "", 202),
@@ -130,8 +129,9 @@ async fn same_event_again_has_the_same_answer_on_every_route() {
         (Method::DELETE, nest(), "", 204),
         (Method::POST, format!("/api/v1/diagnostics/rooms/{NEST}/repair"), "", 200),
         (Method::GET, nest(), "", 200),
-    ] {
-        let header = signer.authorize(&method, &path, (!body.is_empty()).then_some(body));
+    ]) {
+        // Recordings have a limit for each key.
+        let header = Signer::new(number).authorize(&method, &path, (!body.is_empty()).then_some(body));
         let ask = async || {
             let request = gateway.request(method.clone(), &path).header("authorization", &header);
             answer(request.body(body.to_owned())).await
