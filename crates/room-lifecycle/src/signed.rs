@@ -134,10 +134,7 @@ pub(crate) async fn accept(
 }
 
 /// Returns the answer of a signed request that was carried out before. Writes nothing.
-pub(crate) async fn find_answer(
-    db: impl PgExecutor<'_>,
-    event: &Event<'_>,
-) -> Result<Option<Answer>, Error> {
+pub(crate) async fn find_answer(db: impl PgExecutor<'_>, event: &Event<'_>) -> Result<Option<Answer>, Error> {
     Ok(decide(store::find_answer(db, event).await?)?)
 }
 
@@ -160,7 +157,8 @@ fn is_refusal(error: &Error) -> bool {
 
 fn decide(before: Option<store::Before>) -> Result<Option<Answer>, SignatureUsed> {
     let Some(before) = before else { return Ok(None) };
-    let answer = before.status.filter(|_| !before.is_used).map(|status| Answer { status, made: before.made_id });
+    let answer =
+        before.status.filter(|_| !before.is_used).map(|status| Answer { status, made: before.made_id });
     let result = if answer.is_some() { "answered" } else { "used" };
     metrics::counter!("greenroom_nests_replayed_total", "result" => result).increment(1);
     answer.map(Some).ok_or(SignatureUsed)

@@ -110,7 +110,11 @@ async fn same_signed_event_is_answered_by_two_replicas(mut world: World) {
     assert_eq!((status, again.0), (OK, OK), "{first} {}", again.1);
     assert_eq!(first["roomId"], again.1["roomId"]);
     for answer in [&first, &again.1] {
-        assert_eq!(world.validate(answer["token"].as_str().unwrap()).await.0, OK, "each token opens the room");
+        assert_eq!(
+            world.validate(answer["token"].as_str().unwrap()).await.0,
+            OK,
+            "each token opens the room"
+        );
     }
     let nest = format!("/api/v1/nests/{}", first["roomId"].as_str().unwrap());
     assert_eq!(one.nostr(Some(&host), Method::DELETE, &nest, None).await.0, StatusCode::NO_CONTENT);

@@ -85,12 +85,7 @@ impl Nests {
         Ok(())
     }
 
-    async fn set_nest_ended(
-        &self,
-        event: &Event<'_>,
-        host: &str,
-        nest: NestId,
-    ) -> Result<Once<()>, Error> {
+    async fn set_nest_ended(&self, event: &Event<'_>, host: &str, nest: NestId) -> Result<Once<()>, Error> {
         let answer = Some(Answer::NO_CONTENT);
         let mut transaction = match signed::begin(&self.rooms.pool, Some(event), answer).await? {
             Once::New(transaction) => transaction,

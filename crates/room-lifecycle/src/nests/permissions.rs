@@ -53,10 +53,11 @@ impl Nests {
         change: &PermissionChange,
     ) -> Result<bool, Error> {
         let event = Event::new(proof, caller, Some(nest))?;
-        let changed = match retry_on_contention(|| self.save_permissions(&event, caller, nest, change)).await? {
-            Once::New(changed) => changed,
-            Once::Answered(answer) => return Ok(answer == Answer::ACCEPTED),
-        };
+        let changed =
+            match retry_on_contention(|| self.save_permissions(&event, caller, nest, change)).await? {
+                Once::New(changed) => changed,
+                Once::Answered(answer) => return Ok(answer == Answer::ACCEPTED),
+            };
         if changed {
             self.rooms.apply_to_livekit(Owner::Nest(nest), Work::Reconcile).await;
         }

@@ -45,7 +45,8 @@ impl RecordingService for Recordings {
         wrong.finish()?;
         let proof = proof(scope, request.proof)?;
         let event = scope.event(&caller.user_id, proof.as_ref())?;
-        let start = StartRequest { proof: proof.clone(), ..StartRequest::new(scope, RecordingKind::File, key) };
+        let start =
+            StartRequest { proof: proof.clone(), ..StartRequest::new(scope, RecordingKind::File, key) };
         match Recordings::start_recording(self, &caller, start).await {
             Ok(started) => self.respond(started).await,
             Err(refused) => self.respond_again(event.as_ref(), refused).await,

@@ -63,11 +63,7 @@ impl Recordings {
 
 impl RecordingScope {
     /// The signed request for a recording of a nest. `None` for other scopes, and for what Greenroom starts by itself.
-    pub(super) fn event<'a>(
-        self,
-        key: &str,
-        proof: Option<&'a Proof>,
-    ) -> Result<Option<Event<'a>>, Error> {
+    pub(super) fn event<'a>(self, key: &str, proof: Option<&'a Proof>) -> Result<Option<Event<'a>>, Error> {
         match (self, proof) {
             (Self::Nest(nest), Some(proof)) => Ok(Some(Event::new(proof, key, Some(nest))?)),
             _ => Ok(None),

@@ -12,7 +12,7 @@ use tonic::Request;
 use uuid::Uuid;
 
 use crate::harness::{
-    Service, World,
+    World,
     hosts::person,
     nests::{OpenNest, create, get, key, outcome, proof},
     refused,

@@ -13,11 +13,7 @@ use crate::harness::{
 };
 
 fn create_request(host: &str) -> CreateNestRequest {
-    CreateNestRequest {
-        caller: Some(person(host)),
-        proof: Some(proof()),
-        ..CreateNestRequest::default()
-    }
+    CreateNestRequest { caller: Some(person(host)), proof: Some(proof()), ..CreateNestRequest::default() }
 }
 
 /// Allows or forbids the second key to speak, with this proof.
@@ -102,8 +98,8 @@ async fn same_event_after_a_later_change_is_signature_used(world: World) {
     assert_eq!(create(&other, created).await.unwrap_err().reason, Reason::SignatureUsed);
 
     assert_eq!(speaks(&rooms, &first, &first.host, false, &off).await, Ok(true));
-    let refusal = first.permit(&other, (&first.host, &key(2)), |request| request.proof = Some(on.clone()));
-    let refusal = refusal.await.unwrap_err();
+    let again = |request: &mut SetPermissionsRequest| request.proof = Some(on.clone());
+    let refusal = first.permit(&other, (&first.host, &key(2)), again).await.unwrap_err();
     assert_eq!(
         (refusal.reason, refusal.message.as_str()),
         (
@@ -187,7 +183,8 @@ async fn changes_of_one_key_wait_for_each_other(world: World) {
         world.nest(&rooms).await;
         earlier.commit().await.unwrap();
     };
-    let (later, ()) = tokio::join!(nest.speaks(&rooms, &key(2), true), release);
+    let participant = key(2);
+    let (later, ()) = tokio::join!(nest.speaks(&rooms, &participant, true), release);
     assert!(later && is_speaker(&rooms, &nest).await);
 }
 

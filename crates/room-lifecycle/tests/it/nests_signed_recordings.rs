@@ -3,7 +3,11 @@
 use chassis::status::Reason;
 use livekit_dev::{Code, Fault};
 
-use crate::harness::{WithRecorder, nest_recordings::By, nests::{key, proof}};
+use crate::harness::{
+    WithRecorder,
+    nest_recordings::By,
+    nests::{key, proof},
+};
 
 const START: &str = "StartRoomCompositeEgress";
 
@@ -74,7 +78,11 @@ async fn deletion_of_a_recording_again_is_answered_the_same(WithRecorder(world):
     })
     .await;
     host.delete_with(&recording.id, signed.clone()).await.unwrap();
-    assert_eq!(host.delete(&recording.id).await.unwrap_err().reason, Reason::RecordingNotFound, "signed again");
+    assert_eq!(
+        host.delete(&recording.id).await.unwrap_err().reason,
+        Reason::RecordingNotFound,
+        "signed again"
+    );
     nest.end(&rooms, &nest.host).await.unwrap();
     let refusal = host.delete_with(&recording.id, signed).await.unwrap_err();
     assert_eq!(refusal.reason, Reason::SignatureUsed, "the key has ended the nest since");

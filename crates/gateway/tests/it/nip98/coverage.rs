@@ -139,7 +139,12 @@ async fn same_event_again_has_the_same_answer_on_every_route() {
         let first = ask().await;
         assert_eq!(first.0, status, "{method} {path}: {}", first.1);
         let again = ask().await;
-        assert_eq!((again.0, &again.1["roomId"]), (status, &first.1["roomId"]), "{method} {path}: {}", again.1);
+        assert_eq!(
+            (again.0, &again.1["roomId"]),
+            (status, &first.1["roomId"]),
+            "{method} {path}: {}",
+            again.1
+        );
     }
     let calls = gateway.fake.calls();
     let count = |method: &str| calls.iter().filter(|call| call.method == method).count();
