@@ -130,7 +130,7 @@ pub(crate) async fn accept(
     event: &Event<'_>,
     answer: Option<Answer>,
 ) -> Result<Option<Answer>, Error> {
-    Ok(decide(store::accept(transaction, event, answer).await?)?)
+    Ok(decide(store::accept_signed(transaction, event, answer).await?)?)
 }
 
 /// Returns the answer of a signed request that was carried out before. Writes nothing.

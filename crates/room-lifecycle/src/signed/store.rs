@@ -24,7 +24,7 @@ impl Event<'_> {
 
 /// Records a signed request, in the transaction of its effect. One round trip: lock, insert and check. `None`: it is to
 /// be carried out.
-pub async fn accept(
+pub async fn accept_signed(
     db: impl PgExecutor<'_>,
     event: &Event<'_>,
     answer: Option<Answer>,
@@ -40,7 +40,7 @@ pub async fn accept(
         answer.and_then(|answer| answer.made)
     )
     .fetch_optional(db)
-    .statement("INSERT accept_signed")
+    .statement("SELECT accept_signed")
     .await
 }
 
@@ -55,7 +55,7 @@ pub async fn find_answer(db: impl PgExecutor<'_>, event: &Event<'_>) -> Result<O
         event.nest_id()
     )
     .fetch_optional(db)
-    .statement("SELECT signed_answer")
+    .statement("SELECT find_answer")
     .await
 }
 
