@@ -2,8 +2,8 @@
 //!
 //! A request leaves its event, its key, its nest and its answer in `nostr_seen`, in the transaction of its change.
 //! Event times have whole seconds, so a client that asks for the same change twice within one sends the same event. It
-//! gets the same answer, and nothing is done. After a later change of that key the answer would be wrong: the request is
-//! refused, and its client signs it again. A request without an answer has failed after its transaction, and is carried
+//! gets the same answer, and nothing is done. After a later change of that key the answer would be wrong: the request
+//! is refused, and its client signs it again. A request without an answer has failed after its transaction, and is carried
 //! out again.
 
 mod store;
@@ -138,8 +138,8 @@ pub(crate) async fn find_answer(db: impl PgExecutor<'_>, event: &Event<'_>) -> R
     Ok(decide(store::find_answer(db, event).await?)?)
 }
 
-/// Decides a request that was refused. `Ok`: it was carried out before, and that answer counts; for example, the room or
-/// the recording of an equal request is gone because of it.
+/// Decides a request that was refused. `Ok`: it was carried out before, and that answer counts. For example, an equal
+/// request has deleted its recording.
 pub(crate) async fn answer_of_refused(
     pool: &PgPool,
     event: Option<&Event<'_>>,
