@@ -86,6 +86,7 @@ reasons! {
     RecordingNotFound = "recording_not_found", NotFound, 404;
     SlotTaken = "slot_taken", AlreadyExists, 409;
     IdempotencyKeyReused = "idempotency_key_reused", AlreadyExists, 409;
+    SignatureUsed = "signature_used", AlreadyExists, 409;
     /// Facts: `session_id`, `starts_at`.
     RoomNotIdle = "room_not_idle", FailedPrecondition, 409;
     RoomNotActive = "room_not_active", FailedPrecondition, 409;

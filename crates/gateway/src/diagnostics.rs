@@ -12,7 +12,10 @@ use axum::{
 use chassis::{
     context,
     status::{
-        Reason::{self, InvalidRequest, LivekitUnavailable, NotHost, RoomNotActive, RoomNotFound, TooLarge},
+        Reason::{
+            self, InvalidRequest, LivekitUnavailable, NotHost, RoomNotActive, RoomNotFound, SignatureUsed,
+            TooLarge,
+        },
         Refusal,
     },
 };
@@ -254,12 +257,13 @@ pub(crate) async fn diagnose(
 /// Repairs a room.
 ///
 /// Brings the room one step towards its desired state, and diagnoses it again. Idempotent, but limited to one
-/// repair of a room in 30 s. Host and admins.
+/// repair of a room in 30 s. The same signed request again is answered, not carried out again. Host and admins.
 #[utoipa::path(post, path = "/api/v1/diagnostics/rooms/{ref}/repair", operation_id = "repairRoom",
     tag = "Diagnosis", params(("ref" = String, Path)), security(("bearer" = []), ("nostr" = [])),
     responses((status = 200, body = Verdict, description = "The diagnosis after the repair.")),
     extensions(("x-refuses" = json!([
-        InvalidRequest, TooLarge, NotHost, RoomNotFound, RoomNotActive, LivekitUnavailable]))))]
+        InvalidRequest, TooLarge, NotHost, RoomNotFound, SignatureUsed, RoomNotActive,
+        LivekitUnavailable]))))]
 pub(crate) async fn repair(
     State(clients): State<Clients>,
     State(limits): State<Limits>,
@@ -282,24 +286,39 @@ pub(crate) async fn repair(
     let request = room::RepairRequest { caller: Some(caller), kind: kind.into(), id: id.clone(), proof };
     // 403 comes before 429: a caller that may not repair must not learn whether the room was just repaired. An older
     // replica of room-lifecycle does not implement the check.
-    match clients.diagnosis().check_repair(request.clone()).await {
-        Err(status) if status.code() != Code::Unimplemented => return Err(status.into()),
-        _ => {}
-    }
-    limits.limit_repair(&id)?; // before the repair: of many concurrent requests, one is served
-    let outcome = clients.diagnosis().repair(request).await;
-    let denied = |status: &Status| {
-        matches!(status.code(), Code::PermissionDenied | Code::NotFound | Code::Unauthenticated)
+    let repeated = match clients.diagnosis().check_repair(request.clone()).await {
+        Ok(checked) => checked.into_inner().repeated,
+        Err(status) if status.code() == Code::Unimplemented => false,
+        Err(status) => return Err(status.into()),
     };
-    if outcome.as_ref().is_err_and(denied) {
-        limits.refund_repair(&id); // the permission changed after the check: no repair was made
-    }
-    let repaired = outcome?.into_inner().repaired;
+    let repaired = repeated || repair_once(&clients, &limits, request).await?;
     let outcome = context::with_budget(BUDGET, examine(&clients, &principal, kind, id)).await;
     let mut verdict = conclude(&principal, outcome);
     // A repair that left the room in A or C has not helped, and must not claim so.
     verdict.repaired = repaired && !matches!(verdict.scenario, Scenario::A | Scenario::C);
     Ok(Json(verdict))
+}
+
+/// Repairs a room, unless it was just repaired. Returns whether that succeeded.
+async fn repair_once(
+    clients: &Clients,
+    limits: &Limits,
+    request: room::RepairRequest,
+) -> Result<bool, Rejection> {
+    let id = request.id.clone();
+    limits.limit_repair(&id)?; // before the repair: of many concurrent requests, one is served
+    let outcome = clients.diagnosis().repair(request).await;
+    // AlreadyExists: the signed request was used meanwhile.
+    let denied = |status: &Status| {
+        matches!(
+            status.code(),
+            Code::PermissionDenied | Code::NotFound | Code::Unauthenticated | Code::AlreadyExists
+        )
+    };
+    if outcome.as_ref().is_err_and(denied) {
+        limits.refund_repair(&id); // the permission changed after the check: no repair was made
+    }
+    Ok(outcome?.into_inner().repaired)
 }
 
 /// The reference in the path, percent-decoded once.

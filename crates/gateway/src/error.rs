@@ -64,6 +64,7 @@ pub(crate) fn title(reason: Reason) -> &'static str {
         Reason::RecordingUnavailable => "Recording Unavailable",
         Reason::SlotTaken => "Slot Taken",
         Reason::IdempotencyKeyReused => "Idempotency Key Reused",
+        Reason::SignatureUsed => "Signature Used",
         Reason::MeetingStarted => "Meeting Has Started",
         Reason::MeetingEnded => "Meeting Has Ended",
         Reason::SessionCancelled => "Session Cancelled",

@@ -9,7 +9,7 @@ use axum::{
     extract::{FromRef, FromRequestParts, RawPathParams, State},
     routing::put,
 };
-use chassis::status::Reason::{InvalidRequest, LivekitUnavailable, RoomNotFound, TooLarge};
+use chassis::status::Reason::{InvalidRequest, LivekitUnavailable, RoomNotFound, SignatureUsed, TooLarge};
 use chassis::status::{Reason, Refusal};
 use http::{StatusCode, request::Parts};
 use proto::room::v1 as pb;
@@ -133,11 +133,11 @@ pub(crate) struct NestPermissions {
 /// Changes the permissions of a participant.
 ///
 /// Makes a participant a speaker or an admin, mutes them, or takes a permission back. Idempotent: 204 if nothing
-/// changed. Admins of the nest; every participant may stop speaking.
+/// changed. The same signed request again has the same answer. Admins of the nest; every participant may stop speaking.
 #[utoipa::path(post, path = "/api/v1/nests/{id}/permissions", operation_id = "setNestPermissions", tag = "Nests",
     params(("id" = Uuid, Path)), request_body = NestPermissions, security(("nostr" = [])),
     responses((status = 202, description = "Changed."), (status = 204, description = "Nothing changed.")),
-    extensions(("x-refuses" = json!([InvalidRequest, TooLarge, RoomNotFound, LivekitUnavailable]))))]
+    extensions(("x-refuses" = json!([InvalidRequest, TooLarge, RoomNotFound, SignatureUsed, LivekitUnavailable]))))]
 pub(crate) async fn permissions(
     State(clients): State<Clients>,
     NestId(nest_id): NestId,
@@ -161,11 +161,11 @@ pub(crate) async fn permissions(
 
 /// Ends a nest.
 ///
-/// Ends the nest for all participants. A repeat is 404. The host of the nest.
+/// Ends the nest for all participants. The same signed request again is 204, another one is 404. The host of the nest.
 #[utoipa::path(delete, path = "/api/v1/nests/{id}", operation_id = "endNest", tag = "Nests",
     params(("id" = Uuid, Path)), security(("nostr" = [])),
     responses((status = 204, description = "Ended.")),
-    extensions(("x-refuses" = json!([InvalidRequest, TooLarge, RoomNotFound]))))]
+    extensions(("x-refuses" = json!([InvalidRequest, TooLarge, RoomNotFound, SignatureUsed]))))]
 pub(crate) async fn end(
     State(clients): State<Clients>,
     NestId(nest_id): NestId,

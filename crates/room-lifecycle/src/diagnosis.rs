@@ -15,8 +15,11 @@ pub mod verdict;
 
 use std::{sync::Arc, time::Duration};
 
-use chassis::{context, status::Reason};
-use domain::{Owner, diagnosis::Cause};
+use chassis::{
+    context,
+    status::{Reason, Refusal},
+};
+use domain::{NestId, Owner, diagnosis::Cause};
 use proto::{room::v1::Proof, types::v1::Caller};
 
 use self::{
@@ -33,6 +36,7 @@ use crate::{
     error::Error,
     live::LiveError,
     replay,
+    replay::{self, Answer, Event},
     rooms::{Rooms, store::find_record},
 };
 
@@ -129,18 +133,17 @@ impl Diagnoses {
         Ok(examined.conclude(access.is_admin))
     }
 
-    /// Refuses a repair that would not be carried out, before it counts against the rate limit.
+    /// Refuses a repair that would not be carried out, before it counts against the rate limit. Returns whether the same
+    /// signed request has repaired the room before.
     pub async fn check_repair(
         &self,
         caller: &Caller,
         proof: Option<&Proof>,
         target: Target,
-    ) -> Result<(), Error> {
+    ) -> Result<bool, Error> {
         self.may_repair(caller, target).await?;
-        match proof {
-            Some(proof) => replay::refuse_replayed(&self.rooms.pool, proof).await,
-            None => Ok(()),
-        }
+        let Some(event) = event(caller, proof, target)? else { return Ok(false) };
+        Ok(replay::find_answer(&self.rooms.pool, &event).await?.is_some())
     }
 
     async fn may_repair(&self, caller: &Caller, target: Target) -> Result<Access, Error> {
@@ -148,8 +151,8 @@ impl Diagnoses {
         if access.is_host || access.is_admin { Ok(access) } else { Err(Error::NotHost) }
     }
 
-    /// Reconciles the room once, for its host or an admin. Returns whether that succeeded. A signed request is carried
-    /// out once.
+    /// Reconciles the room once, for its host or an admin. Returns whether that succeeded. After a success the same signed
+    /// request is not carried out again.
     pub async fn repair_target(
         &self,
         caller: &Caller,
@@ -157,8 +160,11 @@ impl Diagnoses {
         target: Target,
     ) -> Result<bool, Error> {
         let access = self.may_repair(caller, target).await?;
-        if let Some(proof) = proof {
-            replay::accept(&mut *self.rooms.pool.acquire().await?, proof).await?;
+        let event = event(caller, proof, target)?;
+        if let Some(event) = &event
+            && replay::accept(&mut *self.rooms.pool.acquire().await?, event, None).await?.is_some()
+        {
+            return Ok(true);
         }
         let owner = access.owner.ok_or(LiveError::NotActive)?;
         let record = match find_record(&self.rooms.pool, owner.id()).await? {
@@ -167,7 +173,11 @@ impl Diagnoses {
         };
         let Some(record) = record else { return Ok(false) }; // another replica is writing the record
         tracing::info!(room.owner = %record.owner_id, "repair of a room requested");
-        Ok(self.rooms.reconcile(&[record.id]).await?.contains(&record.id))
+        let repaired = self.rooms.reconcile(&[record.id]).await?.contains(&record.id);
+        if let Some(event) = event.filter(|_| repaired) {
+            replay::set_answer(&self.rooms.pool, &event, Answer::OK).await?;
+        }
+        Ok(repaired)
     }
 
     /// Runs all checks of the room.
@@ -224,6 +234,15 @@ impl Diagnoses {
             Err(_) => false,
         }
     }
+}
+
+/// The signed request for the repair of a nest.
+fn event<'a>(
+    caller: &Caller,
+    proof: Option<&'a Proof>,
+    target: Target,
+) -> Result<Option<Event<'a>>, Refusal> {
+    proof.map(|proof| Event::new(proof, &caller.user_id, Some(NestId(target.id)))).transpose()
 }
 
 /// Whether the caller is an admin or one of our own services.

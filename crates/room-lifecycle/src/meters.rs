@@ -82,8 +82,8 @@ pub const METERS: &[Meter] = &[
     Meter::counter("greenroom_nests_created_total", "Nests created.", &[]),
     Meter::counter(
         "greenroom_nests_replayed_total",
-        "Signed requests that arrived a second time and were refused.",
-        &[],
+        "Signed requests that arrived again, by how they were answered.",
+        &[("result", &["answered", "used"])],
     ),
     Meter::counter(
         "greenroom_permissions_corrected_total",

@@ -2,8 +2,8 @@
 //! holds what they may do. The checks that observe participants also align LiveKit with it
 //! ([`crate::kinds::nest`]).
 //!
-//! Every change is one transaction with the proof of its signed request. So each signed request has its effect once,
-//! whichever replica it reaches.
+//! Every change is one transaction with its signed request ([`crate::signed`]). So each signed request has its effect
+//! once, whichever replica it reaches.
 
 mod commands;
 mod convert;

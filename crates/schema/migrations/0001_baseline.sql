@@ -368,15 +368,23 @@ create index nest_participants_named on nest_participants (nest_id) where is_adm
 -- Whether a participant has just joined.
 create index nest_participants_recent on nest_participants (nest_id, joined_at);
 
--- Signed requests that were carried out: each is accepted once. A logged table, although its rows matter for minutes
--- only: a crash of Postgres keeps the effects of a request, so it must also keep the row that refuses a replay.
+-- Signed requests that were carried out, and what they were answered: the same request again gets the same answer and
+-- changes nothing. A logged table, although its rows matter for minutes only: a crash of Postgres keeps the effects of a
+-- request, so it must also keep the row that stops a replay.
 create table nostr_seen (
-    event_id   bytea not null,
-    body_hash  bytea not null,
-    expires_at timestamptz not null,
+    event_id    bytea not null,
+    body_hash   bytea not null,
+    pubkey      bytea not null,   -- the key that signed it
+    nest_id     uuid,             -- the nest that it names; null: it created one. No foreign key: rows live for minutes
+    seq         bigint generated always as identity,   -- of one key in one nest: the order of the changes
+    accepted_at timestamptz not null default clock_timestamp(),   -- by the clock that verifies signatures
+    status      smallint,         -- the HTTP status; null: not answered yet, or failed, so that it is carried out again
+    made_id     uuid,             -- the nest or the recording that it created
     constraint nostr_seen_once primary key (event_id, body_hash)
 );
-create index nostr_seen_expired on nostr_seen (expires_at);
+create index nostr_seen_accepted on nostr_seen (accepted_at);
+-- The later changes of a key.
+create index nostr_seen_of_key on nostr_seen (pubkey, seq);
 
 -- ---------------------------------------------------------------- rooms on LiveKit
 

@@ -36,6 +36,8 @@ pub const ROUTINES: &[Routine] = routines![
     "room_owners", "room_owner", "owner_participants", "kicked_participants", "database_identity", "mark_room",
     "sessions_mark_room", "live_room_sessions_mark_room", "nests_mark_room", "recordings_mark_nest",
     "livekit_rooms_write_name", "livekit_participants_notify",
+    // signed requests
+    "signed_answer", "accept_signed",
     // the listing
     "live_stream_projection", "unaligned_live_streams", "mark_streams", "mark_stream", "repair_live_rooms",
     // rights

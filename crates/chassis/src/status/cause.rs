@@ -30,6 +30,7 @@ impl From<Reason> for Cause {
             Reason::InvalidRequest
             | Reason::SlotTaken
             | Reason::IdempotencyKeyReused
+            | Reason::SignatureUsed
             | Reason::RoomNotIdle
             | Reason::MeetingStarted
             | Reason::AlreadyRecording

@@ -7,7 +7,7 @@ use axum::{
 };
 use chassis::status::Reason::{
     AlreadyRecording, InvalidRequest, LivekitUnavailable, RecordingNotFinished, RecordingNotFound,
-    RecordingStopped, RecordingUnavailable, RoomNotActive, RoomNotFound, TooLarge,
+    RecordingStopped, RecordingUnavailable, RoomNotActive, RoomNotFound, SignatureUsed, TooLarge,
 };
 use chassis::status::{Reason, Refusal};
 use domain::RecordingId;
@@ -102,13 +102,14 @@ fn signed_request(
 
 /// Starts a recording of a nest.
 ///
-/// Records what is heard in the nest. Not idempotent: 409 while a recording runs. Admins of the nest.
+/// Records what is heard in the nest. The same signed request again has the same answer; another one is 409 while a
+/// recording runs. Admins of the nest.
 #[utoipa::path(post, path = "/api/v1/nests/{id}/recording", operation_id = "startNestRecording", tag = "Nests",
     params(("id" = Uuid, Path)), security(("nostr" = [])),
     responses((status = 202, description = "The recording starts.")),
     extensions(("x-refuses" = json!([
-        InvalidRequest, TooLarge, RoomNotFound, RoomNotActive, AlreadyRecording, LivekitUnavailable,
-        RecordingUnavailable]))))]
+        InvalidRequest, TooLarge, RoomNotFound, RoomNotActive, AlreadyRecording, SignatureUsed,
+        LivekitUnavailable, RecordingUnavailable]))))]
 pub(crate) async fn start(
     State(clients): State<Clients>,
     NestId(nest): NestId,
@@ -128,13 +129,14 @@ pub(crate) async fn start(
 
 /// Stops a recording of a nest.
 ///
-/// The file follows soon. A repeat is 400 `recording_stopped`. Admins of the nest.
+/// The file follows soon. The same signed request again has the same answer; another one is 400 `recording_stopped`.
+/// Admins of the nest.
 #[utoipa::path(patch, path = "/api/v1/nests/{id}/recording/{rid}", operation_id = "stopNestRecording", tag = "Nests",
     params(("id" = Uuid, Path), ("rid" = Uuid, Path)), security(("nostr" = [])),
     responses((status = 202, description = "The recording stops.")),
     extensions(("x-refuses" = json!([
-        InvalidRequest, TooLarge, RoomNotFound, RecordingNotFound, RecordingStopped, LivekitUnavailable,
-        RecordingUnavailable]))))]
+        InvalidRequest, TooLarge, RoomNotFound, RecordingNotFound, RecordingStopped, SignatureUsed,
+        LivekitUnavailable, RecordingUnavailable]))))]
 pub(crate) async fn stop(
     State(clients): State<Clients>,
     ids: RecordingIds,
@@ -147,13 +149,14 @@ pub(crate) async fn stop(
 
 /// Deletes a recording of a nest.
 ///
-/// Deletes the recording and its file. A recording that still runs is stopped first. A repeat is 404. Admins of the
-/// nest.
+/// Deletes the recording and its file. A recording that still runs is stopped first. The same signed request again has
+/// the same answer; another one is 404. Admins of the nest.
 #[utoipa::path(delete, path = "/api/v1/nests/{id}/recording/{rid}", operation_id = "deleteNestRecording",
     tag = "Nests", params(("id" = Uuid, Path), ("rid" = Uuid, Path)), security(("nostr" = [])),
     responses((status = 202, description = "Deleted.")),
     extensions(("x-refuses" = json!([
-        InvalidRequest, TooLarge, RoomNotFound, RecordingNotFound, LivekitUnavailable, RecordingUnavailable]))))]
+        InvalidRequest, TooLarge, RoomNotFound, RecordingNotFound, SignatureUsed, LivekitUnavailable,
+        RecordingUnavailable]))))]
 pub(crate) async fn delete(
     State(clients): State<Clients>,
     ids: RecordingIds,

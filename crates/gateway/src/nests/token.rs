@@ -1,7 +1,9 @@
 //! LiveKit tokens of a nest: for its creator, for signers, and for guests.
 
 use axum::{Json, extract::State, response::IntoResponse};
-use chassis::status::Reason::{InvalidRequest, LivekitUnavailable, RoomFull, RoomNotFound, TooLarge};
+use chassis::status::Reason::{
+    InvalidRequest, LivekitUnavailable, RoomFull, RoomNotFound, SignatureUsed, TooLarge,
+};
 use chassis::status::{Reason, Refusal};
 use http::{HeaderValue, header};
 use proto::{room::v1 as room, token::v1 as pb, types::v1::Caller};
@@ -47,12 +49,13 @@ pub(crate) struct NestToken {
 
 /// Creates a nest.
 ///
-/// Creates a nest and issues the caller's token for it. Also served with a slash at the end of the path. Not
-/// idempotent: each call creates a nest. Any holder of a Nostr key.
+/// Creates a nest and issues the caller's token for it. Also served with a slash at the end of the path. The same
+/// signed request again has the same `roomId` and a new token; each new one creates a nest. Any holder of a Nostr key.
 #[utoipa::path(put, path = "/api/v1/nests", operation_id = "createNest", tag = "Nests",
     request_body = NewNest, security(("nostr" = [])),
     responses((status = 200, body = CreatedNest, description = "The nest.")),
-    extensions(("x-refuses" = json!([InvalidRequest, TooLarge, RoomNotFound, LivekitUnavailable]))))]
+    extensions(("x-refuses" = json!([
+        InvalidRequest, TooLarge, RoomNotFound, SignatureUsed, LivekitUnavailable]))))]
 pub(crate) async fn create(
     State(clients): State<Clients>,
     State(links): State<Links>,

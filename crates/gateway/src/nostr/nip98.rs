@@ -1,8 +1,8 @@
 //! Verifies NIP-98: an `Authorization` header that is a signed Nostr event. Pure: no clock, no I/O, no state.
 //!
 //! The input is untrusted, so each check is cheaper than the next one, and the signature is the last check. A repeated
-//! event is not detected here: if a request changes something, room-lifecycle accepts its event once, in the transaction
-//! of the change (its replay.rs). <https://github.com/nostr-protocol/nips/blob/master/98.md>
+//! event is not detected here. If a request changes something, room-lifecycle carries its event out once, in the
+//! transaction of the change (its replay.rs). <https://github.com/nostr-protocol/nips/blob/master/98.md>
 
 use std::time::Duration;
 

@@ -199,6 +199,7 @@ async fn nest_refusals_have_the_shape_of_nests() {
         (Reason::RoomNotFound, 404, "Room not found"),
         (Reason::Unauthenticated, 401, "Unauthorized"),
         (Reason::InvalidRequest, 400, "Invalid Request"),
+        (Reason::SignatureUsed, 409, "Signature Used"),
         (Reason::LivekitUnavailable, 503, "Video Server Unavailable"),
     ] {
         gateway.fake.set(Behaviour::Refuse(Refusal::new(reason, "Why not.")));

@@ -65,6 +65,7 @@ async fn nest_recording_refusals_have_the_bodies_of_nests() {
         (Reason::RecordingNotFound, "Why not.", 404, json!("Recording Not Found")),
         (Reason::Unauthenticated, "Why not.", 401, json!("Unauthorized")),
         (Reason::AlreadyRecording, "Why not.", 409, json!("Already Recording")),
+        (Reason::SignatureUsed, "Why not.", 409, json!("Signature Used")),
     ] {
         gateway.fake.set(Behaviour::Refuse(Refusal::new(reason, message)));
         let (reply_status, reply) = answer(by(&gateway, &host, &Method::PATCH, &one())).await;

@@ -55,8 +55,8 @@ impl DiagnosisService for Diagnoses {
         let caller = caller(request.caller)?;
         let target = target(request.kind, &request.id)?;
         let proof = request.proof.map(|given| replay::proof(Some(given))).transpose()?;
-        Diagnoses::check_repair(self, &caller, proof.as_ref(), target).await?;
-        Ok(Response::new(pb::CheckRepairResponse {}))
+        let repeated = Diagnoses::check_repair(self, &caller, proof.as_ref(), target).await?;
+        Ok(Response::new(pb::CheckRepairResponse { repeated }))
     }
 
     async fn repair(&self, request: Request<pb::RepairRequest>) -> RpcResult<pb::RepairResponse> {

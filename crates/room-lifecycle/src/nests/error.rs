@@ -2,7 +2,7 @@
 
 use chassis::status::{Reason, Refusal};
 
-use crate::{error::Error, kinds};
+use crate::{error::Error, kinds, signed};
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NestError {
@@ -24,7 +24,7 @@ impl From<NestError> for Refusal {
         match error {
             NestError::NoNest => kinds::nest::not_found(),
             NestError::Full => Self::new(Reason::RoomFull, "All places are taken; try again later."),
-            NestError::NoKey => Self::new(Reason::Unauthenticated, "Sign the request with a Nostr key."),
+            NestError::NoKey => replay::no_key(),
             NestError::NotAllowed => {
                 Self::new(Reason::Unauthenticated, "Your key may not do this in this room.")
             }

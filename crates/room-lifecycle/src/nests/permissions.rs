@@ -10,7 +10,11 @@ use super::{
     NestError, Nests, policy,
     store::{self, Participant},
 };
-use crate::{error::Error, replay, rooms::ensure::Work};
+use crate::{
+    error::Error,
+    replay::{self, Answer, Event, Once},
+    rooms::ensure::Work,
+};
 
 /// The requested change of a participant.
 #[derive(Clone, Debug, Default)]
@@ -39,7 +43,8 @@ struct Parties {
 }
 
 impl Nests {
-    /// Changes what a participant may do. Returns whether anything changed.
+    /// Changes what a participant may do. Returns whether anything changed. The same signed request again returns what it
+    /// returned, and does nothing.
     pub async fn set_permissions(
         &self,
         caller: &str,
@@ -47,30 +52,44 @@ impl Nests {
         nest: NestId,
         change: &PermissionChange,
     ) -> Result<bool, Error> {
-        let changed = retry_on_contention(|| self.save_permissions(caller, proof, nest, change)).await?;
+        let event = Event::new(proof, caller, Some(nest))?;
+        let changed =
+            match retry_on_contention(|| self.save_permissions(&event, caller, nest, change)).await? {
+                Once::New(changed) => changed,
+                Once::Answered(answer) => return Ok(answer == Answer::ACCEPTED),
+            };
         if changed {
             self.rooms.apply_to_livekit(Owner::Nest(nest), Work::Reconcile).await;
         }
         let Some(muted) = change.mute_microphone else { return Ok(changed) };
-        match self.rooms.mute(Owner::Nest(nest), &change.participant, Source::Microphone, muted).await {
-            Ok(done) => Ok(done || changed),
-            // Part of the request was carried out, and its proof is not accepted again.
+        let changed = match self
+            .rooms
+            .mute(Owner::Nest(nest), &change.participant, Source::Microphone, muted)
+            .await
+        {
+            Ok(done) => done || changed,
+            // Part of the request was carried out: a failure would suggest that nothing changed.
             Err(error) if changed => {
                 tracing::warn!(%error, nest.id = %nest, "participant's permissions changed, microphone was not muted");
-                Ok(true)
+                true
             }
-            Err(error) => Err(error),
-        }
+            Err(error) => return Err(error), // without an answer, so that the same request is carried out again
+        };
+        let answer = replay::set_answer(&self.rooms.pool, &event, Answer::of_change(changed)).await?;
+        Ok(answer == Answer::ACCEPTED)
     }
 
     async fn save_permissions(
         &self,
+        event: &Event<'_>,
         caller: &str,
-        proof: &Proof,
         nest: NestId,
         change: &PermissionChange,
-    ) -> Result<bool, Error> {
-        let mut transaction = replay::begin(&self.rooms.pool, Some(proof)).await?;
+    ) -> Result<Once<bool>, Error> {
+        let mut transaction = match replay::begin(&self.rooms.pool, Some(event), None).await? {
+            Once::New(transaction) => transaction,
+            Once::Answered(answer) => return Ok(Once::Answered(answer)),
+        };
         let host = store::lock_nest(&mut *transaction, nest).await?.ok_or(NestError::NoNest)?;
         let keys = [caller.to_owned(), change.participant.clone()];
         let found = store::list_participants(&mut *transaction, nest, &keys).await?;
@@ -85,12 +104,17 @@ impl Nests {
         };
         let parties = Parties { by, is_self: caller == change.participant, participant };
         let wanted = decide(parties, change)?;
-        if wanted != participant {
+        let changed = wanted != participant;
+        if changed {
             let watch = is_less(wanted, participant).then_some(policy::WATCHED);
             store::set_role(&mut *transaction, nest, &change.participant, wanted, watch).await?;
         }
+        // A mute follows after the commit, and its outcome is part of the answer.
+        if change.mute_microphone.is_none() {
+            replay::set_answer(&mut *transaction, event, Answer::of_change(changed)).await?;
+        }
         transaction.commit().await?;
-        Ok(wanted != participant)
+        Ok(Once::New(changed))
     }
 }
 

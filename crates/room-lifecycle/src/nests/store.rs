@@ -12,24 +12,26 @@ pub use crate::kinds::nest::store::{Nest, Participant, find_nest, list_participa
 /// Inserts a nest, with its host as admin and speaker.
 pub async fn insert_nest(
     db: impl PgExecutor<'_>,
+    id: NestId,
     host: &str,
     relays: &[String],
     hls_stream: bool,
-) -> Result<NestId> {
-    sqlx::query_scalar!(
+) -> Result<()> {
+    sqlx::query!(
         "with nest as (
-             insert into nests (created_by, relays, hls_stream) values ($1, $2, $3)
+             insert into nests (id, created_by, relays, hls_stream) values ($1, $2, $3, $4)
              returning id, created_by, created_at)
          insert into nest_participants (nest_id, pubkey, is_admin, is_speaker, joined_at)
-         select id, created_by, true, true, created_at from nest
-         returning nest_id as \"nest_id: NestId\"",
+         select id, created_by, true, true, created_at from nest",
+        id.0,
         host,
         relays,
         hls_stream
     )
-    .fetch_one(db)
+    .execute(db)
     .statement("INSERT insert_nest")
     .await
+    .map(drop)
 }
 
 /// Inserts a user as a listener, unless the user is a participant already or the nest is full. One round trip.

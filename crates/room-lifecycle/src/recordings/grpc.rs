@@ -28,7 +28,7 @@ use super::{
 use crate::{
     error::{Error, RpcResult},
     nests::request,
-    replay,
+    replay::{self, Event},
 };
 
 #[tonic::async_trait]
@@ -44,9 +44,13 @@ impl RecordingService for Recordings {
         let key = wrong.check(idempotency_key(request.idempotency_key));
         wrong.finish()?;
         let proof = proof(scope, request.proof)?;
-        let start = StartRequest { proof, ..StartRequest::new(scope, RecordingKind::File, key) };
-        let started = Recordings::start_recording(self, &caller, start).await?;
-        self.respond(started).await
+        let event = scope.event(&caller.user_id, proof.as_ref())?;
+        let start =
+            StartRequest { proof: proof.clone(), ..StartRequest::new(scope, RecordingKind::File, key) };
+        match Recordings::start_recording(self, &caller, start).await {
+            Ok(started) => self.respond(started).await,
+            Err(refused) => self.respond_again(event.as_ref(), refused).await,
+        }
     }
 
     async fn stop_recording(
@@ -55,13 +59,17 @@ impl RecordingService for Recordings {
     ) -> RpcResult<pb::RecordingResponse> {
         let mut request = request.into_inner();
         let (caller, scope, id) = parse(&mut request)?;
-        let (recordings, by, proof) = (self.clone(), caller.clone(), proof(scope, request.proof)?);
-        let flow = Box::pin(async move { recordings.stop_recording(&by, scope, id, proof.as_ref()).await });
-        let stopped = if let Some(stopped) = self.run_within("stop recording", STOP_TIMEOUT, flow).await? {
-            stopped
-        } else {
-            self.may_record(&caller, scope).await?;
-            self.recording_of(scope, id).await? // with the committed request to stop
+        let proof = proof(scope, request.proof)?;
+        let event = scope.event(&caller.user_id, proof.as_ref())?;
+        let (recordings, by, own) = (self.clone(), caller.clone(), proof.clone());
+        let flow = Box::pin(async move { recordings.stop_recording(&by, scope, id, own.as_ref()).await });
+        let stopped = match self.run_within("stop recording", STOP_TIMEOUT, flow).await {
+            Ok(Some(stopped)) => stopped,
+            Ok(None) => {
+                self.may_record(&caller, scope).await?;
+                self.recording_of(scope, id).await? // with the committed request to stop
+            }
+            Err(refused) => return self.respond_again(event.as_ref(), refused).await,
         };
         self.respond(stopped).await
     }
@@ -104,13 +112,20 @@ impl RecordingService for Recordings {
     ) -> RpcResult<pb::DeleteRecordingResponse> {
         let mut request = request.into_inner();
         let (caller, scope, id) = parse(&mut request)?;
-        let (recordings, proof) = (self.clone(), proof(scope, request.proof)?);
-        let flow =
-            Box::pin(async move { recordings.delete_recording(&caller, scope, id, proof.as_ref()).await });
-        if self.run_within("delete recording", STOP_TIMEOUT, flow).await?.is_none()
-            && store::find_readable(&self.rooms.pool, id).await.map_err(Error::from)?.is_some()
-        {
-            return Err(Error::Unsettled.into());
+        let proof = proof(scope, request.proof)?;
+        let event = scope.event(&caller.user_id, proof.as_ref())?;
+        let (recordings, by, own) = (self.clone(), caller.clone(), proof.clone());
+        let flow = Box::pin(async move { recordings.delete_recording(&by, scope, id, own.as_ref()).await });
+        match self.run_within("delete recording", STOP_TIMEOUT, flow).await {
+            Ok(Some(())) => {}
+            Ok(None) => {
+                if store::find_readable(&self.rooms.pool, id).await.map_err(Error::from)?.is_some() {
+                    return Err(Error::Unsettled.into());
+                }
+            }
+            Err(refused) => {
+                replay::answer_of_refused(&self.rooms.pool, event.as_ref(), refused).await?;
+            }
         }
         Ok(Response::new(pb::DeleteRecordingResponse {}))
     }
@@ -171,6 +186,16 @@ impl Recordings {
     async fn respond(&self, recording: Recording) -> RpcResult<pb::RecordingResponse> {
         let recording = Some(self.to_proto(recording).await?);
         Ok(Response::new(pb::RecordingResponse { recording }))
+    }
+
+    /// Responds to a request that was refused: as before, if the same signed request was carried out before.
+    async fn respond_again(
+        &self,
+        event: Option<&Event<'_>>,
+        refused: Error,
+    ) -> RpcResult<pb::RecordingResponse> {
+        replay::answer_of_refused(&self.rooms.pool, event, refused).await?;
+        Ok(Response::new(pb::RecordingResponse { recording: None }))
     }
 
     async fn to_proto(&self, row: Recording) -> Result<pb::Recording, Error> {

@@ -3,7 +3,7 @@
 use std::slice;
 
 use domain::{EndedReason, Owner, OwnerKind, Role};
-use proto::types::v1::Caller;
+use proto::{room::v1::Proof, types::v1::Caller};
 
 use super::{RecordingError, RecordingScope, Recordings};
 use crate::{
@@ -13,6 +13,7 @@ use crate::{
         LiveError,
         store::{RoomReader, rooms},
     },
+    replay::Event,
     rooms::store::owners,
 };
 
@@ -57,6 +58,16 @@ impl Recordings {
         let session = owners::find_session(&self.rooms.pool, id).await?.ok_or(Error::NoSession)?;
         let is_party = session.parties().role_of(&caller.user_id).is_some();
         if is_party || caller.is_admin { Ok(()) } else { Err(Error::NotParticipant) }
+    }
+}
+
+impl RecordingScope {
+    /// The signed request for a recording of a nest. `None` for other scopes, and for what Greenroom starts by itself.
+    pub(super) fn event<'a>(self, key: &str, proof: Option<&'a Proof>) -> Result<Option<Event<'a>>, Error> {
+        match (self, proof) {
+            (Self::Nest(nest), Some(proof)) => Ok(Some(Event::new(proof, key, Some(nest))?)),
+            _ => Ok(None),
+        }
     }
 }
 

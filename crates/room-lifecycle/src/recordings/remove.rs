@@ -7,7 +7,10 @@ use futures::{StreamExt, stream};
 use proto::{room::v1::Proof, types::v1::Caller};
 
 use super::{Recording, RecordingScope, Recordings, output::Output, store};
-use crate::{error::Error, replay};
+use crate::{
+    error::Error,
+    replay::{self, Answer, Event, Once},
+};
 
 /// How many recordings one pass removes.
 const BATCH: i64 = 200;
@@ -23,9 +26,10 @@ impl Recordings {
         id: RecordingId,
         proof: Option<&Proof>,
     ) -> Result<(), Error> {
+        let event = scope.event(&caller.user_id, proof)?;
         self.may_record(caller, scope).await?;
         self.recording_of(scope, id).await?;
-        let deleted = retry_on_contention(|| self.set_deleted(id, proof)).await?;
+        let deleted = retry_on_contention(|| self.set_deleted(id, event.as_ref())).await?;
         // After the commit: if LiveKit does not answer, the watch asks it again.
         if let Some(running) = deleted.filter(|recording| recording.status.is_open()) {
             self.stop_on_livekit(running).await?;
@@ -34,8 +38,17 @@ impl Recordings {
         Ok(())
     }
 
-    async fn set_deleted(&self, id: RecordingId, proof: Option<&Proof>) -> Result<Option<Recording>, Error> {
-        let mut transaction = replay::begin(&self.rooms.pool, proof).await?;
+    /// `None`: it was deleted before.
+    async fn set_deleted(
+        &self,
+        id: RecordingId,
+        event: Option<&Event<'_>>,
+    ) -> Result<Option<Recording>, Error> {
+        let Once::New(mut transaction) =
+            replay::begin(&self.rooms.pool, event, Some(Answer::ACCEPTED)).await?
+        else {
+            return Ok(None);
+        };
         let deleted = store::set_deleted(&mut *transaction, id).await?;
         transaction.commit().await?;
         Ok(deleted)

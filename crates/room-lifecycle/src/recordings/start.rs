@@ -31,6 +31,7 @@ use crate::{
     error::Error,
     livekit::LiveKitError,
     replay,
+    replay::{self, Answer, Event, Once},
     rooms::store::{Record, find_record, marks},
 };
 
@@ -161,7 +162,7 @@ impl Recordings {
             started = self.rooms.livekit.start_recording(&record.room_name, target, audio_only) => started,
             without_redis = self.rooms.livekit.lacks_recorders() => Err(without_redis),
         };
-        self.record_start(recording, started, waiting).await
+        self.record_start(recording, start, started, waiting).await
     }
 
     async fn intend_recording(
@@ -178,10 +179,14 @@ impl Recordings {
             idempotency_key: start.idempotency_key.clone(),
             request_hash: start.hash(),
         };
-        let inserted =
-            retry_on_contention(|| self.insert_recording(record, &new, start.proof.as_ref())).await?;
-        if let Some(inserted) = inserted {
-            return Ok(inserted);
+        let event = start.scope.event(started_by, start.proof.as_ref())?;
+        match retry_on_contention(|| self.insert_recording(record, &new, event.as_ref())).await? {
+            Once::New(Some(inserted)) => return Ok(inserted),
+            Once::New(None) => {}
+            Once::Answered(answer) => {
+                let repeated = self.answer_repeated(RecordingId(answer.made.unwrap_or_default())).await?;
+                return Ok(repeated.ok_or(RecordingError::NoRecording)?);
+            }
         }
         if let Some(repeated) = self.find_repeated(started_by, start).await? {
             return Ok(repeated);
@@ -191,19 +196,23 @@ impl Recordings {
         Err(if is_recorded { RecordingError::AlreadyRecording } else { RecordingError::NotActive }.into())
     }
 
-    /// Inserts a recording. Without a new row the transaction is rolled back, so that the proof can be used again.
+    /// Inserts a recording. Without a new row the transaction is rolled back, and the signed request with it.
     async fn insert_recording(
         &self,
         record: &Record,
         new: &NewRecording,
-        proof: Option<&Proof>,
-    ) -> Result<Option<Recording>, Error> {
-        let mut transaction = replay::begin(&self.rooms.pool, proof).await?;
+        event: Option<&Event<'_>>,
+    ) -> Result<Once<Option<Recording>>, Error> {
+        let answer = Answer::ACCEPTED.with(new.id.0);
+        let mut transaction = match replay::begin(&self.rooms.pool, event, Some(answer)).await? {
+            Once::New(transaction) => transaction,
+            Once::Answered(answer) => return Ok(Once::Answered(answer)),
+        };
         let inserted = store::insert_recording(&mut *transaction, record.id, record.generation, new).await?;
         if inserted.is_some() {
             transaction.commit().await?;
         }
-        Ok(inserted)
+        Ok(Once::New(inserted))
     }
 
     /// The recording that an earlier request with the same idempotency key created.
@@ -215,14 +224,16 @@ impl Recordings {
         let Some(key) = &start.idempotency_key else { return Ok(None) };
         match store::find_by_key(&self.rooms.pool, started_by, key).await? {
             None => Ok(None),
-            Some((id, Some(hash))) if hash == start.hash() => {
-                // The first request may still wait, and be refused later. This one is answered `starting`.
-                match store::set_answered(&self.rooms.pool, id).await? {
-                    None => Ok(store::find_recording(&self.rooms.pool, id).await?),
-                    open => Ok(open),
-                }
-            }
+            Some((id, Some(hash))) if hash == start.hash() => self.answer_repeated(id).await,
             Some(_) => Err(RecordingError::KeyReused.into()),
+        }
+    }
+
+    /// Answers a repeated request. The first one may still wait, and be refused later. This one is answered `starting`.
+    async fn answer_repeated(&self, id: RecordingId) -> Result<Option<Recording>, Error> {
+        match store::set_answered(&self.rooms.pool, id).await? {
+            None => Ok(store::find_recording(&self.rooms.pool, id).await?),
+            open => Ok(open),
         }
     }
 
@@ -231,6 +242,7 @@ impl Recordings {
     async fn record_start(
         &self,
         recording: Recording,
+        start: &StartRequest,
         started: Result<EgressInfo, LiveKitError>,
         waiting: &CallerWaits,
     ) -> Result<Recording, Error> {
@@ -238,7 +250,7 @@ impl Recordings {
             Ok(info) => self.record_taken(&recording, &info).await,
             Err(LiveKitError::NotFound) => {
                 // The room is marked as well: its record says that it exists.
-                self.close_not_begun(&recording, "LiveKit does not have the room", waiting).await?;
+                self.close_not_begun(&recording, start, "LiveKit does not have the room", waiting).await?;
                 marks::insert_mark(&self.rooms.pool, recording.room_id).await?;
                 Err(RecordingError::NotActive.into())
             }
@@ -253,7 +265,7 @@ impl Recordings {
                     LiveKitError::Refused { .. } => "LiveKit had no recorder for it",
                     _ => "LiveKit could not be asked for a recorder",
                 };
-                self.close_not_begun(&recording, why, waiting).await?;
+                self.close_not_begun(&recording, start, why, waiting).await?;
                 Err(RecordingError::Unavailable.into())
             }
             Err(error @ (LiveKitError::Unreadable(_) | LiveKitError::Unknown(_) | LiveKitError::NotOurs)) => {
@@ -293,13 +305,19 @@ impl Recordings {
     async fn close_not_begun(
         &self,
         recording: &Recording,
+        start: &StartRequest,
         why: &str,
         waiting: &CallerWaits,
     ) -> Result<(), Error> {
         // A caller that still waits reads the failure in the answer, and needs no notification.
         let caller_waits = waiting.strong_count() > 0;
         let end = End { caller_waits, ..End::never_begun(why) };
-        self.close_recording(recording, &end, "start").await.map(drop)
+        self.close_recording(recording, &end, "start").await?;
+        // Nothing was recorded: the same signed request may try again.
+        match start.scope.event(&recording.started_by, start.proof.as_ref())? {
+            Some(event) => replay::withdraw_answer(&self.rooms.pool, &event).await,
+            None => Ok(()),
+        }
     }
 }
 

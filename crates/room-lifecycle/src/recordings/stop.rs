@@ -12,7 +12,11 @@ use super::{
     },
     watch_decision,
 };
-use crate::{error::Error, livekit::LiveKitError, replay};
+use crate::{
+    error::Error,
+    livekit::LiveKitError,
+    replay::{self, Answer, Event, Once},
+};
 
 impl Recordings {
     /// Stops a recording. One that is over is returned as it is. The request to stop is committed before LiveKit is
@@ -24,23 +28,29 @@ impl Recordings {
         id: RecordingId,
         proof: Option<&Proof>,
     ) -> Result<Recording, Error> {
+        let event = scope.event(&caller.user_id, proof)?;
         self.may_record(caller, scope).await?;
         let recording = self.recording_of(scope, id).await?;
-        match retry_on_contention(|| self.set_stop_asked(&recording, proof)).await? {
+        match retry_on_contention(|| self.set_stop_asked(&recording, event.as_ref())).await? {
             Some(asked) => self.stop_on_livekit(asked).await,
             None => Ok(store::find_recording(&self.rooms.pool, id).await?.unwrap_or(recording)),
         }
     }
 
-    /// Commits the request to stop. A second signed request to stop is refused, as the clients of nests expect.
+    /// Commits the request to stop. A second signed request to stop is refused, as the clients of nests expect. `None`:
+    /// there is nothing to stop, or the same request has stopped it.
     async fn set_stop_asked(
         &self,
         recording: &Recording,
-        proof: Option<&Proof>,
+        event: Option<&Event<'_>>,
     ) -> Result<Option<Recording>, Error> {
-        let mut transaction = replay::begin(&self.rooms.pool, proof).await?;
-        // After the proof was accepted, and before the commit: a refusal rolls the proof back.
-        if proof.is_some() && (recording.stop_asked_at.is_some() || !recording.status.is_open()) {
+        let Once::New(mut transaction) =
+            replay::begin(&self.rooms.pool, event, Some(Answer::ACCEPTED)).await?
+        else {
+            return Ok(None);
+        };
+        // After the request was accepted, and before the commit: a refusal rolls it back.
+        if event.is_some() && (recording.stop_asked_at.is_some() || !recording.status.is_open()) {
             return Err(RecordingError::Stopped.into());
         }
         let asked = store::set_stop_asked(&mut *transaction, recording.id).await?;

@@ -9,7 +9,7 @@ use room_lifecycle::diagnosis::{FoundTarget, Target};
 
 use crate::{
     diagnosis::{by_operator, target},
-    harness::{State, World, hosts, nests::proof, owner, reason},
+    harness::{State, World, hosts, nests::proof, owner, reason, refused},
 };
 
 #[testkit::test]
@@ -108,10 +108,33 @@ async fn signed_repair_of_a_nest_runs_once(world: World) {
     let nest = world.nest(&rooms).await;
     let (host, target) = (hosts::person(&nest.host), Target { kind: TargetKind::Nest, id: nest.id });
     let (first, second) = (proof(), proof());
+    assert!(!rooms.diagnoses.check_repair(&host, Some(&first), target).await.unwrap());
     assert!(rooms.diagnoses.repair_target(&host, Some(&first), target).await.unwrap());
-    assert_eq!(
-        reason(rooms.diagnoses.repair_target(&host, Some(&first), target).await),
-        Reason::Unauthenticated
-    );
+    let calls = world.server().all_calls();
+    assert!(rooms.diagnoses.check_repair(&host, Some(&first), target).await.unwrap(), "repeated");
+    assert!(rooms.diagnoses.repair_target(&host, Some(&first), target).await.unwrap(), "the same answer");
+    assert_eq!(world.server().all_calls(), calls, "calls to LiveKit");
     assert!(rooms.diagnoses.repair_target(&host, Some(&second), target).await.unwrap());
+    assert_ne!(world.server().all_calls(), calls, "calls to LiveKit");
+    for refused in [
+        rooms.diagnoses.check_repair(&host, Some(&first), target).await,
+        rooms.diagnoses.repair_target(&host, Some(&first), target).await,
+    ] {
+        assert_eq!(reason(refused), Reason::SignatureUsed, "after a later change");
+    }
+}
+
+#[testkit::test]
+async fn failed_signed_repair_is_carried_out_again(world: World) {
+    let rooms = world.rooms().await;
+    let nest = world.nest(&rooms).await;
+    let (host, target) = (hosts::person(&nest.host), Target { kind: TargetKind::Nest, id: nest.id });
+    let signed = proof();
+    world.server().faults().set("*", refused());
+    assert_ne!(rooms.diagnoses.repair_target(&host, Some(&signed), target).await.ok(), Some(true));
+    world.server().faults().clear();
+    world.make_due().await;
+    assert!(!rooms.diagnoses.check_repair(&host, Some(&signed), target).await.unwrap(), "repeated");
+    assert!(rooms.diagnoses.repair_target(&host, Some(&signed), target).await.unwrap());
+    assert!(rooms.diagnoses.check_repair(&host, Some(&signed), target).await.unwrap(), "repeated");
 }

@@ -37,6 +37,8 @@ mod nests_crashes;
 mod nests_lifecycle;
 mod nests_permissions;
 mod nests_recordings;
+mod nests_signed;
+mod nests_signed_recordings;
 mod nests_streams;
 mod no_failed_statements;
 mod orphan_owners;

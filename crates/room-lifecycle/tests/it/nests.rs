@@ -4,8 +4,7 @@ use chassis::status::Reason;
 use domain::{NestId, NestRole, Owner, RoomStatus};
 use livekit_dev::Fault;
 use proto::room::v1::{
-    CreateNestRequest, GetNestRequest, JoinNestRequest, Nest, SetPermissionsRequest,
-    nest_service_server::NestService,
+    CreateNestRequest, JoinNestRequest, SetPermissionsRequest, nest_service_server::NestService,
 };
 use room_lifecycle::nests::link;
 use serde_json::json;
@@ -13,9 +12,9 @@ use tonic::Request;
 use uuid::Uuid;
 
 use crate::harness::{
-    Service, World,
+    World,
     hosts::person,
-    nests::{OpenNest, create, key, outcome, proof},
+    nests::{OpenNest, create, get, key, outcome, proof},
     refused,
 };
 
@@ -26,16 +25,6 @@ fn create_request(host: &str) -> CreateNestRequest {
         relays: vec!["wss://relay.example.org/".to_owned(), "ws://[::1]:7777".to_owned()],
         hls_stream: true,
     }
-}
-
-async fn get(rooms: &Service, id: &str) -> Result<Nest, Reason> {
-    let request = GetNestRequest { caller: None, nest_id: id.to_owned() };
-    let answer = outcome(NestService::get_nest(&rooms.nests, Request::new(request)).await);
-    answer.map(|answer| answer.nest.unwrap()).map_err(|refusal| refusal.reason)
-}
-
-async fn count_nests(world: &World) -> i64 {
-    sqlx::query_scalar!(r#"select count(*) as "n!" from nests"#).fetch_one(&world.pool).await.unwrap()
 }
 
 #[testkit::test]
@@ -100,76 +89,8 @@ async fn invalid_nest_request_is_refused_by_field(world: World) {
     }
     let unsigned = CreateNestRequest { proof: None, ..create_request(&key(1)) };
     assert_eq!(create(&rooms, unsigned).await.unwrap_err().reason, Reason::InvalidRequest);
-    assert_eq!(count_nests(&world).await, 0, "nests");
+    assert_eq!(world.count_nests().await, 0, "nests");
     create(&rooms, relays(&["wss://a"; 20])).await.unwrap();
-}
-
-#[testkit::test]
-async fn signed_request_creates_one_nest_over_all_replicas(world: World) {
-    let (one, other) = (world.rooms().await, world.rooms().await);
-    let request = create_request(&key(1));
-    let asked = [&one, &other, &one, &other].map(|rooms| create(rooms, request.clone()));
-    let answers = futures::future::join_all(asked).await;
-    let refused: Vec<_> = answers.iter().filter_map(|answer| answer.as_ref().err()).collect();
-    assert_eq!(refused.len(), 3);
-    assert!(refused.iter().all(|refusal| refusal.reason == Reason::Unauthenticated), "{refused:?}");
-    assert_eq!(count_nests(&world).await, 1, "nests");
-    // The same event with another body is another request. So is the next event.
-    let mut other_body = request.clone();
-    other_body.proof.as_mut().unwrap().body_hash = vec![7; 32];
-    create(&one, other_body).await.unwrap();
-    create(&other, create_request(&key(1))).await.unwrap();
-    assert_eq!(create(&other, request).await.unwrap_err().reason, Reason::Unauthenticated);
-    assert_eq!(count_nests(&world).await, 3, "nests");
-}
-
-/// A captured request cannot repeat a change that was undone since.
-#[testkit::test]
-async fn used_request_is_refused_after_the_change_was_undone(world: World) {
-    let (rooms, other) = (world.rooms().await, world.rooms().await);
-    let nest = world.nest(&rooms).await;
-    nest.join(&rooms, &key(2)).await.unwrap();
-    let used = proof();
-    let again = |request: &mut SetPermissionsRequest| {
-        request.can_publish = Some(true);
-        request.proof = Some(used.clone());
-    };
-    assert!(nest.permit(&rooms, (&nest.host, &key(2)), again).await.unwrap());
-    nest.speaks(&rooms, &key(2), false).await;
-    let refusal = nest.permit(&other, (&nest.host, &key(2)), again).await.unwrap_err();
-    assert_eq!(refusal.reason, Reason::Unauthenticated);
-    let ended = other.nests.end_nest(&nest.host, &used, NestId(nest.id)).await;
-    assert_eq!(crate::harness::reason(ended), Reason::Unauthenticated);
-    assert!(world.nest_is_open(&nest).await, "the nest is open");
-    assert_eq!(get(&rooms, &nest.id.to_string()).await.unwrap().speakers, [nest.host]);
-}
-
-#[testkit::test]
-async fn failed_request_may_be_repeated(world: World) {
-    let rooms = world.rooms().await;
-    world.execute("alter table livekit_room_names add constraint closed check (false) not valid").await;
-    let request = create_request(&key(1));
-    create(&rooms, request.clone()).await.unwrap_err();
-    assert_eq!(count_nests(&world).await, 0, "nests");
-    world.execute("alter table livekit_room_names drop constraint closed").await;
-    create(&rooms, request).await.unwrap();
-}
-
-#[testkit::test]
-async fn passes_forget_only_expired_requests(world: World) {
-    let rooms = world.rooms().await;
-    world
-        .execute(
-            "insert into nostr_seen select sha256(n::text::bytea), sha256('old'), clock_timestamp() - interval '1 s'
-             from generate_series(1, 12000) n",
-        )
-        .await;
-    let request = create_request(&key(1));
-    create(&rooms, request.clone()).await.unwrap();
-    rooms.pass().await.unwrap();
-    let left = sqlx::query_scalar!(r#"select count(*) as "n!" from nostr_seen"#);
-    assert_eq!(left.fetch_one(&world.pool).await.unwrap(), 1);
-    assert_eq!(create(&rooms, request).await.unwrap_err().reason, Reason::Unauthenticated);
 }
 
 #[testkit::test]

@@ -285,7 +285,7 @@ async fn mute_is_refused_when_livekit_fails(connect: PgConnectOptions) {
     assert_eq!(nest.mute(&rooms, &ann, true).await, Ok(true));
 }
 
-/// The request cannot be repeated, because its proof is used. A failure would suggest that nothing changed.
+/// A failure would suggest that nothing changed.
 #[testkit::test]
 async fn changed_rights_are_reported_when_the_mute_fails(connect: PgConnectOptions) {
     let (world, rooms, nest, ann) = speaking(connect).await;

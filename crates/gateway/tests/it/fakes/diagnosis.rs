@@ -39,15 +39,17 @@ impl DiagnosisService for Fake {
     }
 
     async fn check_repair(&self, request: Request<pb::RepairRequest>) -> Answer<pb::CheckRepairResponse> {
-        self.take("check_repair", request, |request: &pb::RepairRequest| request.caller.clone()).await?;
-        Ok(Response::new(pb::CheckRepairResponse {}))
+        let caller = |request: &pb::RepairRequest| request.caller.clone();
+        let (request, _) = self.take("check_repair", request, caller).await?;
+        let repeated = request.proof.is_some_and(|proof| self.is_known(&proof));
+        Ok(Response::new(pb::CheckRepairResponse { repeated }))
     }
 
     async fn repair(&self, request: Request<pb::RepairRequest>) -> Answer<pb::RepairResponse> {
         let caller = |request: &pb::RepairRequest| request.caller.clone();
         let (request, _) = self.take("repair", request, caller).await?;
         if request.kind() == proto::types::v1::TargetKind::Nest {
-            self.once(request.proof)?;
+            self.is_new(request.proof);
         }
         Ok(Response::new(pb::RepairResponse { repaired: true }))
     }

@@ -1,6 +1,6 @@
-//! One nest, whose host is its creator. A proof is accepted once; the token service knows the participants.
+//! One nest, whose host is its creator. The same proof again has the same answer; the token service knows the
+//! participants.
 
-use chassis::status::{Reason, Refusal};
 use proto::{
     room::v1::{self as room, nest_service_server::NestService},
     types::v1::Caller,
@@ -26,15 +26,15 @@ fn the_nest(host: String) -> room::Nest {
 }
 
 impl Fake {
-    /// Accepts a proof once, as room-lifecycle does.
-    pub(super) fn once(&self, proof: Option<room::Proof>) -> Result<(), Refusal> {
+    /// Records a proof. Returns whether it is new.
+    pub(super) fn is_new(&self, proof: Option<room::Proof>) -> bool {
         let proof = proof.expect("a proof");
         assert_eq!((proof.event_id.len(), proof.body_hash.len()), (32, 32));
-        if self.2.lock().insert((proof.event_id, proof.body_hash)) {
-            Ok(())
-        } else {
-            Err(Refusal::new(Reason::Unauthenticated, "The signature was used before."))
-        }
+        self.2.lock().insert((proof.event_id, proof.body_hash))
+    }
+
+    pub(super) fn is_known(&self, proof: &room::Proof) -> bool {
+        self.2.lock().contains(&(proof.event_id.clone(), proof.body_hash.clone()))
     }
 }
 
@@ -42,7 +42,7 @@ impl Fake {
 impl NestService for Fake {
     async fn create_nest(&self, request: Request<room::CreateNestRequest>) -> Answer<room::NestResponse> {
         let (request, caller) = self.take("create_nest", request, |request| request.caller.clone()).await?;
-        self.once(request.proof)?;
+        self.is_new(request.proof);
         self.3.lock().insert(caller.user_id.clone());
         let nest = room::Nest { streamed: request.hls_stream, ..the_nest(caller.user_id) };
         Ok(Response::new(room::NestResponse { nest: Some(nest) }))
@@ -65,13 +65,13 @@ impl NestService for Fake {
         request: Request<room::SetPermissionsRequest>,
     ) -> Answer<room::SetPermissionsResponse> {
         let (request, _) = self.take("set_permissions", request, |request| request.caller.clone()).await?;
-        self.once(request.proof)?;
+        self.is_new(request.proof);
         Ok(Response::new(room::SetPermissionsResponse { changed: request.can_publish != Some(true) }))
     }
 
     async fn end_nest(&self, request: Request<room::EndNestRequest>) -> Answer<room::EndNestResponse> {
         let (request, _) = self.take("end_nest", request, |request| request.caller.clone()).await?;
-        self.once(request.proof)?;
+        self.is_new(request.proof);
         Ok(Response::new(room::EndNestResponse {}))
     }
 }

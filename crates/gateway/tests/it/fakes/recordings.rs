@@ -36,13 +36,14 @@ fn one() -> Response<room::RecordingResponse> {
 }
 
 impl Fake {
-    /// Accepts the proof of a nest once. Requests for other rooms have no proof.
-    fn proven(&self, place: Option<room::RecordingPlace>, proof: Option<room::Proof>) -> Result<(), Refusal> {
+    /// Whether a request is to be carried out: the same proof of a nest is so once. Requests for other rooms have no
+    /// proof.
+    fn proven(&self, place: Option<room::RecordingPlace>, proof: Option<room::Proof>) -> bool {
         if place.is_some_and(|place| !matches!(place.place, Some(Place::NestId(_)))) {
             assert_eq!(proof, None);
-            return Ok(());
+            return true;
         }
-        self.once(proof)
+        self.is_new(proof)
     }
 }
 
@@ -55,7 +56,10 @@ impl RecordingService for Fake {
         request: Request<room::StartRecordingRequest>,
     ) -> Answer<room::RecordingResponse> {
         let (request, _) = self.take("StartRecording", request, |request| request.caller.clone()).await?;
-        self.proven(request.place, request.proof)?;
+        // The response to a repeated request may lack the recording.
+        if !self.proven(request.place, request.proof) {
+            return Ok(Response::new(room::RecordingResponse { recording: None }));
+        }
         let recording = room::Recording {
             status: RecordingStatus::Starting.into(),
             downloadable: false,
@@ -69,8 +73,8 @@ impl RecordingService for Fake {
         request: Request<room::RecordingRequest>,
     ) -> Answer<room::RecordingResponse> {
         let (request, _) = self.take("StopRecording", request, |request| request.caller.clone()).await?;
-        self.proven(request.place, request.proof)?;
-        Ok(one())
+        let is_new = self.proven(request.place, request.proof);
+        Ok(if is_new { one() } else { Response::new(room::RecordingResponse { recording: None }) })
     }
 
     async fn list_recordings(
@@ -95,7 +99,7 @@ impl RecordingService for Fake {
         request: Request<room::RecordingRequest>,
     ) -> Answer<room::DeleteRecordingResponse> {
         let (request, _) = self.take("DeleteRecording", request, |request| request.caller.clone()).await?;
-        self.proven(request.place, request.proof)?;
+        self.proven(request.place, request.proof);
         Ok(Response::new(room::DeleteRecordingResponse {}))
     }
 

@@ -41,8 +41,8 @@ from live_rooms;
 
 insert into nests (created_by) select md5(i::text) || md5('n' || i) from generate_series(1, $stored) i;
 insert into nest_participants (nest_id, pubkey, is_admin, is_speaker) select id, created_by, true, true from nests;
-insert into nostr_seen (event_id, body_hash, expires_at)
-select sha256(i::text::bytea), sha256(i::text::bytea), now() + interval '1 minute' from generate_series(1, $stored) i;
+insert into nostr_seen (event_id, body_hash, pubkey, status, made_id)
+select sha256(id::text::bytea), sha256(id::text::bytea), decode(created_by, 'hex'), 200, id from nests;
 
 insert into livekit_rooms (session_id, live_session_id, nest_id, room_name, room_sid, status, max_participants, made_at,
                            confirmed_at, expires_at, created_at)

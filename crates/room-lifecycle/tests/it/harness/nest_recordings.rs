@@ -39,6 +39,11 @@ impl By<'_> {
     }
 
     pub async fn start_with(&self, proof: Proof) -> Result<WireRecording, Refusal> {
+        Ok(self.start_again(proof).await?.unwrap())
+    }
+
+    /// As `start_with`, for a request whose recording the caller may not be able to read.
+    pub async fn start_again(&self, proof: Proof) -> Result<Option<WireRecording>, Refusal> {
         let request = StartRecordingRequest {
             caller: Some(person(self.key)),
             place: Some(self.place()),
@@ -46,8 +51,7 @@ impl By<'_> {
             ..StartRecordingRequest::default()
         };
         Ok(outcome(RecordingService::start_recording(&self.rooms.recordings, Request::new(request)).await)?
-            .recording
-            .unwrap())
+            .recording)
     }
 
     pub async fn stop(&self, id: &str) -> Result<WireRecording, Refusal> {
@@ -55,14 +59,21 @@ impl By<'_> {
     }
 
     pub async fn stop_with(&self, id: &str, proof: Option<Proof>) -> Result<WireRecording, Refusal> {
+        Ok(self.stop_again(id, proof).await?.unwrap())
+    }
+
+    /// As `stop_with`, for a request whose recording the caller may not be able to read.
+    pub async fn stop_again(&self, id: &str, proof: Option<Proof>) -> Result<Option<WireRecording>, Refusal> {
         let request = self.request(id, proof);
-        Ok(outcome(RecordingService::stop_recording(&self.rooms.recordings, request).await)?
-            .recording
-            .unwrap())
+        Ok(outcome(RecordingService::stop_recording(&self.rooms.recordings, request).await)?.recording)
     }
 
     pub async fn delete(&self, id: &str) -> Result<(), Refusal> {
-        let request = self.request(id, Some(proof()));
+        self.delete_with(id, proof()).await
+    }
+
+    pub async fn delete_with(&self, id: &str, proof: Proof) -> Result<(), Refusal> {
+        let request = self.request(id, Some(proof));
         outcome(RecordingService::delete_recording(&self.rooms.recordings, request).await).map(drop)
     }
 

@@ -1,10 +1,10 @@
 //! Nests, their participants, and what LiveKit shows of both.
 
-use chassis::status::Refusal;
+use chassis::status::{Reason, Refusal};
 use domain::NestRole;
 use livekit_protocol::{ParticipantInfo, ParticipantPermission};
 use proto::room::v1::{
-    CreateNestRequest, EndNestRequest, JoinNestRequest, Nest, Proof, SetPermissionsRequest,
+    CreateNestRequest, EndNestRequest, GetNestRequest, JoinNestRequest, Nest, Proof, SetPermissionsRequest,
     nest_service_server::NestService,
 };
 use room_lifecycle::rooms::store::{self, Record};
@@ -39,6 +39,12 @@ pub async fn create(rooms: &Service, request: CreateNestRequest) -> Result<Nest,
     Ok(outcome(NestService::create_nest(&rooms.nests, Request::new(request)).await)?.nest.unwrap())
 }
 
+pub async fn get(rooms: &Service, id: &str) -> Result<Nest, Reason> {
+    let request = GetNestRequest { caller: None, nest_id: id.to_owned() };
+    let answer = outcome(NestService::get_nest(&rooms.nests, Request::new(request)).await);
+    answer.map(|answer| answer.nest.unwrap()).map_err(|refusal| refusal.reason)
+}
+
 impl OpenNest {
     pub async fn of(rooms: &Service, host: &str) -> Self {
         let request = CreateNestRequest {
@@ -56,8 +62,12 @@ impl OpenNest {
     }
 
     pub async fn end(&self, rooms: &Service, key: &str) -> Result<(), Refusal> {
+        self.end_with(rooms, key, proof()).await
+    }
+
+    pub async fn end_with(&self, rooms: &Service, key: &str, proof: Proof) -> Result<(), Refusal> {
         let request =
-            EndNestRequest { caller: Some(person(key)), proof: Some(proof()), nest_id: self.id.to_string() };
+            EndNestRequest { caller: Some(person(key)), proof: Some(proof), nest_id: self.id.to_string() };
         outcome(NestService::end_nest(&rooms.nests, Request::new(request)).await).map(drop)
     }
 
@@ -125,6 +135,10 @@ impl World {
     pub async fn metadata(&self, nest: &OpenNest) -> serde_json::Value {
         let room = self.nest_record(nest).await.room_name;
         serde_json::from_str(&self.server().room(&room).unwrap().metadata).unwrap()
+    }
+
+    pub async fn count_nests(&self) -> i64 {
+        sqlx::query_scalar!(r#"select count(*) as "n!" from nests"#).fetch_one(&self.pool).await.unwrap()
     }
 
     pub async fn nest_is_open(&self, nest: &OpenNest) -> bool {
