@@ -10,7 +10,7 @@ use http::{header, request::Parts};
 use proto::{room::v1::Proof, types::v1::Caller};
 
 use crate::{
-    auth::Auth,
+    auth::{Auth, cookie::Effect},
     error::Rejection,
     nostr::{self, Signed},
 };
@@ -94,8 +94,15 @@ where
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Rejection> {
         let auth = Auth::from_ref(state);
         let address = auth.limits().client_address(parts);
-        // Counted here. A refused token has been counted by `sign_in`.
-        if !parts.headers.contains_key(header::AUTHORIZATION) {
+        let is_anonymous_route = Effect::of(&parts.method) == Effect::Reads;
+        if !parts.headers.contains_key(header::AUTHORIZATION)
+            // On a route that needs a person, a bad cookie is refused as a bad token is.
+            && (is_anonymous_route || !auth.has_cookie(&parts.headers))
+        {
+            if let Some(caller) = auth.sign_in_by_cookie(parts).await? {
+                return Ok(Self::Person(caller));
+            }
+            // Counted here. A refused token has been counted by `sign_in`.
             auth.limits().limit_address(parts)?;
             return Ok(Self::Anonymous(address));
         }
