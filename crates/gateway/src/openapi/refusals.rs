@@ -91,15 +91,7 @@ pub(super) fn write(operation: &mut Value, method: &str, family: Family) {
     if operation.get("security").is_none() {
         operation["security"] = json!([{"bearer": []}]);
     }
-    // The cookie carries the same token as the header. A page of another origin must not cause a change with it.
-    let reads_cookie =
-        operation["security"].as_array().is_some_and(|ways| ways.contains(&json!({"bearer": []})));
-    if reads_cookie && let Some(ways) = operation["security"].as_array_mut() {
-        ways.push(json!({"cookie": []}));
-    }
-    if reads_cookie && !matches!(method, "get" | "head") {
-        own.push(OriginNotAllowed);
-    }
+    own.extend(write_cookie(operation, method));
     let ways = operation["security"].as_array();
     let is_anonymous = ways.is_some_and(|ways| ways.contains(&json!({})));
     let of_tokens = |reason: &Reason| matches!(reason, Unauthenticated | TokenTooLarge);
@@ -120,6 +112,17 @@ pub(super) fn write(operation: &mut Value, method: &str, family: Family) {
             None => response(&reasons, family),
         };
     }
+}
+
+/// Lets the cookie sign in wherever the header does: it carries the same token. Returns the code that an operation then
+/// refuses with, because a page of another origin must not change anything with the cookie.
+fn write_cookie(operation: &mut Value, method: &str) -> Option<Reason> {
+    let ways = operation["security"].as_array_mut()?;
+    if !ways.contains(&json!({"bearer": []})) {
+        return None;
+    }
+    ways.push(json!({"cookie": []}));
+    (!matches!(method, "get" | "head")).then_some(OriginNotAllowed)
 }
 
 fn codes(list: &Value) -> impl Iterator<Item = Reason> {

@@ -6,21 +6,22 @@ use std::{
     path::Path,
     process::Stdio,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use serde_json::json;
-use testkit::eventually;
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader, copy_bidirectional},
     net::{TcpListener, TcpStream},
     process::{Child, Command},
+    sync::watch,
 };
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     fakes::{ROOM, stream},
     streams::LISTING,
-    support::{Gateway, claims, now, sign},
+    support::{Gateway, SECRET, claims},
 };
 
 /// Returns the only block of JavaScript in a text.
@@ -76,50 +77,50 @@ impl Wire {
 /// A page that listens, in Node.js: it prints each sign-in and each row that it shows.
 struct Page {
     _process: Child,
-    printed: Arc<Mutex<Vec<String>>>,
+    printed: watch::Receiver<Vec<String>>,
 }
 
 impl Page {
-    /// Opens a page that signs in with these tokens, one after the other, and then always with the last one.
-    fn open(wire: &Wire, tokens: &[String]) -> Self {
-        let tokens = json!(tokens);
+    /// Opens a page whose sign-ins are valid for these numbers of seconds. All further ones have the last number.
+    fn open(wire: &Wire, lifetimes: &[i64]) -> Self {
         let streams = format!("http://{}{LISTING}", wire.address);
+        let (lifetimes, claims, listen) = (json!(lifetimes), claims("ana"), documented());
+        // Signed by the page: a token of this process could expire while Node.js starts.
         let page = format!(
-            "const tokens = {tokens}, streams = {streams:?};
-            const token = async () => {{ console.log('sign-in'); return tokens.length > 1 ? tokens.shift() : tokens[0]; }};
+            "const streams = {streams:?}, lifetimes = {lifetimes}, claims = {claims};
+            const encode = (part) => Buffer.from(JSON.stringify(part)).toString('base64url');
+            const token = async () => {{
+                console.log('sign-in');
+                const lifetime = lifetimes.length > 1 ? lifetimes.shift() : lifetimes[0];
+                const exp = Math.floor(Date.now() / 1000) + lifetime;
+                const text = encode({{ alg: 'HS256' }}) + '.' + encode({{ ...claims, exp }});
+                return text + '.' + crypto.createHmac('sha256', {SECRET:?}).update(text).digest('base64url');
+            }};
             const show = (row) => console.log(row.version);
             const readListing = () => console.log('read the listing');
-            {}
-            listen(0);",
-            documented()
+            {listen}
+            listen(0);"
         );
         let mut command = Command::new("node");
         command.args(["--experimental-eventsource", "--no-warnings", "--eval", &page]);
         let mut process = command.stdout(Stdio::piped()).kill_on_drop(true).spawn().expect("Node.js");
-        let printed = Arc::new(Mutex::new(Vec::new()));
-        let (mut lines, written) =
-            (BufReader::new(process.stdout.take().unwrap()).lines(), Arc::clone(&printed));
+        let (written, printed) = watch::channel(Vec::new());
+        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
         tokio::spawn(async move {
             while let Ok(Some(line)) = lines.next_line().await {
-                written.lock().unwrap().push(line);
+                written.send_modify(|lines| lines.push(line));
             }
         });
         Self { _process: process, printed }
     }
 
-    async fn expect(&self, expected: &[&str]) {
-        eventually("the page shows it", async || {
-            let printed = self.printed.lock().unwrap().clone();
-            if printed == expected { Ok(()) } else { Err(printed) }
-        })
-        .await;
+    /// Waits until the page has printed exactly these lines. A browser waits up to 5 s before each reconnection.
+    async fn expect(&mut self, expected: &[&str]) {
+        let reached = self.printed.wait_for(|lines| lines == expected);
+        let in_time =
+            tokio::time::timeout(Duration::from_secs(40), reached).await.is_ok_and(|found| found.is_ok());
+        assert!(in_time, "expected {expected:?}, got {:?}", *self.printed.borrow());
     }
-}
-
-fn token_for(seconds: i64) -> String {
-    let mut claims = claims("ana");
-    claims["exp"] = json!(now() + seconds);
-    sign(&claims)
 }
 
 #[tokio::test]
@@ -127,7 +128,7 @@ async fn documented_page_listens_over_cuts_and_new_tickets() {
     let gateway = Gateway::start().await;
     let (listing, wire) = (gateway.fake.listing(), Wire::to(gateway.address).await);
     listing.write(stream(ROOM, 1));
-    let page = Page::open(&wire, &[token_for(600)]);
+    let mut page = Page::open(&wire, &[600]);
     page.expect(&["sign-in", "1"]).await;
     for version in 2..=3 {
         wire.cut();
@@ -138,7 +139,7 @@ async fn documented_page_listens_over_cuts_and_new_tickets() {
     }
     drop(page);
 
-    let page = Page::open(&wire, &[token_for(3), token_for(600)]);
+    let mut page = Page::open(&wire, &[5, 600]);
     page.expect(&["sign-in", "1", "2", "3", "sign-in"]).await;
     listing.write(stream(ROOM, 4));
     page.expect(&["sign-in", "1", "2", "3", "sign-in", "4"]).await;
@@ -149,6 +150,6 @@ async fn documented_page_reads_the_listing_after_a_reset() {
     let gateway = Gateway::start().await;
     gateway.fake.listing().write(stream(ROOM, 5));
     gateway.fake.listing().forget();
-    let page = Page::open(&Wire::to(gateway.address).await, &[token_for(600)]);
+    let mut page = Page::open(&Wire::to(gateway.address).await, &[600]);
     page.expect(&["sign-in", "read the listing"]).await;
 }
