@@ -98,6 +98,7 @@ impl Page {
             }};
             const show = (row) => console.log(row.version);
             const readListing = () => console.log('read the listing');
+            setInterval(() => {{}}, 60_000); // Node.js would end between two connections
             {listen}
             listen(0);"
         );
