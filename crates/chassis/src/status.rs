@@ -74,6 +74,7 @@ reasons! {
     NotParticipant = "not_participant", PermissionDenied, 403;
     NotHost = "not_host", PermissionDenied, 403;
     NotAdmin = "not_admin", PermissionDenied, 403;
+    OriginNotAllowed = "origin_not_allowed", PermissionDenied, 403;
     Kicked = "kicked", PermissionDenied, 403;
     Banned = "banned", PermissionDenied, 403;
     WaitingInLobby = "waiting_in_lobby", FailedPrecondition, 403;

@@ -12,7 +12,12 @@ use chassis::{
 use http::request::Parts;
 use proto::types::v1::Caller;
 
-use self::{key::Refused, token::TokenVerifier};
+use self::{
+    claims::Verified,
+    cookie::{CookieAuth, Effect},
+    key::Refused,
+    token::TokenVerifier,
+};
 use crate::{
     config::{HttpConfig, Nip98Config},
     edge::{note_refused, note_user},
@@ -23,6 +28,7 @@ use crate::{
 mod cache;
 pub(crate) mod claim_paths;
 mod claims;
+pub(crate) mod cookie;
 mod jwks;
 mod key;
 mod token;
@@ -32,6 +38,7 @@ pub(crate) struct Auth(Arc<Inner>);
 
 struct Inner {
     tokens: TokenVerifier,
+    cookie: Option<CookieAuth>,
     nip98: Nip98Config,
     /// The clock that tokens are verified by.
     clock: Clock,
@@ -43,6 +50,7 @@ impl Auth {
     pub(crate) fn start(config: &HttpConfig, limits: Limits, runtime: &Runtime) -> Result<Self, StartError> {
         Ok(Self(Arc::new(Inner {
             tokens: TokenVerifier::start(config.auth.clone(), runtime)?,
+            cookie: config.cookie.clone(),
             nip98: config.nip98.clone(),
             clock: config.auth.clock,
             limits,
@@ -88,17 +96,24 @@ impl Auth {
     }
 
     pub(crate) async fn sign_in(&self, parts: &mut Parts) -> Result<Caller, Rejection> {
+        let effect = Effect::of(&parts.method);
+        self.sign_in_until(parts, effect).await.map(|verified| verified.caller)
+    }
+
+    /// Returns the person of the bearer token, and when their sign-in expires. The token is in the header
+    /// `Authorization`, else in the cookie. `effect` is what the route does: it decides whether a cookie counts.
+    async fn sign_in_until(&self, parts: &mut Parts, effect: Effect) -> Result<Verified, Rejection> {
         self.limits().log_untrusted_forwarder(parts);
-        let verified = match token::bearer(&parts.headers) {
+        let token = match self.cookie(parts, effect)? {
+            Some(token) => Ok(token),
+            None => token::bearer(&parts.headers),
+        };
+        let verified = match token {
             Ok(token) => self.0.tokens.verify(token).await,
             Err(refused) => Err(refused),
         };
         match verified {
-            Ok(caller) => {
-                // Bodies of this request count against the person from here on, not against the address.
-                parts.extensions.insert(Sender::Person(caller.user_id.clone()));
-                self.limit(caller)
-            }
+            Ok(verified) => self.admit(verified, parts),
             // Not the caller's fault, so neither 401 nor a count against the address.
             Err(refused @ Refused::NoKeys) => {
                 note_refused(reason(refused));
@@ -114,6 +129,14 @@ impl Auth {
                 Err(self.refuse(parts, reason(refused), refusal))
             }
         }
+    }
+
+    /// Admits an authenticated person, within their rate limit.
+    fn admit(&self, verified: Verified, parts: &mut Parts) -> Result<Verified, Rejection> {
+        let Verified { caller, expires_at } = verified;
+        // Bodies of this request count against the person from here on, not against the address.
+        parts.extensions.insert(Sender::Person(caller.user_id.clone()));
+        self.limit(caller).map(|caller| Verified { caller, expires_at })
     }
 
     fn limit(&self, caller: Caller) -> Result<Caller, Rejection> {
@@ -179,6 +202,23 @@ where
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Rejection> {
         Auth::from_ref(state).sign_in(parts).await.map(Self)
+    }
+}
+
+/// The person of a verified token, and when the token expires in unix seconds.
+pub(crate) struct SignedInUntil(pub(crate) Caller, pub(crate) i64);
+
+impl<S> FromRequestParts<S> for SignedInUntil
+where
+    S: Send + Sync,
+    Auth: FromRef<S>,
+{
+    type Rejection = Rejection;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Rejection> {
+        let effect = Effect::of(&parts.method);
+        let verified = Auth::from_ref(state).sign_in_until(parts, effect).await?;
+        Ok(Self(verified.caller, verified.expires_at))
     }
 }
 

@@ -18,7 +18,7 @@ use crate::{
 };
 
 pub use self::args::{Args, HttpArgs};
-pub use crate::cors::Cors;
+pub use crate::{auth::cookie::CookieAuth, cors::Cors};
 
 /// The checked settings of a gateway.
 #[derive(Clone, Debug)]
@@ -43,6 +43,8 @@ pub struct PeerAddresses {
 pub struct HttpConfig {
     pub auth: AuthConfig,
     pub cors: Cors,
+    /// None: no cookie is read.
+    pub cookie: Option<CookieAuth>,
     pub trusted_proxies: TrustedProxies,
     /// 0: no limit.
     pub connections_per_address: u32,

@@ -79,8 +79,10 @@ where
     fn call(&mut self, mut request: Request) -> Self::Future {
         let started = Instant::now();
         // Keeps tokens out of debug output of headers.
-        if let Some(token) = request.headers_mut().get_mut(header::AUTHORIZATION) {
-            token.set_sensitive(true);
+        for (name, value) in request.headers_mut().iter_mut() {
+            if *name == header::AUTHORIZATION || *name == header::COOKIE {
+                value.set_sensitive(true);
+            }
         }
         let (request_id, echo) = request_id(request.headers());
         let route = request.extensions().get::<MatchedPath>().cloned();
@@ -235,6 +237,7 @@ mod tests {
         let print = |headers: HeaderMap| std::future::ready(format!("{headers:?}"));
         let router = Router::new().route("/", get(print)).layer(EdgeLayer);
         let request = Request::builder().header("authorization", "Bearer s3cret");
+        let request = request.header("cookie", "theme=dark").header("cookie", "session=s3cret");
         let request = request.body(axum::body::Body::empty()).unwrap();
         let response = router.oneshot(request).await.unwrap();
         let body = to_bytes(response.into_body(), 1024).await.unwrap();

@@ -49,6 +49,7 @@ pub(crate) fn title(reason: Reason) -> &'static str {
         | Reason::Kicked
         | Reason::Banned
         | Reason::Rejected => "Access Denied",
+        Reason::OriginNotAllowed => "Origin Not Allowed",
         Reason::WaitingInLobby => "Waiting In Lobby",
         Reason::RoomNotIdle => "Room Not Idle",
         Reason::RoomNotActive => "Room Not Active",

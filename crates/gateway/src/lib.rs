@@ -28,6 +28,7 @@ use utoipa_swagger_ui::SwaggerUi;
 
 use crate::{
     app::App,
+    auth::cookie::CookieAuth,
     edge::{CaughtLayer, EdgeLayer},
     error::Rejection,
     limits::AddressRateLimited,
@@ -90,7 +91,8 @@ pub fn start(config: &HttpConfig, peers: Peers, runtime: &Runtime) -> Result<Rou
     }
     let app = App::start(config, peers, runtime)?;
     let (router, nests, document) = routes();
-    let document = openapi::finish(document, config.api_url.as_deref());
+    let cookie = config.cookie.as_ref().map(CookieAuth::name);
+    let document = openapi::finish(document, config.api_url.as_deref(), cookie);
     // Counted too, although it needs no sign-in: the document is large.
     let documentation = documentation(document)?.layer(from_fn_with_state(app.clone(), count));
     let router = router
@@ -99,7 +101,13 @@ pub fn start(config: &HttpConfig, peers: Peers, runtime: &Runtime) -> Result<Rou
         .method_not_allowed_fallback(no_method)
         .with_state(app.clone())
         .merge(documentation);
-    let router = match config.cors.layer() {
+    // Innermost: it sees each answer of these routes, and none of nests, which read no cookie.
+    let router = match &config.cookie {
+        Some(cookie) => router.layer(from_fn_with_state(cookie.clone(), auth::cookie::keep_private)),
+        None => router,
+    };
+    let cors = if config.cookie.is_some() { config.cors.layer_with_cookie() } else { config.cors.layer() };
+    let router = match cors {
         // The order from outside in: the edge logs preflights, CORS covers the answer of a panic.
         Some(cors) => router.layer((EdgeLayer, cors, CaughtLayer)),
         None => router.layer((EdgeLayer, CaughtLayer)),
@@ -115,7 +123,7 @@ pub fn start(config: &HttpConfig, peers: Peers, runtime: &Runtime) -> Result<Rou
 /// Never, unless a schema cannot be written as JSON.
 pub fn openapi(api_url: Option<&str>) -> Result<Value, serde_json::Error> {
     let (_, _, document) = routes();
-    openapi::finish(document, api_url)
+    openapi::finish(document, api_url, None)
 }
 
 /// Returns the routes, the routes of nests, and the OpenAPI document of both. Nests are separate because any web page

@@ -5,6 +5,7 @@ use chassis::telemetry::meters::Meter;
 /// Why a token, a signature, a ticket or a link is refused.
 const REFUSED: &[&str] = &[
     "audience",
+    "cookies_differ",
     "expired",
     "issuer",
     "link",
@@ -25,6 +26,7 @@ const REFUSED: &[&str] = &[
     "nip98_time",
     "nip98_url",
     "not_yet_valid",
+    "origin",
     "signature",
     "subject",
     "ticket",

@@ -10,7 +10,7 @@ use http::{header, request::Parts};
 use proto::{room::v1::Proof, types::v1::Caller};
 
 use crate::{
-    auth::Auth,
+    auth::{Auth, cookie::Effect},
     error::Rejection,
     nostr::{self, Signed},
 };
@@ -94,19 +94,8 @@ where
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Rejection> {
         let auth = Auth::from_ref(state);
         let address = auth.limits().client_address(parts);
-        // Counted here. A refused token has been counted by `sign_in`.
-        if !parts.headers.contains_key(header::AUTHORIZATION) {
-            auth.limits().limit_address(parts)?;
-            return Ok(Self::Anonymous(address));
-        }
-        let person = if nostr::is_signed(&parts.headers) {
-            let signed = Signed::from_request_parts(parts, state).await.and_then(Signed::with_empty_body);
-            signed.map(|(caller, proof)| Self::Signer(caller, proof))
-        } else {
-            auth.sign_in(parts).await.map(Self::Person)
-        };
-        match person {
-            Ok(person) => Ok(person),
+        match identify(&auth, address, parts, state).await {
+            Ok(principal) => Ok(principal),
             // A refused token is explained by the diagnosis. A rate limit must stay a 429.
             Err(Rejection::Refused(refusal)) if refusal.reason != Reason::RateLimited => {
                 Ok(Self::Refused(address, refusal))
@@ -114,4 +103,32 @@ where
             Err(rejection) => Err(rejection),
         }
     }
+}
+
+/// Identifies the sender of a request by its signature, its token or its cookie; else by its address.
+async fn identify<S>(
+    auth: &Auth,
+    address: IpAddr,
+    parts: &mut Parts,
+    state: &S,
+) -> Result<Principal, Rejection>
+where
+    S: Send + Sync,
+    Auth: FromRef<S>,
+{
+    if nostr::is_signed(&parts.headers) {
+        let (caller, proof) = Signed::from_request_parts(parts, state).await?.with_empty_body()?;
+        return Ok(Principal::Signer(caller, proof));
+    }
+    // A repair needs a person, so a bad cookie is refused as a bad token is. A diagnosis does not: it counts as none.
+    let repairs_by_cookie = Effect::of(&parts.method) == Effect::Changes && auth.has_cookie(&parts.headers);
+    if parts.headers.contains_key(header::AUTHORIZATION) || repairs_by_cookie {
+        return auth.sign_in(parts).await.map(Principal::Person);
+    }
+    if let Some(caller) = auth.sign_in_by_cookie(parts).await? {
+        return Ok(Principal::Person(caller));
+    }
+    // Counted here. A refused token has been counted by `sign_in`.
+    auth.limits().limit_address(parts)?;
+    Ok(Principal::Anonymous(address))
 }

@@ -3,7 +3,7 @@
 use axum::{Json, extract::State, response::IntoResponse};
 use chassis::status::Reason::{
     self, InvalidRequest, InvalidSessionId, LivekitUnavailable, MeetingEnded, NotHost, NotParticipant,
-    SessionCancelled, SessionNotFound, TooEarly, TooLarge,
+    OriginNotAllowed, SessionCancelled, SessionNotFound, TooEarly, TooLarge,
 };
 use domain::{ParticipantStatus, Role, RoomId, RoomStatus, SessionId, SessionStatus};
 use http::{HeaderValue, header};
@@ -13,7 +13,7 @@ use time::OffsetDateTime;
 use utoipa::{IntoParams, ToSchema};
 
 use crate::{
-    auth::{ModerationRateLimited, SignedIn},
+    auth::{ModerationRateLimited, SignedIn, cookie::SignedInToJoin},
     clients::Clients,
     error::Rejection,
     extract::{EmptyObject, Id, JsonBody, Query},
@@ -148,12 +148,12 @@ impl TryFrom<token::IssueForSessionResponse> for AccessToken {
     tag = "Meetings", params(("sessionId" = uuid::Uuid, Path), Ensure),
     responses((status = 200, body = Envelope<AccessToken>, description = "The token. The answer is never cached.")),
     extensions(("x-refuses" = json!([
-        InvalidRequest, InvalidSessionId, NotParticipant, Reason::Kicked, TooEarly, SessionNotFound,
-        MeetingEnded, SessionCancelled, LivekitUnavailable]))))]
+        InvalidRequest, InvalidSessionId, NotParticipant, Reason::Kicked, OriginNotAllowed, TooEarly,
+        SessionNotFound, MeetingEnded, SessionCancelled, LivekitUnavailable]))))]
 pub(crate) async fn access_token(
     State(limits): State<Limits>,
     State(clients): State<Clients>,
-    SignedIn(caller): SignedIn,
+    SignedInToJoin(caller): SignedInToJoin,
     Id(session_id): Id,
     Query(query): Query<Ensure>,
 ) -> Result<impl IntoResponse, Rejection> {

@@ -7,7 +7,9 @@ use super::Reason;
 impl From<Reason> for Cause {
     fn from(reason: Reason) -> Self {
         match reason {
-            Reason::Unauthenticated | Reason::TokenTooLarge => Self::Unauthenticated,
+            Reason::Unauthenticated | Reason::TokenTooLarge | Reason::OriginNotAllowed => {
+                Self::Unauthenticated
+            }
             Reason::NotParticipant | Reason::NotHost | Reason::NotAdmin => Self::NotParticipant,
             Reason::Kicked => Self::Kicked,
             Reason::Banned => Self::Banned,

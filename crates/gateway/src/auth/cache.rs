@@ -12,6 +12,8 @@ use std::{
 use parking_lot::RwLock;
 use proto::types::v1::Caller;
 
+use super::claims::Verified;
+
 /// Entries of one generation.
 const GENERATION: usize = 5_000;
 /// The most bytes of a caller that is cached.
@@ -37,12 +39,12 @@ struct Entry {
 }
 
 impl Cache {
-    pub(super) fn find(&self, digest: &Digest, unix_now: i64, now: Instant) -> Option<Caller> {
+    pub(super) fn find(&self, digest: &Digest, unix_now: i64, now: Instant) -> Option<Verified> {
         let generations = self.0.read();
         let entry = generations.young.get(digest).or_else(|| generations.old.get(digest))?;
         // Both limits: the expiry of the token, and 60 s for a user who lost a role.
         let fresh = entry.expires_at > unix_now && now.duration_since(entry.kept_since) < KEPT_FOR;
-        fresh.then(|| entry.caller.clone())
+        fresh.then(|| Verified { caller: entry.caller.clone(), expires_at: entry.expires_at })
     }
 
     pub(super) fn remember(&self, digest: Digest, caller: &Caller, expires_at: i64, now: Instant) {
@@ -113,7 +115,8 @@ mod tests {
             (3, Caller { groups: groups(200), ..Caller::default() }, false),
         ] {
             cache.remember(digest(number), &caller, i64::MAX, start);
-            assert_eq!(cache.find(&digest(number), 0, start), kept.then_some(caller));
+            let found = cache.find(&digest(number), 0, start).map(|verified| verified.caller);
+            assert_eq!(found, kept.then_some(caller));
         }
     }
 }

@@ -16,10 +16,11 @@ const LEEWAY: f64 = 30.0;
 /// Characters of a name. The name becomes part of LiveKit's token, which clients send in a URL.
 const LONGEST_NAME: usize = 200;
 
-pub(super) struct Verified {
-    pub(super) caller: Caller,
+/// The person of a token, and when the token expires.
+pub(crate) struct Verified {
+    pub(crate) caller: Caller,
     /// Unix seconds.
-    pub(super) expires_at: i64,
+    pub(crate) expires_at: i64,
 }
 
 /// Verifies the claims of a token whose signature is valid, at `now` (unix seconds).

@@ -8,13 +8,14 @@ use std::{sync::Arc, time::Instant};
 
 use chassis::{service::Runtime, service::StartError};
 use jsonwebtoken::{Algorithm, DecodingKey};
-use proto::types::v1::Caller;
 use secrecy::ExposeSecret;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::{
-    cache, claims, jwks,
+    cache,
+    claims::{self, Verified},
+    jwks,
     key::{Key, Refused},
 };
 use crate::{
@@ -49,8 +50,8 @@ impl TokenVerifier {
         Ok(Self { keys, config, cache: cache::Cache::default() })
     }
 
-    /// Verifies a token and returns its person.
-    pub(super) async fn verify(&self, token: &str) -> Result<Caller, Refused> {
+    /// Verifies a token and returns its person and its expiry.
+    pub(super) async fn verify(&self, token: &str) -> Result<Verified, Refused> {
         // Before the hash: work on a long header is limited, whatever it contains.
         if token.len() > LONGEST_TOKEN {
             return Err(Refused::TooLarge);
@@ -58,15 +59,15 @@ impl TokenVerifier {
         // By digest, so that a dump of the memory shows no token of a cached user.
         let digest: [u8; 32] = Sha256::digest(token.as_bytes()).into();
         let now = self.config.clock.now().unix_timestamp();
-        if let Some(caller) = self.cache.find(&digest, now, Instant::now()) {
-            return Ok(caller);
+        if let Some(verified) = self.cache.find(&digest, now, Instant::now()) {
+            return Ok(verified);
         }
         let key = self.key(token).await?;
         let claims = key.verify(token)?;
         let verified = claims::verify(&claims, &self.config, now)
             .inspect_err(|refused| note_detail(&detail(*refused, &claims, now)))?;
         self.cache.remember(digest, &verified.caller, verified.expires_at, Instant::now());
-        Ok(verified.caller)
+        Ok(verified)
     }
 
     async fn key(&self, token: &str) -> Result<Arc<Key>, Refused> {

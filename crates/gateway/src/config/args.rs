@@ -13,7 +13,8 @@ use chassis::{
 use url::{Host, Url};
 
 use super::{
-    AuthConfig, Config, Cors, HttpConfig, KeySource, Nip98Config, PeerAddresses, Rates, StreamsConfig,
+    AuthConfig, Config, CookieAuth, Cors, HttpConfig, KeySource, Nip98Config, PeerAddresses, Rates,
+    StreamsConfig,
 };
 use crate::{
     address::TrustedProxies,
@@ -68,11 +69,15 @@ pub struct HttpArgs {
     /// A claim or JSON pointer that lists the user's groups [default: no groups]
     #[arg(long, env = "GROUPS_CLAIM")]
     pub groups_claim: Option<String>,
-    /// Web origins that may call from a browser, separated by commas, or `*` [default: none]
+    /// Web origins that may call from a browser, each written out, separated by commas; or `*` alone [default: none]
     ///
     /// Without it `greenroom up` allows `http://localhost`, `http://127.0.0.1` and `http://[::1]` at any port.
     #[arg(long, env = "CORS_ORIGINS")]
     pub cors_origins: Option<String>,
+    /// The cookie that carries the bearer token of pages of an existing application. Requests that change something
+    /// must come from an origin of `CORS_ORIGINS`, `API_URL` or `PUBLIC_URLS` (docs/browsers.md) [default: none]
+    #[arg(long, env = "AUTH_COOKIE")]
+    pub auth_cookie: Option<String>,
     /// Addresses and networks whose `X-Forwarded-For` is trusted, separated by commas [default: none]
     ///
     /// The first such header of another peer is logged as a warning.
@@ -184,6 +189,7 @@ impl HttpArgs {
                 "1 s to 120 s",
             ),
         };
+        let cookie = CookieAuth::check(non_blank(self.auth_cookie), cors.as_ref(), &nip98.bases, problems);
         let is_public = problems.parse("PUBLIC_LISTING", self.public_listing.as_deref(), false);
         // Required, but after the fallback above it is missing only with `INTERNAL_TOKEN`.
         let link_secrets = link_secrets(self.link_secret, problems);
@@ -198,6 +204,7 @@ impl HttpArgs {
                 clock: Clock::default(),
             },
             cors: cors.unwrap_or(Cors::None),
+            cookie,
             trusted_proxies: trusted.unwrap_or_default(),
             connections_per_address,
             api_url,

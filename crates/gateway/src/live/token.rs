@@ -2,8 +2,8 @@
 
 use axum::{Json, extract::State, response::IntoResponse};
 use chassis::status::Reason::{
-    Banned, InvalidRequest, Kicked, LivekitUnavailable, NotParticipant, Rejected, RoomFull, RoomNotActive,
-    RoomNotFound, WaitingInLobby,
+    Banned, InvalidRequest, Kicked, LivekitUnavailable, NotParticipant, OriginNotAllowed, Rejected, RoomFull,
+    RoomNotActive, RoomNotFound, WaitingInLobby,
 };
 use domain::SeatRole;
 use http::{HeaderValue, header};
@@ -13,7 +13,7 @@ use time::OffsetDateTime;
 use utoipa::ToSchema;
 
 use crate::{
-    auth::SignedIn,
+    auth::cookie::SignedInToJoin,
     clients::Clients,
     error::Rejection,
     extract::{Id, Query},
@@ -65,12 +65,12 @@ impl TryFrom<pb::IssueForLiveRoomResponse> for LiveAccessToken {
     tag = "Live rooms", params(("room_id" = uuid::Uuid, Path), Ensure),
     responses((status = 200, body = LiveAccessToken, description = "The token. The answer is never cached.")),
     extensions(("x-refuses" = json!([
-        InvalidRequest, NotParticipant, Kicked, Banned, WaitingInLobby, Rejected, RoomNotFound,
-        RoomNotActive, RoomFull, LivekitUnavailable]))))]
+        InvalidRequest, NotParticipant, Kicked, Banned, OriginNotAllowed, WaitingInLobby, Rejected,
+        RoomNotFound, RoomNotActive, RoomFull, LivekitUnavailable]))))]
 pub(crate) async fn access_token(
     State(limits): State<Limits>,
     State(clients): State<Clients>,
-    SignedIn(caller): SignedIn,
+    SignedInToJoin(caller): SignedInToJoin,
     Id(room_id): Id,
     Query(query): Query<Ensure>,
 ) -> Result<impl IntoResponse, Rejection> {

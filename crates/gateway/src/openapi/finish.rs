@@ -7,16 +7,25 @@ use utoipa::openapi::OpenApi;
 use super::{refusals, webhooks};
 use crate::family::Family;
 
-/// Finishes the document. `base` is the URL at which clients reach this gateway.
-pub(crate) fn finish(document: OpenApi, base: Option<&str>) -> Result<Value, serde_json::Error> {
+/// Finishes the document. `base` is the URL at which clients reach this gateway, `cookie` the name of its cookie.
+pub(crate) fn finish(
+    document: OpenApi,
+    base: Option<&str>,
+    cookie: Option<&str>,
+) -> Result<Value, serde_json::Error> {
     let examples = serde_json::from_str(EXAMPLES)?;
     let mut document = serde_json::to_value(document)?;
     document["servers"] = json!([{"url": base.unwrap_or("/")}]);
     for (path, item) in fields_mut(&mut document["paths"]) {
-        for (_, operation) in fields_mut(item) {
-            finish_operation(path, &examples, operation);
+        for (method, operation) in fields_mut(item) {
+            finish_operation(method, path, &examples, operation);
         }
     }
+    document["components"]["securitySchemes"]["cookie"] = json!({
+        "type": "apiKey", "in": "cookie", "name": cookie.unwrap_or("AUTH_COOKIE"),
+        "description": "The same token in the cookie that the setting `AUTH_COOKIE` names, for pages of an existing \
+            application. Without the setting no cookie is read."
+    });
     document["webhooks"] = webhooks::section();
     document["components"]["responses"] = Value::Object(refusals::shared());
     document["components"]["headers"] = refusals::headers();
@@ -27,14 +36,14 @@ pub(crate) fn finish(document: OpenApi, base: Option<&str>) -> Result<Value, ser
 /// Examples of requests and answers, by operation id.
 const EXAMPLES: &str = include_str!("examples.json");
 
-fn finish_operation(path: &str, examples: &Value, operation: &mut Value) {
+fn finish_operation(method: &str, path: &str, examples: &Value, operation: &mut Value) {
     let tags = operation["tags"].as_array().cloned().unwrap_or_default();
     // By tag, because a nest's path below `/api/v1/live` looks like that of a live room.
     let family = if tags.contains(&json!("Nests")) { Family::Nests } else { Family::of(path) };
     for (_, response) in fields_mut(&mut operation["responses"]) {
         response["headers"]["x-request-id"] = json!({"$ref": "#/components/headers/RequestId"});
     }
-    refusals::write(operation, family);
+    refusals::write(operation, method, family);
     let id = operation["operationId"].as_str().unwrap_or_default();
     write_examples(&examples[id], operation);
     // utoipa takes the first line of a doc comment, which ends with a full stop.

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use chassis::status::Reason::{
-    self, DatabaseBusy, DatabaseUnavailable, Internal, RateLimited, ServiceUnavailable, TokenTooLarge,
-    TooLarge, Unauthenticated, UnsupportedEncoding,
+    self, DatabaseBusy, DatabaseUnavailable, Internal, OriginNotAllowed, RateLimited, ServiceUnavailable,
+    TokenTooLarge, TooLarge, Unauthenticated, UnsupportedEncoding,
 };
 use serde_json::{Map, Value, json};
 
@@ -26,8 +26,9 @@ const SIGNED_IN: &[Reason] = &[
 ];
 
 /// Responses that several operations share, and their codes.
-const SHARED: [(&str, &[Reason]); 7] = [
+const SHARED: [(&str, &[Reason]); 8] = [
     ("Unauthenticated", &[Unauthenticated]),
+    ("OriginNotAllowed", &[OriginNotAllowed]),
     ("TooLarge", &[TooLarge]),
     ("UnsupportedEncoding", &[UnsupportedEncoding]),
     ("RateLimited", &[RateLimited]),
@@ -41,6 +42,10 @@ pub(super) fn shared() -> Map<String, Value> {
     let mut responses = Map::new();
     for (name, reasons) in SHARED {
         for family in [Family::Api, Family::Live, Family::Nests] {
+            // Nests read no cookie, so they have no such response.
+            if reasons == [OriginNotAllowed] && family == Family::Nests {
+                continue;
+            }
             responses.insert(shared_name(name, family), response(reasons, family));
         }
     }
@@ -79,13 +84,14 @@ pub(super) fn headers() -> Value {
 }
 
 /// Writes the responses of the codes that an operation refuses with. An operation without [`REFUSES`] has none.
-pub(super) fn write(operation: &mut Value, family: Family) {
+pub(super) fn write(operation: &mut Value, method: &str, family: Family) {
     let Some(own) = operation.as_object_mut().and_then(|fields| fields.remove(REFUSES)) else { return };
-    let own: Vec<Reason> = codes(&own).collect();
+    let mut own: Vec<Reason> = codes(&own).collect();
     // Written explicitly, so that the check below also covers the default of the document.
     if operation.get("security").is_none() {
         operation["security"] = json!([{"bearer": []}]);
     }
+    own.extend(write_cookie(operation, method));
     let ways = operation["security"].as_array();
     let is_anonymous = ways.is_some_and(|ways| ways.contains(&json!({})));
     let of_tokens = |reason: &Reason| matches!(reason, Unauthenticated | TokenTooLarge);
@@ -106,6 +112,17 @@ pub(super) fn write(operation: &mut Value, family: Family) {
             None => response(&reasons, family),
         };
     }
+}
+
+/// Lets the cookie sign in wherever the header does: it carries the same token. Returns the code that an operation then
+/// refuses with, because a page of another origin must not change anything with the cookie.
+fn write_cookie(operation: &mut Value, method: &str) -> Option<Reason> {
+    let ways = operation["security"].as_array_mut()?;
+    if !ways.contains(&json!({"bearer": []})) {
+        return None;
+    }
+    ways.push(json!({"cookie": []}));
+    (!matches!(method, "get" | "head")).then_some(OriginNotAllowed)
 }
 
 fn codes(list: &Value) -> impl Iterator<Item = Reason> {

@@ -5,10 +5,7 @@
 //! it gets the shared feed above the version that it has reached. Slow listeners are dropped: by the limit of the feed,
 //! or, if they do not read at all, by the limit of the connection.
 
-use std::{
-    convert::Infallible,
-    time::{Duration, Instant},
-};
+use std::{convert::Infallible, pin::Pin, time::Duration};
 
 use axum::{
     Extension,
@@ -28,7 +25,7 @@ use proto::types::v1::Caller;
 use serde::{Deserialize, Serialize};
 use tokio::{
     sync::broadcast::{self, error::RecvError},
-    time::{Interval, MissedTickBehavior, interval_at},
+    time::{Interval, MissedTickBehavior, Sleep, interval_at, sleep},
 };
 use tokio_util::sync::CancellationToken;
 use utoipa::{IntoParams, ToSchema};
@@ -44,7 +41,8 @@ use super::{
 };
 use crate::{error::Rejection, extract::Query, limits::ClientAddress};
 
-/// The longest duration of a stream. The listener must then authenticate again.
+/// The longest duration of a stream. The listener must then authenticate again. A stream that a ticket has opened ends
+/// with the ticket.
 const STREAM_LIFETIME: Duration = Duration::from_hours(1);
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 const PING: Bytes = Bytes::from_static(b": ping\n\n");
@@ -107,9 +105,9 @@ impl<S: Send + Sync> FromRequestParts<S> for LastEventId {
 ///
 /// Server-sent events. `event: stream` has the row (as in the listing) whenever it changes; `event: reset` means
 /// that so much was missed that the client must read the listing again; a comment every 15 s keeps the connection
-/// open. The stream ends after an hour, when the gateway stops, and for readers that are too slow: reconnect with
-/// the last `id`. Read-only. Any signed-in person, the bearer of a ticket, or any client where the listing is
-/// public.
+/// open. The stream ends after an hour, with its ticket, when the gateway stops, and for readers that are too slow:
+/// reconnect with the last `id`, as `EventSource` does. Read-only. Any signed-in person, the bearer of a ticket, or
+/// any client where the listing is public.
 #[utoipa::path(get, path = "/api/v1/live/streams/events", operation_id = "watchStreams", tag = "Listing",
     params(Watch, ("Last-Event-ID" = Option<i64>, Header, description = "The last `id` that the client has read.")),
     security(("bearer" = []), ("ticket" = [])),
@@ -118,7 +116,7 @@ impl<S: Send + Sync> FromRequestParts<S> for LastEventId {
 pub(crate) async fn watch(
     State(streams): State<Streams>,
     State(runtime): State<Runtime>,
-    TicketReader(reader): TicketReader,
+    TicketReader { caller: reader, ticket_lifetime }: TicketReader,
     ClientAddress(address): ClientAddress,
     LastEventId(last): LastEventId,
     peer: Option<Extension<Peer>>,
@@ -135,7 +133,7 @@ pub(crate) async fn watch(
         after: missed.until,
         changes: joined.changes,
         pings: Pings::every(streams.heartbeat(), peer.map(|Extension(peer)| peer)),
-        until: Instant::now() + STREAM_LIFETIME,
+        end: Box::pin(sleep(ticket_lifetime.unwrap_or(STREAM_LIFETIME).min(STREAM_LIFETIME))),
         stopping: runtime.lifecycle.stopping().clone(),
         _listening: listening,
     };
@@ -163,7 +161,7 @@ struct Listener {
     after: i64,
     changes: broadcast::Receiver<Change>,
     pings: Pings,
-    until: Instant,
+    end: Pin<Box<Sleep>>,
     stopping: CancellationToken,
     _listening: Listening,
 }
@@ -176,11 +174,9 @@ impl Listener {
                 // Biased: a stop must be noticed also under a flood of changes.
                 biased;
                 () = self.stopping.cancelled() => return None,
+                () = &mut self.end => return None,
                 change = self.changes.recv() => change,
-                () = self.pings.next() => {
-                    // The lifetime is checked at pings, so it may be exceeded by one heartbeat.
-                    return (Instant::now() < self.until).then_some((PING, self));
-                }
+                () = self.pings.next() => return Some((PING, self)),
             };
             match change {
                 // A row at or below `after` was among the missed ones.

@@ -1,5 +1,7 @@
 //! Readers of the listing: a signed-in person, the bearer of a ticket, or, where the listing is public, any client.
 
+use std::time::Duration;
+
 use axum::extract::{FromRef, FromRequestParts};
 use http::{header, request::Parts};
 use proto::types::v1::Caller;
@@ -25,13 +27,20 @@ where
         if parts.headers.contains_key(header::AUTHORIZATION) || !Streams::from_ref(state).is_public() {
             return auth.sign_in(parts).await.map(|caller| Self(Some(caller)));
         }
+        if let Some(caller) = auth.sign_in_by_cookie(parts).await? {
+            return Ok(Self(Some(caller)));
+        }
         auth.limits().limit_address(parts)?;
         Ok(Self(None))
     }
 }
 
 /// A reader that may send a ticket instead of a token.
-pub(crate) struct TicketReader(pub(super) Option<Caller>);
+pub(crate) struct TicketReader {
+    pub(super) caller: Option<Caller>,
+    /// How long the ticket is still valid. None: the reader has sent no ticket.
+    pub(super) ticket_lifetime: Option<Duration>,
+}
 
 #[derive(Deserialize)]
 struct TicketQuery {
@@ -51,12 +60,19 @@ where
         // A token in the header wins over a ticket.
         if let Some(ticket) = ticket.filter(|_| !parts.headers.contains_key(header::AUTHORIZATION)) {
             let auth = Auth::from_ref(state);
-            let bearer = Streams::from_ref(state).tickets().verify(&ticket, auth.now());
+            let now = auth.now();
+            let (bearer, expires_at) = Streams::from_ref(state)
+                .tickets()
+                .verify(&ticket, now)
+                .map(|bearer| (bearer.caller, bearer.expires_at))
+                .unzip();
             let why = "The ticket is not valid or has expired. Ask for a new one.";
-            auth.authenticate(bearer, parts, "ticket", why).map(|caller| Self(Some(caller)))
+            let caller = auth.authenticate(bearer, parts, "ticket", why)?;
+            let left = expires_at.and_then(|at| u64::try_from(at - now).ok()).map(Duration::from_secs);
+            Ok(Self { caller: Some(caller), ticket_lifetime: left })
         } else {
             let ListingReader(caller) = ListingReader::from_request_parts(parts, state).await?;
-            Ok(Self(caller))
+            Ok(Self { caller, ticket_lifetime: None })
         }
     }
 }

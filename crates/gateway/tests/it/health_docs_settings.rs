@@ -88,10 +88,15 @@ async fn document_is_openapi_3_1_with_the_refusals_of_each_route() {
     }
     let meeting = "/api/sessions/{sessionId}/livekit";
     for (path, method, status, codes) in [
-        (format!("{meeting}/access-token"), "get", "403", "`not_participant` · `kicked` · `too_early`"),
+        (
+            format!("{meeting}/access-token"),
+            "get",
+            "403",
+            "`not_participant` · `kicked` · `origin_not_allowed` · `too_early`",
+        ),
         (format!("{meeting}/end-room"), "post", "410", "`meeting_ended` · `session_cancelled`"),
         (format!("{meeting}/kick"), "post", "410", "`meeting_ended` · `session_cancelled`"),
-        ("/api/bookings".to_owned(), "post", "403", "`not_participant` · `not_admin`"),
+        ("/api/bookings".to_owned(), "post", "403", "`not_participant` · `not_admin` · `origin_not_allowed`"),
     ] {
         let refused = &document["paths"][&path][method]["responses"][status]["description"];
         assert_eq!(refused, codes, "{method} {path}");
@@ -177,6 +182,7 @@ fn all_problems_of_the_settings_are_listed_at_once() {
             auth_jwks_url: Some("http://id.example.org/jwks".into()),
             admin_claim: Some("/user_metadata/role=admin".into()),
             cors_origins: Some("https://app.test/path".into()),
+            auth_cookie: Some("a b".into()),
             trusted_proxies: Some("all".into()),
             connections_per_address: Some("some".into()),
             rate_limit_user: Some("many".into()),
@@ -198,6 +204,7 @@ fn all_problems_of_the_settings_are_listed_at_once() {
         "AUTH_AUDIENCE",
         "ADMIN_CLAIM",
         "CORS_ORIGINS",
+        "AUTH_COOKIE",
         "TRUSTED_PROXIES",
         "CONNECTIONS_PER_ADDRESS",
         "RATE_LIMIT_USER",

@@ -10,6 +10,8 @@
 mod admin;
 mod calendar;
 mod clients;
+mod cookies;
+mod cors;
 mod diagnostics;
 mod edge;
 mod fakes;
@@ -32,6 +34,7 @@ mod service_answers;
 mod streams;
 mod streams_events;
 mod streams_half_closed;
+mod streams_page;
 mod streams_tickets;
 mod strict_requests;
 mod support;

@@ -41,6 +41,7 @@ const GROUPS: [Group; 10] = [
             ("PUBLISH_ADDRESS", Example("127.0.0.1")),
             ("PUBLIC_URLS", Example("https://nests.example.org")),
             ("CORS_ORIGINS", Example("https://app.example.org")),
+            ("AUTH_COOKIE", Example("__Host-session")),
         ],
     },
     Group {

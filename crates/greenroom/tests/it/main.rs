@@ -44,6 +44,7 @@ mod serve;
 mod settings;
 mod statement_costs;
 mod text_fields;
+mod tickets;
 mod traces;
 mod up;
 mod webhooks;

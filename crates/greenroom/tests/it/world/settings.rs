@@ -72,6 +72,7 @@ fn gateway(secret: &str, url: &str) -> gateway::HttpConfig {
             clock: Clock::default(),
         },
         cors: Cors::None,
+        cookie: None,
         trusted_proxies: gateway::TrustedProxies::default(),
         connections_per_address: 0,
         api_url: Some(url.to_owned()),
