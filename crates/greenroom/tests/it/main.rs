@@ -44,5 +44,6 @@ mod statement_costs;
 mod text_fields;
 mod traces;
 mod up;
+mod up_issuer;
 mod webhooks;
 mod world;
