@@ -44,7 +44,7 @@ const GROUPS: [Group; 9] = [
         ],
     },
     Group {
-        title: "Users (docs/sign-in.md). Set at most one of the first two, and empty the secret if your users' tokens have keys",
+        title: "Users (docs/sign-in.md). Set at most one of the first two; empty the secret if your identity provider has keys",
         lines: &[
             ("AUTH_JWKS_URL", Set("")),
             ("AUTH_HS256_SECRET", Secret),
