@@ -66,7 +66,7 @@ fn is_meant_for_us(claims: &Value, audience: &Audience) -> bool {
     }
 }
 
-/// Whether `client_id` (RFC 9068) or `azp` (OpenID Connect) names this client.
+/// Whether `client_id` (RFC 9068) or `azp` (OIDC) names this client.
 fn is_issued_to(claims: &Value, client_id: &str) -> bool {
     ["client_id", "azp"].iter().any(|claim| claims[claim].as_str() == Some(client_id))
 }

@@ -18,7 +18,7 @@ pub enum KeysAt {
     Issuer(Issuer),
 }
 
-/// An issuer with a discovery document (OpenID Connect Discovery 1.0, section 4).
+/// An issuer with a discovery document (OIDC Discovery 1.0, section 4).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Issuer {
     name: String,
