@@ -31,6 +31,7 @@ mod claims;
 pub(crate) mod cookie;
 mod jwks;
 mod key;
+pub(crate) mod profile;
 mod token;
 
 #[derive(Clone)]
@@ -46,7 +47,7 @@ struct Inner {
 }
 
 impl Auth {
-    /// Starts to fetch the keys of the identity provider, if `AUTH_JWKS_URL` is set.
+    /// Starts to fetch the keys of the identity provider, unless `AUTH_HS256_SECRET` is set.
     pub(crate) fn start(config: &HttpConfig, limits: Limits, runtime: &Runtime) -> Result<Self, StartError> {
         Ok(Self(Arc::new(Inner {
             tokens: TokenVerifier::start(config.auth.clone(), runtime)?,
@@ -119,6 +120,12 @@ impl Auth {
                 note_refused(reason(refused));
                 Err(Refusal::unavailable(Reason::ServiceUnavailable, 2).into())
             }
+            Err(refused @ Refused::KeyPause(seconds)) => {
+                note_refused(reason(refused));
+                // Counted, because the key may also be invented. Not "sign in again", because it may be new.
+                self.limits().limit_address(parts)?;
+                Err(Refusal::unavailable(Reason::ServiceUnavailable, seconds).into())
+            }
             Err(refused @ Refused::TooLarge) => Err(self.refuse(
                 parts,
                 reason(refused),
@@ -169,8 +176,10 @@ fn unauthenticated(refused: Refused) -> &'static str {
         | Refused::Signature
         | Refused::Issuer
         | Refused::Audience
+        | Refused::Client
         | Refused::Subject
-        | Refused::NoKeys => "The token is not accepted here; sign in again.",
+        | Refused::NoKeys
+        | Refused::KeyPause(_) => "The token is not accepted here; sign in again.",
     }
 }
 
@@ -183,10 +192,12 @@ fn reason(refused: Refused) -> &'static str {
         Refused::Signature => "signature",
         Refused::Issuer => "issuer",
         Refused::Audience => "audience",
+        Refused::Client => "client",
         Refused::Expired => "expired",
         Refused::NotYetValid => "not_yet_valid",
         Refused::Subject => "subject",
         Refused::NoKeys => "no_keys",
+        Refused::KeyPause(_) => "key_pause",
     }
 }
 

@@ -3,6 +3,7 @@
 //! [`Args`] are the settings as the operator writes them; [`Config`] are the checked ones.
 
 mod args;
+pub(crate) mod keys;
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -17,8 +18,14 @@ use crate::{
     rate::Rate,
 };
 
-pub use self::args::{Args, HttpArgs};
-pub use crate::{auth::cookie::CookieAuth, cors::Cors};
+pub use self::{
+    args::{Args, HttpArgs},
+    keys::{Issuer, KeySource, KeysAt},
+};
+pub use crate::{
+    auth::{cookie::CookieAuth, profile::ProfileClaims},
+    cors::Cors,
+};
 
 /// The checked settings of a gateway.
 #[derive(Clone, Debug)]
@@ -92,18 +99,22 @@ impl StreamsConfig {
 pub struct AuthConfig {
     pub keys: KeySource,
     pub issuer: String,
-    pub audience: String,
+    pub audience: Audience,
+    /// The client that tokens must be issued to. None: any client of the issuer.
+    pub client_id: Option<String>,
+    pub profile: ProfileClaims,
     pub admin: Option<AdminClaim>,
     pub groups: Option<GroupsClaim>,
     /// The clock that tokens are verified by. Only tests use another clock than the machine's.
     pub clock: Clock,
 }
 
-/// The source of the keys that verify tokens.
-#[derive(Clone, Debug)]
-pub enum KeySource {
-    Jwks(Url),
-    Hs256(SecretString),
+/// The audience of the tokens that are accepted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Audience {
+    Named(String),
+    /// Only tokens without `aud`.
+    Absent,
 }
 
 /// The rate limits.

@@ -5,6 +5,7 @@ use chassis::telemetry::meters::Meter;
 /// Why a token, a signature, a ticket or a link is refused.
 const REFUSED: &[&str] = &[
     "audience",
+    "client",
     "cookies_differ",
     "expired",
     "issuer",

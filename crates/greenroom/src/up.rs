@@ -47,7 +47,8 @@ const ELSEWHERE_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[derive(Clone, clap::Args)]
 pub struct Args {
-    /// Address of the HTTP port. Any address other than a loopback one needs `AUTH_JWKS_URL` or `AUTH_HS256_SECRET`
+    /// Address of the HTTP port. Any address other than a loopback one needs an identity provider: `AUTH_JWKS_URL`,
+    /// `AUTH_HS256_SECRET`, or an `AUTH_ISSUER` with discovery (docs/sign-in.md)
     #[arg(long, default_value = "127.0.0.1:8080")]
     listen: SocketAddr,
     /// Folder of the database and the generated secrets. Its file `env` has the settings of the running process

@@ -46,12 +46,7 @@ impl AdminClaim {
 impl GroupsClaim {
     /// Parses a JSON pointer, or the name of a claim.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let pointer = if text.starts_with('/') {
-            text.to_owned()
-        } else {
-            // Escaped as JSON pointers demand (RFC 6901): `~` first, because the second escape contains one.
-            format!("/{}", text.replace('~', "~0").replace('/', "~1"))
-        };
+        let pointer = pointer(text);
         not_editable(&pointer)?;
         Ok(Self { pointer })
     }
@@ -67,8 +62,17 @@ impl GroupsClaim {
     }
 }
 
-/// Refuses claims that users can edit: users could make themselves admins.
-fn not_editable(pointer: &str) -> Result<(), String> {
+/// Returns the JSON pointer of a setting that has a pointer or the name of a claim.
+pub(super) fn pointer(text: &str) -> String {
+    if text.starts_with('/') {
+        return text.to_owned();
+    }
+    // Escaped as JSON pointers demand (RFC 6901): `~` first, because the second escape contains one.
+    format!("/{}", text.replace('~', "~0").replace('/', "~1"))
+}
+
+/// Refuses claims that users can edit: users could make themselves admins, or claim another person's e-mail address.
+pub(super) fn not_editable(pointer: &str) -> Result<(), String> {
     const PROFILE: [&str; 8] =
         ["name", "nickname", "givenname", "familyname", "preferredusername", "picture", "profile", "website"];
     // Providers differ in the spelling (`user_metadata`, `userMetadata`), so only letters and digits are

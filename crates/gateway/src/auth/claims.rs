@@ -1,15 +1,15 @@
 //! The claims of a token whose signature is valid.
 //!
-//! Issuer, audience and expiry are mandatory. Admins are recognized only by a claim that the identity provider writes.
-//! The gateway does not start with a pointer into metadata that users can edit.
+//! Issuer and expiry are mandatory, and so is the audience unless the setting is `none`. Admins are recognized only by
+//! a claim that the identity provider writes. The gateway does not start with a pointer into metadata that users can
+//! edit.
 
-use chassis::grpc;
 use domain::EmailAddress;
 use proto::types::v1::Caller;
 use serde_json::Value;
 
 use super::key::Refused;
-use crate::config::AuthConfig;
+use crate::config::{Audience, AuthConfig};
 
 /// Seconds that the clocks of the issuer and of this process may differ.
 const LEEWAY: f64 = 30.0;
@@ -31,13 +31,11 @@ pub(super) fn verify(claims: &Value, config: &AuthConfig, now: i64) -> Result<Ve
     if claims["iss"].as_str() != Some(config.issuer.as_str()) {
         return Err(Refused::Issuer);
     }
-    let audience = |value: &Value| value.as_str() == Some(config.audience.as_str());
-    let meant_for_us = match &claims["aud"] {
-        Value::Array(audiences) => audiences.iter().any(audience),
-        one => audience(one),
-    };
-    if !meant_for_us {
+    if !is_meant_for_us(claims, &config.audience) {
         return Err(Refused::Audience);
+    }
+    if config.client_id.as_ref().is_some_and(|client_id| !is_issued_to(claims, client_id)) {
+        return Err(Refused::Client);
     }
     let expires_at = claims["exp"].as_f64().ok_or(Refused::Expired)?;
     // An expiry of exactly now is expired, after the leeway for different clocks.
@@ -57,20 +55,36 @@ pub(super) fn verify(claims: &Value, config: &AuthConfig, now: i64) -> Result<Ve
     })
 }
 
+fn is_meant_for_us(claims: &Value, audience: &Audience) -> bool {
+    let name = match audience {
+        // Also a token with an empty `aud` is refused: it was issued for an audience that this gateway cannot be.
+        Audience::Absent => return claims.get("aud").is_none(),
+        Audience::Named(name) => name.as_str(),
+    };
+    match &claims["aud"] {
+        Value::Array(audiences) => audiences.iter().any(|one| one.as_str() == Some(name)),
+        one => one.as_str() == Some(name),
+    }
+}
+
+/// Whether `client_id` (RFC 9068) or `azp` (OIDC) names this client.
+fn is_issued_to(claims: &Value, client_id: &str) -> bool {
+    ["client_id", "azp"].iter().any(|claim| claims[claim].as_str() == Some(client_id))
+}
+
 fn caller(claims: &Value, config: &AuthConfig) -> Result<Caller, Refused> {
-    let text = |claim: &str| claims[claim].as_str().unwrap_or_default();
-    let user_id = text("sub");
+    let user_id = claims["sub"].as_str().unwrap_or_default();
     if !domain::text::is_id(user_id) {
         return Err(Refused::Subject);
     }
     Ok(Caller {
         user_id: user_id.to_owned(),
         // Cut after the cleaning, which may shorten the name.
-        name: grpc::display_name(text("name")).chars().take(LONGEST_NAME).collect(),
-        email: email(&claims["email"]),
-        email_verified: email_verified(&claims["email_verified"]),
+        name: config.profile.name(claims).chars().take(LONGEST_NAME).collect(),
+        email: email(config.profile.email(claims)),
+        email_verified: email_verified(config.profile.email_verified(claims)),
         // A picture that is not public is dropped. The user is not refused because of it.
-        avatar_url: domain::public_url(text("picture")).unwrap_or_default(),
+        avatar_url: domain::public_url(config.profile.picture(claims)).unwrap_or_default(),
         is_admin: config.admin.as_ref().is_some_and(|admin| admin.holds(claims)),
         groups: config.groups.as_ref().map(|groups| groups.list(claims)).unwrap_or_default(),
         system: false,

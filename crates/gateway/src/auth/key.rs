@@ -20,6 +20,8 @@ pub(crate) enum Refused {
     Issuer,
     #[error("the token is meant for another audience")]
     Audience,
+    #[error("the token was issued to another client")]
+    Client,
     #[error("the token has expired")]
     Expired,
     #[error("the token is not valid yet")]
@@ -29,12 +31,16 @@ pub(crate) enum Refused {
     /// Not the caller's fault: the keys were never fetched.
     #[error("the identity provider's keys are not known yet")]
     NoKeys,
+    /// Not known to be the caller's fault: the keys are fetched for this token only after these seconds.
+    #[error("the token was signed with a key that may be new; the keys are fetched again in {0} s")]
+    KeyPause(u64),
 }
 
 /// A key and the one algorithm it verifies.
 #[derive(Clone)]
 pub(super) struct Key {
     decoding: DecodingKey,
+    algorithm: Algorithm,
     validation: Validation,
 }
 
@@ -46,7 +52,11 @@ impl Key {
         validation.validate_nbf = false;
         validation.validate_aud = false;
         validation.required_spec_claims.clear();
-        Self { decoding, validation }
+        Self { decoding, algorithm, validation }
+    }
+
+    pub(super) fn algorithm(&self) -> Algorithm {
+        self.algorithm
     }
 
     pub(super) fn verify(&self, token: &str) -> Result<Value, Refused> {

@@ -4,7 +4,7 @@
 //! verified token is cached by its SHA-256 for at most 60 s and never past its expiry, so that the signature is not
 //! verified for each request of a session. Tokens are never logged.
 
-use std::{sync::Arc, time::Instant};
+use std::time::Instant;
 
 use chassis::{service::Runtime, service::StartError};
 use jsonwebtoken::{Algorithm, DecodingKey};
@@ -27,7 +27,7 @@ use crate::{
 const LONGEST_TOKEN: usize = 12 * 1024;
 
 enum Keys {
-    Secret(Arc<Key>),
+    Secret(Box<Key>),
     Jwks(jwks::Jwks),
 }
 
@@ -38,14 +38,14 @@ pub(super) struct TokenVerifier {
 }
 
 impl TokenVerifier {
-    /// Starts to fetch the keys if `AUTH_JWKS_URL` is set.
+    /// Starts to fetch the keys, unless `AUTH_HS256_SECRET` is set.
     pub(super) fn start(config: AuthConfig, runtime: &Runtime) -> Result<Self, StartError> {
         let keys = match &config.keys {
-            KeySource::Hs256(secret) => Keys::Secret(Arc::new(Key::new(
+            KeySource::Hs256(secret) => Keys::Secret(Box::new(Key::new(
                 DecodingKey::from_secret(secret.expose_secret().as_bytes()),
                 Algorithm::HS256,
             ))),
-            KeySource::Jwks(url) => Keys::Jwks(jwks::Jwks::start(url.clone(), runtime)?),
+            KeySource::Jwks(at) => Keys::Jwks(jwks::Jwks::start(at.clone(), runtime)?),
         };
         Ok(Self { keys, config, cache: cache::Cache::default() })
     }
@@ -62,24 +62,24 @@ impl TokenVerifier {
         if let Some(verified) = self.cache.find(&digest, now, Instant::now()) {
             return Ok(verified);
         }
-        let key = self.key(token).await?;
-        let claims = key.verify(token)?;
+        let claims = self.claims(token, &digest).await?;
         let verified = claims::verify(&claims, &self.config, now)
             .inspect_err(|refused| note_detail(&detail(*refused, &claims, now)))?;
         self.cache.remember(digest, &verified.caller, verified.expires_at, Instant::now());
         Ok(verified)
     }
 
-    async fn key(&self, token: &str) -> Result<Arc<Key>, Refused> {
+    /// Returns the claims of a token whose signature is valid.
+    async fn claims(&self, token: &str, digest: &[u8; 32]) -> Result<Value, Refused> {
         let header = jsonwebtoken::decode_header(token).map_err(|_| Refused::Malformed)?;
         if header.crit.is_some() {
             return Err(Refused::Malformed); // RFC 7515 §4.1.11: no critical extension is supported
         }
         match &self.keys {
-            Keys::Secret(key) => Ok(Arc::clone(key)),
+            Keys::Secret(key) => key.verify(token),
             Keys::Jwks(jwks) => {
-                let found = jwks.find(header.kid.as_deref()).await;
-                found.inspect_err(|_| note_detail(&format!("kid {:?}", header.kid.unwrap_or_default())))
+                let verified = jwks.verify(token, &header, digest).await;
+                verified.inspect_err(|_| note_detail(&format!("kid {:?}", header.kid.unwrap_or_default())))
             }
         }
     }
@@ -91,6 +91,7 @@ fn detail(refused: Refused, claims: &Value, now: i64) -> String {
     match refused {
         Refused::Issuer => claim("iss"),
         Refused::Audience => claim("aud"),
+        Refused::Client => format!("{}, {}", claim("client_id"), claim("azp")),
         Refused::Expired => format!("{}, now {now}", claim("exp")),
         Refused::NotYetValid => format!("{}, now {now}", claim("nbf")),
         Refused::Subject => claim("sub"),
@@ -99,7 +100,8 @@ fn detail(refused: Refused, claims: &Value, now: i64) -> String {
         | Refused::TooLarge
         | Refused::UnknownKey
         | Refused::Signature
-        | Refused::NoKeys => String::new(),
+        | Refused::NoKeys
+        | Refused::KeyPause(_) => String::new(),
     }
 }
 

@@ -1,7 +1,7 @@
 //! The settings as command-line arguments and environment variables, and their checks.
 //!
-//! The gateway does not start if it would accept tokens of any issuer. Exactly one source of keys is required, and so
-//! are the issuer and the audience. Keys are fetched over https, except from this machine.
+//! The gateway does not start if it would accept tokens of any issuer. One source of keys is required, and so are the
+//! issuer and the audience. Keys are fetched over https, except from this machine.
 
 use std::time::Duration;
 
@@ -10,15 +10,19 @@ use chassis::{
     config::{InternalArgs, Invalid, Problems, check, non_blank},
     signed::link_secrets,
 };
-use url::{Host, Url};
+use url::Url;
 
 use super::{
-    AuthConfig, Config, CookieAuth, Cors, HttpConfig, KeySource, Nip98Config, PeerAddresses, Rates,
+    Audience, AuthConfig, Config, CookieAuth, Cors, HttpConfig, KeySource, Nip98Config, PeerAddresses, Rates,
     StreamsConfig,
+    keys::{self, Issuer, KeysAt},
 };
 use crate::{
     address::TrustedProxies,
-    auth::claim_paths::{AdminClaim, GroupsClaim},
+    auth::{
+        claim_paths::{AdminClaim, GroupsClaim},
+        profile::{ClaimPath, ProfileClaims},
+    },
 };
 
 #[derive(clap::Args, Clone, Default)]
@@ -47,21 +51,40 @@ pub struct Args {
 /// The settings that do not depend on where the services run. `greenroom up` uses only these.
 #[derive(clap::Args, Clone, Default)]
 pub struct HttpArgs {
-    /// The identity provider's key set: https, or http on this machine [required: this or `AUTH_HS256_SECRET`]
+    /// The identity provider's key set: https, or http on this machine [required: this, `AUTH_HS256_SECRET`, or an
+    /// `AUTH_ISSUER` with discovery]
     #[arg(long, env = "AUTH_JWKS_URL")]
     pub auth_jwks_url: Option<String>,
-    /// The secret that HS256 tokens are signed with, at least 32 bytes [required: this or `AUTH_JWKS_URL`]
+    /// The secret that HS256 tokens are signed with, at least 32 bytes [required: this, `AUTH_JWKS_URL`, or an
+    /// `AUTH_ISSUER` with discovery]
     #[arg(long, env = "AUTH_HS256_SECRET", hide_env_values = true)]
     pub auth_hs256_secret: Option<String>,
     /// The file that has `AUTH_HS256_SECRET`
     #[arg(long, env = "AUTH_HS256_SECRET_FILE")]
     pub auth_hs256_secret_file: Option<String>,
     /// `iss` of the tokens, exactly [always required]
+    ///
+    /// If it is an https URL (or http on this machine) and neither of the two above is set, the key set is found by
+    /// discovery (docs/sign-in.md).
     #[arg(long, env = "AUTH_ISSUER")]
     pub auth_issuer: Option<String>,
-    /// What `aud` of the tokens must be or contain [always required]
+    /// What `aud` of the tokens must be or contain; `none`: only tokens without `aud` are accepted [always required]
     #[arg(long, env = "AUTH_AUDIENCE")]
     pub auth_audience: Option<String>,
+    /// What `client_id` or `azp` of the tokens must be [default: any client of the issuer]
+    #[arg(long, env = "OIDC_CLIENT_ID")]
+    pub oidc_client_id: Option<String>,
+    /// A claim or JSON pointer of the user's name. Without a name there, it is the first of `name`, `given_name
+    /// family_name`, `nickname` and `preferred_username` [default: none]
+    #[arg(long, env = "NAME_CLAIM")]
+    pub name_claim: Option<String>,
+    /// A claim or JSON pointer of the user's e-mail address; `email_verified` is read beside it. Never a claim that
+    /// users can edit themselves [default: `email`]
+    #[arg(long, env = "EMAIL_CLAIM")]
+    pub email_claim: Option<String>,
+    /// A claim or JSON pointer of the URL of the user's picture [default: `picture`]
+    #[arg(long, env = "PICTURE_CLAIM")]
+    pub picture_claim: Option<String>,
     /// The claim that makes a user an admin, as a JSON pointer and its value: `/app_metadata/role=admin`. Never a claim
     /// that users can edit themselves [default: no admins]
     #[arg(long, env = "ADMIN_CLAIM")]
@@ -167,9 +190,10 @@ impl HttpArgs {
     pub fn check_with(mut self, problems: &mut Problems) -> Option<HttpConfig> {
         self.read_files(problems);
         let rates = self.rates(problems);
-        let keys = keys(self.auth_jwks_url, self.auth_hs256_secret, problems);
+        let keys = keys(self.auth_jwks_url, self.auth_hs256_secret, self.auth_issuer.as_deref(), problems);
         let issuer = problems.required("AUTH_ISSUER", self.auth_issuer);
-        let audience = problems.required("AUTH_AUDIENCE", self.auth_audience);
+        let audience = problems.required("AUTH_AUDIENCE", self.auth_audience).map(audience);
+        let profile = profile(self.name_claim, self.email_claim, self.picture_claim, problems);
         let admin = optional("ADMIN_CLAIM", self.admin_claim, AdminClaim::parse, problems);
         let groups = optional("GROUPS_CLAIM", self.groups_claim, GroupsClaim::parse, problems);
         let cors = optional("CORS_ORIGINS", self.cors_origins, Cors::parse, problems);
@@ -199,6 +223,8 @@ impl HttpArgs {
                 keys: keys?,
                 issuer: issuer?,
                 audience: audience?,
+                client_id: non_blank(self.oidc_client_id),
+                profile,
                 admin,
                 groups,
                 clock: Clock::default(),
@@ -238,24 +264,56 @@ fn optional<T>(
     parse(value.trim()).map_err(|problem| problems.add(setting, problem)).ok()
 }
 
-/// Checks `AUTH_JWKS_URL` and `AUTH_HS256_SECRET`, of which exactly one is required.
-fn keys(jwks: Option<String>, secret: Option<String>, problems: &mut Problems) -> Option<KeySource> {
+fn audience(text: String) -> Audience {
+    if text.trim() == "none" { Audience::Absent } else { Audience::Named(text) }
+}
+
+fn profile(
+    name: Option<String>,
+    email: Option<String>,
+    picture: Option<String>,
+    problems: &mut Problems,
+) -> ProfileClaims {
+    let path = |claim: Option<String>| non_blank(claim).map(|claim| ClaimPath::parse(claim.trim()));
+    let usual = ProfileClaims::default();
+    ProfileClaims {
+        name: path(name),
+        // With another person's address a user would get that person's e-mails.
+        email: optional("EMAIL_CLAIM", email, ClaimPath::parse_trusted, problems).unwrap_or(usual.email),
+        picture: path(picture).unwrap_or(usual.picture),
+    }
+}
+
+/// Checks the source of keys: `AUTH_JWKS_URL`, or `AUTH_HS256_SECRET`, or discovery at `AUTH_ISSUER`.
+fn keys(
+    jwks: Option<String>,
+    secret: Option<String>,
+    issuer: Option<&str>,
+    problems: &mut Problems,
+) -> Option<KeySource> {
     match (non_blank(jwks), non_blank(secret)) {
         (Some(jwks), None) => {
             let url = problems.url("AUTH_JWKS_URL", Some(jwks), &["https", "http"])?;
-            // Over plain http, any host on the path could replace the keys and sign in as any user.
-            if url.scheme() == "http" && !is_loopback(&url) {
+            if !keys::is_protected(&url) {
                 problems.add("AUTH_JWKS_URL", "must be https");
                 return None;
             }
-            Some(KeySource::Jwks(url))
+            Some(KeySource::Jwks(KeysAt::Url(url)))
         }
         (None, Some(secret)) => problems.secret("AUTH_HS256_SECRET", Some(secret), 32).map(KeySource::Hs256),
         // The file is the problem, and it is already listed.
         (None, None) if problems.is_file_refused("AUTH_HS256_SECRET") => None,
-        _ => {
-            problems.add("AUTH_JWKS_URL, AUTH_HS256_SECRET", "exactly one of the two must be set");
+        (Some(_), Some(_)) => {
+            problems.add("AUTH_JWKS_URL, AUTH_HS256_SECRET", "only one of the two may be set");
             None
+        }
+        (None, None) => {
+            let issuer = issuer.and_then(Issuer::parse);
+            if issuer.is_none() {
+                let problem = "one of the two must be set, or AUTH_ISSUER must be an https URL";
+                problems.add("AUTH_JWKS_URL, AUTH_HS256_SECRET", problem);
+            }
+            issuer.map(KeysAt::Issuer).map(KeySource::Jwks)
         }
     }
 }
@@ -268,13 +326,4 @@ fn bases(api_url: Option<&str>, others: Option<String>, problems: &mut Problems)
         bases.extend(problems.url("PUBLIC_URLS", Some(url.trim().to_owned()), &["http", "https"]));
     }
     bases
-}
-
-fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
-    }
 }

@@ -181,6 +181,7 @@ fn all_problems_of_the_settings_are_listed_at_once() {
         http: HttpArgs {
             auth_jwks_url: Some("http://id.example.org/jwks".into()),
             admin_claim: Some("/user_metadata/role=admin".into()),
+            email_claim: Some("/user_metadata/email".into()),
             cors_origins: Some("https://app.test/path".into()),
             auth_cookie: Some("a b".into()),
             trusted_proxies: Some("all".into()),
@@ -203,6 +204,7 @@ fn all_problems_of_the_settings_are_listed_at_once() {
         "AUTH_ISSUER",
         "AUTH_AUDIENCE",
         "ADMIN_CLAIM",
+        "EMAIL_CLAIM: `/user_metadata/email` can be edited",
         "CORS_ORIGINS",
         "AUTH_COOKIE",
         "TRUSTED_PROXIES",
@@ -219,6 +221,7 @@ fn settings_need_exactly_one_strong_source_of_keys() {
         let args = HttpArgs {
             auth_jwks_url: jwks.map(str::to_owned),
             auth_hs256_secret: secret.map(str::to_owned),
+            auth_issuer: Some("greenroom".into()), // no URL, so nothing can be discovered
             ..args()
         };
         config::check(|problems| args.check_with(problems))

@@ -1,10 +1,11 @@
 //! Verification of tokens with a shared secret.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use gateway::HttpArgs;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Value, json};
 
-use crate::support::{AUDIENCE, Gateway, SECRET, answer, claims, now, sign, sign_with, token};
+use crate::support::{AUDIENCE, Gateway, SECRET, answer, args, checked, claims, now, sign, sign_with, token};
 
 const PATH: &str = "/api/bookings";
 
@@ -182,5 +183,41 @@ async fn token_times_out_of_range_are_verified() {
     }
     for number in ["exp", "nbf"] {
         assert_eq!(status(&gateway, &with(number, "soon")).await, 401, "{number}");
+    }
+}
+
+#[tokio::test]
+async fn audience_none_accepts_only_tokens_without_aud() {
+    let gateway = Gateway::with(checked(HttpArgs { auth_audience: Some("none".into()), ..args() })).await;
+    assert_eq!(status(&gateway, &without("aud")).await, 200);
+    for aud in [json!(AUDIENCE), json!("none"), json!(["none"]), json!([]), json!(""), json!(null)] {
+        assert_eq!(status(&gateway, &with("aud", aud.clone())).await, 401, "{aud}");
+    }
+}
+
+#[tokio::test]
+async fn client_id_or_azp_is_the_configured_client() {
+    for audience in ["none", AUDIENCE] {
+        let args =
+            HttpArgs { auth_audience: Some(audience.into()), oidc_client_id: Some("web".into()), ..args() };
+        let gateway = Gateway::with(checked(args)).await;
+        let token = |client: Value| {
+            let mut claims = claims("ana");
+            if audience == "none" {
+                claims.as_object_mut().unwrap().remove("aud");
+            }
+            claims.as_object_mut().unwrap().extend(client.as_object().unwrap().clone());
+            sign(&claims)
+        };
+        for (client, expected) in [
+            (json!({"client_id": "web"}), 200),
+            (json!({"azp": "web"}), 200),
+            (json!({"azp": "another"}), 401),
+            (json!({"client_id": "another"}), 401),
+            (json!({"client_id": ["web"]}), 401),
+            (json!({}), 401),
+        ] {
+            assert_eq!(status(&gateway, &token(client.clone())).await, expected, "{audience}: {client}");
+        }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use axum::{
-    Router,
+    Json, Router,
     http::StatusCode,
     response::{IntoResponse, Redirect},
     routing::get,
@@ -90,6 +90,8 @@ pub struct Provider {
     fetches: Arc<AtomicUsize>,
     /// Bytes of white space before the set.
     padding: Arc<AtomicUsize>,
+    /// `issuer` and `jwks_uri` of the discovery document.
+    discovered: Arc<Mutex<(String, String)>>,
 }
 
 impl Provider {
@@ -101,7 +103,9 @@ impl Provider {
             keys: Arc::default(),
             fetches: Arc::default(),
             padding: Arc::default(),
+            discovered: Arc::default(),
         };
+        provider.document(&provider.issuer(), &provider.url);
         if !keys.is_empty() {
             provider.publish(keys);
         }
@@ -118,9 +122,27 @@ impl Provider {
             })
         };
         let moved = || std::future::ready(Redirect::temporary("/jwks.json"));
-        let router = Router::new().route("/jwks.json", get(answer)).route("/moved.json", get(moved));
+        let own = provider.clone();
+        let document = move || {
+            let (issuer, keys) = own.discovered.lock().clone();
+            std::future::ready(Json(json!({"issuer": issuer, "jwks_uri": keys})))
+        };
+        let router = Router::new()
+            .route("/jwks.json", get(answer))
+            .route("/moved.json", get(moved))
+            .route("/realms/a/.well-known/openid-configuration", get(document));
         tokio::spawn(async move { axum::serve(listener, router).await });
         provider
+    }
+
+    /// Its issuer, below which it has the discovery document.
+    pub fn issuer(&self) -> String {
+        self.url.replace("/jwks.json", "/realms/a")
+    }
+
+    /// Changes what the discovery document says.
+    pub fn document(&self, issuer: &str, keys: &str) {
+        *self.discovered.lock() = (issuer.to_owned(), keys.to_owned());
     }
 
     pub fn publish(&self, keys: &[&KeyPair]) {

@@ -6,7 +6,7 @@ use anyhow::Context;
 use axum::Router;
 use chassis::config::{DatabaseArgs, InternalArgs, LiveKitArgs, Problems, ServiceArgs, check, non_blank};
 use clap::Args;
-use gateway::config::Cors;
+use gateway::config::{Cors, Issuer};
 use livekit_dev::{Config as LiveKitDevConfig, Store};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::net::TcpListener;
@@ -47,8 +47,11 @@ fn has_secret(name: &str) -> bool {
     setting(name).or_else(|| setting(&format!("{name}_FILE"))).is_some()
 }
 
+/// Also an issuer whose keys are found by discovery is an identity provider.
 fn has_identity_provider() -> bool {
-    setting("AUTH_JWKS_URL").is_some() || has_secret("AUTH_HS256_SECRET")
+    let is_url = |issuer: &String| Issuer::parse(issuer).is_some();
+    setting("AUTH_JWKS_URL").or_else(|| setting("AUTH_ISSUER").filter(is_url)).is_some()
+        || has_secret("AUTH_HS256_SECRET")
 }
 
 /// Returns `INTERNAL_TOKEN` of the environment or of its file. [`UpSettings::services`] reports what is wrong with the file.
@@ -64,8 +67,8 @@ pub fn check_sign_in(listen: SocketAddr, problems: &mut Problems) {
         problems.add(
             "--listen",
             format_args!(
-                "{listen} can be reached from outside, and no identity provider is set: set AUTH_JWKS_URL or \
-                 AUTH_HS256_SECRET (with AUTH_ISSUER and AUTH_AUDIENCE), or listen on 127.0.0.1"
+                "{listen} can be reached from outside, and no identity provider is set: set AUTH_ISSUER to its https URL \
+                 (with AUTH_AUDIENCE), or also AUTH_JWKS_URL or AUTH_HS256_SECRET, or listen on 127.0.0.1"
             ),
         );
     }
@@ -196,6 +199,8 @@ impl UpSettings {
             gateway.auth_hs256_secret = Some(secret.expose_secret().to_owned());
             gateway.auth_issuer = Some(sign_in::ISSUER.to_owned());
             gateway.auth_audience = Some(sign_in::AUDIENCE.to_owned());
+            // They are about an identity provider's tokens; the development sign-in writes its own.
+            (gateway.oidc_client_id, gateway.email_claim) = (None, None);
         }
         Ok(gateway)
     }

@@ -47,5 +47,6 @@ mod text_fields;
 mod tickets;
 mod traces;
 mod up;
+mod up_issuer;
 mod webhooks;
 mod world;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use chassis::{clock::Clock, config, grpc};
 use gateway::{
     Rate,
-    config::{AuthConfig, Cors, KeySource, Nip98Config, Rates},
+    config::{Audience, AuthConfig, Cors, KeySource, Nip98Config, ProfileClaims, Rates},
 };
 use greenroom::assembly::Services;
 use secrecy::SecretString;
@@ -66,7 +66,9 @@ fn gateway(secret: &str, url: &str) -> gateway::HttpConfig {
         auth: AuthConfig {
             keys: KeySource::Hs256(SecretString::from(secret)),
             issuer: ISSUER.to_owned(),
-            audience: AUDIENCE.to_owned(),
+            audience: Audience::Named(AUDIENCE.to_owned()),
+            client_id: None,
+            profile: ProfileClaims::default(),
             admin: None,
             groups: None,
             clock: Clock::default(),
