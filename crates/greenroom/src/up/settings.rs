@@ -6,14 +6,15 @@ use anyhow::Context;
 use axum::Router;
 use chassis::config::{LiveKitArgs, Problems, ServiceArgs, check, non_blank};
 use clap::Args;
-use gateway::config::Cors;
+use gateway::config::{AuthConfig, Cors};
 use livekit_dev::{Config as LiveKitDevConfig, Store};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::net::TcpListener;
 
 use super::{
     data_dir::{DataDir, Kept},
-    sign_in,
+    environment::Environment,
+    sign_in::{self, Issuer},
 };
 use crate::{
     assembly::Services,
@@ -179,18 +180,29 @@ impl UpSettings {
             gateway.auth_hs256_secret = Some(secret.expose_secret().to_owned());
             gateway.auth_issuer = Some(sign_in::ISSUER.to_owned());
             gateway.auth_audience = Some(sign_in::AUDIENCE.to_owned());
+            gateway.admin_claim =
+                non_blank(gateway.admin_claim).or_else(|| Some(sign_in::ADMIN_CLAIM.to_owned()));
+            gateway.groups_claim =
+                non_blank(gateway.groups_claim).or_else(|| Some(sign_in::GROUPS_CLAIM.to_owned()));
         }
         Ok(gateway)
     }
 
-    pub fn sign_in(&self) -> Option<Router> {
-        self.sign_in_secret.clone().map(sign_in::router)
+    /// The development sign-in. Its tokens say what the gateway's claims read.
+    pub fn sign_in(&self, auth: &AuthConfig) -> Option<Router> {
+        let secret = self.sign_in_secret.clone()?;
+        // Both claims have a default here, so that neither is missing.
+        let (admin, groups) = (auth.admin.clone()?, auth.groups.clone()?);
+        Some(sign_in::router(Issuer { secret, admin, groups }))
     }
 
-    /// The settings with which psql, `doctor` and `repair` reach the same servers.
-    pub fn environment(&self) -> Vec<(&'static str, String)> {
+    /// The settings with which psql, `doctor` and `repair` reach the same servers, and the addresses that `status` and
+    /// `token` need. `metrics` is the operations port.
+    pub fn environment(&self, metrics: SocketAddr) -> Environment {
         let text = |value: &Option<String>| value.clone().unwrap_or_default();
-        vec![
+        let dev =
+            |exists: bool, path: &str| if exists { format!("{}{path}", self.url) } else { String::new() };
+        Environment::new([
             ("DATABASE_URL", self.database.expose_secret().to_owned()),
             ("LIVEKIT_URL", text(&self.livekit.livekit_url)),
             ("LIVEKIT_WS_URL", text(&self.livekit.livekit_ws_url)),
@@ -199,7 +211,11 @@ impl UpSettings {
             ("INTERNAL_TOKEN", self.internal_token.clone()),
             ("API_URL", self.url.clone()),
             ("RECORDING_OUTPUT", setting("RECORDING_OUTPUT").unwrap_or_else(|| text(&self.recordings))),
-        ]
+            ("SIGN_IN_URL", dev(self.sign_in_secret.is_some(), "/dev/sign-in")),
+            ("INBOX_URL", dev(self.smtp_url.is_some(), "/dev/inbox")),
+            ("METRICS_URL", format!("http://{metrics}/metrics")),
+            ("UP_PID", std::process::id().to_string()),
+        ])
     }
 }
 
