@@ -171,7 +171,8 @@ fn lock(dir: &Path) -> anyhow::Result<File> {
                 thread::sleep(Duration::from_millis(20));
             }
             Err(TryLockError::WouldBlock) => bail!(
-                "another `greenroom up` uses the data directory {}; stop it, or give this one another --data-dir",
+                "another `greenroom up` uses the data directory {} (`greenroom status` lists its addresses); stop it, \
+                 or give this one another --data-dir",
                 dir.display()
             ),
             Err(TryLockError::Error(error)) => {

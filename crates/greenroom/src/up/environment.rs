@@ -19,7 +19,7 @@ impl Environment {
         let shown = dir.display();
         if !data_dir::is_in_use(dir)? {
             bail!(
-                "no `greenroom up` runs on the data directory {shown}: start one (make run), or name another --data-dir"
+                "no `greenroom up` runs on the data directory {shown}: start one with `make run`, or name another --data-dir"
             );
         }
         let file = dir.join(data_dir::ENVIRONMENT);

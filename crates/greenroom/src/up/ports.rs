@@ -2,7 +2,7 @@
 
 use std::{io::ErrorKind, net::SocketAddr};
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, bail};
 use tokio::net::TcpListener;
 
 use super::Checked;
@@ -21,11 +21,13 @@ impl Ports {
 
 async fn http(listen: SocketAddr) -> anyhow::Result<TcpListener> {
     match TcpListener::bind(listen).await {
-        Err(error) if error.kind() == ErrorKind::AddrInUse => Err(anyhow!(
-            "cannot listen on {listen}: another program has this port. Stop it, or choose another port: \
-             --listen {} (make run ARGS=\"--listen …\"), port 0 for any free one",
-            SocketAddr::new(listen.ip(), listen.port().checked_add(1).unwrap_or(0)),
-        )),
+        Err(error) if error.kind() == ErrorKind::AddrInUse => {
+            let next = SocketAddr::new(listen.ip(), listen.port().checked_add(1).unwrap_or(0));
+            bail!(
+                "cannot listen on {listen}: another program has this port. Stop it, or choose another port: \
+                 --listen {next} (make run ARGS=\"--listen {next}\"); port 0 is any free one"
+            )
+        }
         bound => bound.with_context(|| format!("cannot listen on {listen}; choose an address with --listen")),
     }
 }
