@@ -3,17 +3,15 @@
 //! Readiness is measured in the background: each dependency is probed every 2 s. Two failures in a row make it `down`, two
 //! successes make it `up` again, so that one lost packet does not remove a process from the load balancer.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    future::Future,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+mod outages;
+
+use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
 
 use axum::{Json, Router, http::StatusCode, response::IntoResponse, routing::get};
 use serde::Serialize;
 use tokio::{net::TcpListener, sync::watch};
 
+use self::outages::OutageLog;
 use crate::{
     db,
     http::{self, Bounds},
@@ -24,10 +22,6 @@ use crate::{
 const PERIOD: Duration = Duration::from_secs(2);
 /// Equal results in a row that change a dependency's state.
 const PROBES_TO_CHANGE: u32 = 2;
-/// How long a dependency that was never up may be down before that is logged: a slow start is no outage.
-const START_TIMEOUT: Duration = Duration::from_secs(5);
-/// Limit of the different problems that are logged in one outage.
-const PROBLEMS_LOGGED: usize = 8;
 const BOUNDS: Bounds = Bounds::of(256);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -87,37 +81,6 @@ impl Report {
     }
 }
 
-/// What was logged about the outages of one dependency.
-#[derive(Debug)]
-struct OutageLog {
-    begun: Instant,
-    was_up: bool,
-    /// The problems of the current outage that were logged.
-    problems: BTreeSet<String>,
-}
-
-impl Default for OutageLog {
-    fn default() -> Self {
-        Self { begun: Instant::now(), was_up: false, problems: BTreeSet::new() }
-    }
-}
-
-impl OutageLog {
-    /// Returns whether this problem is logged now, and remembers it.
-    fn is_news(&mut self, problem: &str) -> bool {
-        (self.was_up || self.begun.elapsed() >= START_TIMEOUT)
-            // Texts may contain parts that change, such as ports. Each would be another line.
-            && self.problems.len() < PROBLEMS_LOGGED
-            && self.problems.insert(problem.to_owned())
-    }
-
-    /// Ends the outage. Returns whether it was logged.
-    fn close(&mut self) -> bool {
-        self.was_up = true;
-        !std::mem::take(&mut self.problems).is_empty()
-    }
-}
-
 #[derive(Clone, Debug, Default)]
 pub struct Readiness(Arc<watch::Sender<BTreeMap<String, Dependency>>>);
 
@@ -135,7 +98,7 @@ impl Readiness {
     }
 
     /// Probes a dependency every 2 s until the process stops. An `Err` is logged when the state changes, and when the problem
-    /// of an outage changes; at the start only after [`START_TIMEOUT`].
+    /// of an outage changes; at the start only after 5 s ([`outages`]).
     pub fn watch<F, E>(
         &self,
         lifecycle: &Lifecycle,
@@ -273,6 +236,8 @@ fn serve_within(lifecycle: &Lifecycle, listener: TcpListener, readiness: Readine
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use tokio::{
         io::{AsyncReadExt as _, AsyncWriteExt as _},
         net::TcpStream,
@@ -280,6 +245,7 @@ mod tests {
 
     use super::{
         State::{Down, Up},
+        outages::START_TIMEOUT,
         *,
     };
 
