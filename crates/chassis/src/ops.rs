@@ -3,17 +3,15 @@
 //! Readiness is measured in the background: each dependency is probed every 2 s. Two failures in a row make it `down`, two
 //! successes make it `up` again, so that one lost packet does not remove a process from the load balancer.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    future::Future,
-    sync::Arc,
-    time::Duration,
-};
+mod outages;
+
+use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
 
 use axum::{Json, Router, http::StatusCode, response::IntoResponse, routing::get};
 use serde::Serialize;
 use tokio::{net::TcpListener, sync::watch};
 
+use self::outages::OutageLog;
 use crate::{
     db,
     http::{self, Bounds},
@@ -24,8 +22,6 @@ use crate::{
 const PERIOD: Duration = Duration::from_secs(2);
 /// Equal results in a row that change a dependency's state.
 const PROBES_TO_CHANGE: u32 = 2;
-/// Limit of the different problems that are logged in one outage.
-const PROBLEMS_LOGGED: usize = 8;
 const BOUNDS: Bounds = Bounds::of(256);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -102,7 +98,7 @@ impl Readiness {
     }
 
     /// Probes a dependency every 2 s until the process stops. An `Err` is logged when the state changes, and when the problem
-    /// of an outage changes.
+    /// of an outage changes; at the start only after 5 s ([`outages`]).
     pub fn watch<F, E>(
         &self,
         lifecycle: &Lifecycle,
@@ -117,7 +113,7 @@ impl Readiness {
         self.insert(name.clone(), required);
         let stopping = lifecycle.stopping().clone();
         lifecycle.spawn("readiness", async move {
-            let mut logged = BTreeSet::new();
+            let mut log = OutageLog::default();
             while !stopping.is_cancelled() {
                 // A probe that hangs counts as a failure and must not delay the next one.
                 let outcome = tokio::time::timeout(PERIOD, probe()).await;
@@ -126,7 +122,7 @@ impl Readiness {
                     Ok(Err(error)) => Some(error.to_string()),
                     Err(_) => Some("no answer within 2 s".to_owned()),
                 };
-                readiness.observe(&name, problem.as_deref(), &mut logged);
+                readiness.observe(&name, problem.as_deref(), &mut log);
                 let pause = match readiness.state(&name) {
                     Some(State::Starting) => PERIOD / 10, // `up` waits for the first success
                     // Sooner while it is down, because two successes are necessary.
@@ -138,8 +134,7 @@ impl Readiness {
         });
     }
 
-    fn observe(&self, name: &str, problem: Option<&str>, logged: &mut BTreeSet<String>) {
-        let before = self.state(name);
+    fn observe(&self, name: &str, problem: Option<&str>, log: &mut OutageLog) {
         self.0
             // Receivers wake up for changes only, not for each probe.
             .send_if_modified(|all| all.get_mut(name).is_some_and(|dependency| dependency.observe(problem)));
@@ -147,14 +142,10 @@ impl Readiness {
         metrics::gauge!("greenroom_dependency_up", "dependency" => name.to_owned())
             .set(if now == Some(State::Up) { 1.0 } else { 0.0 });
         match (now, problem) {
-            (Some(State::Down), Some(problem))
-                // Texts may contain parts that change, such as ports. Each would be another line.
-                if logged.len() < PROBLEMS_LOGGED && logged.insert(problem.to_owned()) =>
-            {
+            (Some(State::Down), Some(problem)) if log.is_news(problem) => {
                 tracing::warn!(dependency = name, problem, "dependency is down");
             }
-            (Some(State::Up), _) if before == Some(State::Down) => {
-                logged.clear();
+            (Some(State::Up), _) if log.close() => {
                 tracing::info!(dependency = name, "dependency is up again");
             }
             _ => {}
@@ -245,6 +236,8 @@ fn serve_within(lifecycle: &Lifecycle, listener: TcpListener, readiness: Readine
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use tokio::{
         io::{AsyncReadExt as _, AsyncWriteExt as _},
         net::TcpStream,
@@ -252,6 +245,7 @@ mod tests {
 
     use super::{
         State::{Down, Up},
+        outages::START_TIMEOUT,
         *,
     };
 
@@ -267,21 +261,37 @@ mod tests {
         assert_eq!(states, [Up, Up, Up, Up, Down, Down, Up]);
     }
 
-    #[test]
-    fn each_problem_of_an_outage_is_logged_once() {
+    /// Probes that fail with these problems, or succeed. Returns how many problems were logged after each.
+    fn logged<const N: usize>(log: &mut OutageLog, probes: [Option<&str>; N]) -> ([usize; N], Readiness) {
         let readiness = Readiness::default();
         readiness.insert("livekit".to_owned(), false);
-        let mut logged = BTreeSet::new();
-        let mut observe = |problem: Option<&str>| {
-            readiness.observe("livekit", problem, &mut logged);
-            logged.len()
-        };
-        let silent = Some("no answer");
-        assert_eq!([silent, silent, silent].map(&mut observe), [0, 1, 1], "down after two");
-        let refused = Some("the key is refused");
-        assert_eq!([refused, silent, refused].map(&mut observe), [2, 2, 2]);
+        let counts = probes.map(|problem| {
+            readiness.observe("livekit", problem, log);
+            log.problems.len()
+        });
+        (counts, readiness)
+    }
+
+    #[test]
+    fn each_problem_of_an_outage_is_logged_once() {
+        let mut log = OutageLog { was_up: true, ..OutageLog::default() };
+        let (silent, refused) = (Some("no answer"), Some("the key is refused"));
+        let (counts, readiness) = logged(&mut log, [silent, silent, silent, refused, silent, refused]);
+        assert_eq!(counts, [0, 1, 1, 2, 2, 2], "down after two");
         assert_eq!(readiness.report().dependencies["livekit"].problem.as_deref(), refused);
-        assert_eq!([None, None, silent, silent].map(&mut observe), [2, 0, 0, 1], "another outage");
+        // Another outage begins with the first success.
+        assert_eq!(logged(&mut log, [None, None, silent, silent]).0, [0, 0, 0, 1]);
+    }
+
+    #[test]
+    fn slow_start_is_logged_only_after_its_timeout() {
+        let silent = Some("no answer");
+        let mut log = OutageLog::default();
+        assert_eq!(logged(&mut log, [silent, silent, silent]).0, [0, 0, 0]);
+        let begun = Instant::now().checked_sub(START_TIMEOUT).unwrap();
+        let mut late = OutageLog { begun, ..OutageLog::default() };
+        assert_eq!(logged(&mut late, [silent, silent, silent]).0, [0, 1, 1]);
+        assert_eq!(logged(&mut log, [None, silent, silent]).0, [0, 0, 1], "it was up");
     }
 
     /// Reads everything that the server sends until it closes the connection.

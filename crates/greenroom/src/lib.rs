@@ -16,6 +16,7 @@ mod openapi;
 mod out;
 pub mod proxy;
 mod repair;
+mod running;
 mod serve;
 pub mod settings;
 mod up;
@@ -37,6 +38,10 @@ pub struct Cli {
 enum Command {
     /// Everything in one process, for development: with a private Postgres and a LiveKit stand-in
     Up(Box<up::Args>),
+    /// Print the addresses of the running `up` again; exit code 1 when none runs
+    Status(running::Running),
+    /// Print a bearer token for a user of the running `up`
+    Token(running::Token),
     /// One service in its own process
     #[command(subcommand)]
     Serve(serve::Service),
@@ -69,6 +74,8 @@ pub async fn run(cli: Cli) -> ExitCode {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let outcome = match cli.command {
         Command::Up(args) => up::run(*args).await,
+        Command::Status(args) => running::status(&args),
+        Command::Token(args) => running::token(args).await,
         Command::Serve(service) => serve::run(service).await,
         Command::LivekitDev(args) => livekit_dev::run(args).await,
         Command::Healthcheck(args) => healthcheck::run(args).await,

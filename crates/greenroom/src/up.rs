@@ -1,11 +1,15 @@
 //! `greenroom up`: everything in one process, for development and for a first try.
 //!
 //! It brings along what is not given: a private Postgres, livekit-dev, secrets that survive a restart, and a sign-in
-//! that exists nowhere else. It prints one line on stdout, `ready <url>`, when every dependency answers.
+//! that exists nowhere else. When every dependency answers it prints `ready <url>` on stdout, then the addresses and
+//! first steps ([`Screen`]).
 
 mod data_dir;
 mod dev;
+mod environment;
 mod inbox;
+mod ports;
+mod screen;
 mod settings;
 mod sign_in;
 
@@ -29,7 +33,6 @@ use mail_dev::MailDev;
 use postgres_dev::Postgres;
 use rustix::fs::Mode;
 use secrecy::SecretString;
-use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -37,11 +40,12 @@ use crate::{
     livekit_dev::RtcArgs,
     migrate::{self, WindowArgs, Windows},
     out::say,
-    serve::bind,
 };
 
-use self::{data_dir::DataDir, settings::UpSettings};
+use self::{data_dir::DataDir, ports::Ports, settings::UpSettings};
+pub use self::{environment::Environment, screen::Screen};
 
+pub const DEFAULT_DATA_DIR: &str = ".data";
 /// How long `ready` waits for LiveKit, a mail server or an identity provider once our own services are up.
 const ELSEWHERE_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -52,7 +56,7 @@ pub struct Args {
     #[arg(long, default_value = "127.0.0.1:8080")]
     listen: SocketAddr,
     /// Folder of the database and the generated secrets. Its file `env` has the settings of the running process
-    #[arg(long, default_value = ".data")]
+    #[arg(long, default_value = DEFAULT_DATA_DIR)]
     data_dir: PathBuf,
     /// A real LiveKit server, with `LIVEKIT_API_KEY` and `LIVEKIT_API_SECRET` [default: livekit-dev]
     #[arg(long, env = "LIVEKIT_URL")]
@@ -139,14 +143,17 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
 
 /// Starts the dependencies before the services, and stops them in the opposite order.
 async fn run_in(args: &Args, checked: &Checked) -> anyhow::Result<()> {
-    let data_dir = DataDir::open(&args.data_dir, args.fresh)?;
+    let claimed = data_dir::claim(&args.data_dir)?;
+    // Before the database is created or `--fresh` empties anything: after a taken port, nothing has changed.
+    let ports = Ports::bind(args.listen, checked).await?;
+    let data_dir = claimed.open(args.fresh)?;
     let (postgres, database) = database(args, checked).await?;
     migrate::apply(&database, checked.windows, Duration::from_mins(1)).await?;
     let livekit = LiveKitTask::default();
     let runtime = Runtime::default();
     // A signal may come during the start, which then is dropped here.
     let outcome = tokio::select! {
-        outcome = serve(args, checked, &data_dir, database, &livekit, &runtime) => outcome,
+        outcome = serve(args, ports, &data_dir, database, &livekit, &runtime) => outcome,
         signal = lifecycle::signal() => signal.map_err(Into::into),
     };
     tracing::info!("shutdown started");
@@ -178,18 +185,13 @@ async fn database(args: &Args, checked: &Checked) -> anyhow::Result<(Option<Post
 
 async fn serve(
     args: &Args,
-    checked: &Checked,
+    ports: Ports,
     data_dir: &DataDir,
     database: SecretString,
     livekit: &LiveKitTask,
     runtime: &Runtime,
 ) -> anyhow::Result<()> {
-    // Bound first: the other parts need the address, and a taken port fails early.
-    let listener = bind(args.listen).await?;
-    let address = listener.local_addr()?;
-    let operations = operations_port(checked).await?;
-    tracing::info!(address = %operations.local_addr()?, "operations port bound");
-
+    let (address, metrics) = (ports.http.local_addr()?, ports.operations.local_addr()?);
     let (mut settings, built_in) =
         UpSettings::prepare(args.livekit_url.clone(), data_dir, database, address, &args.rtc).await?;
     if let Some((config, listener)) = built_in {
@@ -201,24 +203,22 @@ async fn serve(
     for database in services.databases() {
         runtime.readiness.require(database.dependency());
     }
-    ops::serve(&runtime.lifecycle, operations, runtime.readiness.clone());
+    ops::serve(&runtime.lifecycle, ports.operations, runtime.readiness.clone());
     let mut router = assembly::start(&services, runtime).await?;
-    if let Some(sign_in) = settings.sign_in() {
+    if let Some(sign_in) = settings.sign_in(&services.gateway.auth) {
         router = dev::add(router, sign_in, mail, &services.gateway.cors);
     }
-    data_dir.write_environment(&settings.environment())?;
-    let served = gateway::listen(router, listener, &services.gateway, runtime);
+    let environment = settings.environment(metrics);
+    data_dir.write_environment(&environment)?;
+    let served = gateway::listen(router, ports.http, &services.gateway, runtime);
     // Pinned, because it is polled in the select and again after it.
     tokio::pin!(served);
     tokio::select! {
         // The server ended before everything answered.
         outcome = &mut served => return Ok(outcome?),
-        () = all_answer(runtime) => say(format_args!("ready http://{address}"))?,
+        () = all_answer(runtime) => say(format_args!("ready http://{address}\n"))?,
     }
-    tracing::info!(
-        file = %data_dir.environment().display(),
-        "settings written; psql, doctor and repair can use them after `set -a; . <file>`"
-    );
+    say(Screen::new(&environment, &args.data_dir))?;
     Ok(served.await?)
 }
 
@@ -229,15 +229,6 @@ async fn mail(settings: &mut UpSettings, runtime: &Runtime) -> anyhow::Result<Op
     let serving = mail.clone().serve(listener, runtime.lifecycle.stopping().clone());
     runtime.lifecycle.spawn("mail", serving);
     Ok(Some(mail))
-}
-
-/// Binds the operations port. Another program may have the default port: then any free port is used. A port that was
-/// set must be free.
-async fn operations_port(checked: &Checked) -> anyhow::Result<TcpListener> {
-    match bind(checked.process.ops_listen).await {
-        Err(_) if !checked.ops_is_chosen => bind(SocketAddr::from(([127, 0, 0, 1], 0))).await,
-        bound => bound,
-    }
 }
 
 /// Returns once every dependency is up. It waits for dependencies outside this process only until

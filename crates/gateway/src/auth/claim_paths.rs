@@ -1,5 +1,7 @@
 //! The paths of the claims that name admins and groups: settings of the operator.
 
+mod write;
+
 use serde_json::Value;
 
 /// A JSON pointer and a value. A token belongs to an admin if the pointer leads to the value or to a list with the

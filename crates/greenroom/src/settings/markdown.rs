@@ -57,6 +57,8 @@ const UP: &str = "
 It also reads all settings above, from the environment only. Its other defaults:
 - `LOG_FORMAT` is `pretty`. `OPS_LISTEN` is `127.0.0.1:9090`, or a free port when 9090 is taken and was not asked for.
 - `--rtc-port` keeps the port of the last start.
+- `ADMIN_CLAIM` is `/admin=true` and `GROUPS_CLAIM` is `groups` while the development sign-in exists. Its `admin` and `groups` are
+  written where these two point.
 - Without `SMTP_URL`, e-mails are shown at `/dev/inbox`, where the development sign-in is. Routes under `/dev` answer only when
   `Host` is `localhost` or a loopback address, and `Origin` is absent or an http page of such a host. Everything else is 403.
 ";

@@ -12,10 +12,13 @@ use std::{
 use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
 
+use super::environment::Environment;
 use crate::livekit_dev::generate;
 
 const LOCK_TIMEOUT: Duration = Duration::from_secs(1);
 const RECORDINGS: &str = "recordings";
+/// The file with the settings of the running `up`.
+pub const ENVIRONMENT: &str = "env";
 
 /// The open data directory. Holds its lock until it is dropped.
 pub struct DataDir {
@@ -38,25 +41,44 @@ pub struct Kept {
     pub rtc_port: Option<u16>,
 }
 
-impl DataDir {
-    /// Opens the directory and takes its lock. `fresh` discards the kept values.
-    pub fn open(path: &Path, fresh: bool) -> anyhow::Result<Self> {
-        create(path)?;
-        // Before anything is read: another `up` may be writing it.
-        let lock = lock(path)?;
+/// A data directory whose lock this process has. Nothing in it was read or changed yet.
+pub struct Claimed {
+    path: PathBuf,
+    lock: File,
+}
+
+/// Creates the directory and takes its lock. The error says when another `up` has it.
+pub fn claim(path: &Path) -> anyhow::Result<Claimed> {
+    create(path)?;
+    Ok(Claimed { path: path.to_owned(), lock: lock(path)? })
+}
+
+/// Whether an `up` has the lock of the directory.
+pub fn is_in_use(path: &Path) -> anyhow::Result<bool> {
+    let lock = match File::open(path.join("lock")) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        opened => opened.with_context(|| format!("{} cannot be read", path.join("lock").display()))?,
+    };
+    // Shared: two that ask at the same time do not take each other for an `up`.
+    match lock.try_lock_shared() {
+        Ok(()) => Ok(false),
+        Err(TryLockError::WouldBlock) => Ok(true),
+        Err(TryLockError::Error(error)) => Err(error).context("the data directory cannot be locked"),
+    }
+}
+
+impl Claimed {
+    /// Opens the directory. `fresh` discards the kept values.
+    pub fn open(self, fresh: bool) -> anyhow::Result<DataDir> {
+        let Self { path, lock } = self;
+        // Left by an `up` that was killed. Other commands would take its values for ours.
+        unless_absent(fs::remove_file(path.join(ENVIRONMENT))).context("the file env cannot be removed")?;
         let file = path.join("kept.json");
         let kept = if file.exists() && !fresh {
             let text = fs::read(&file).with_context(|| format!("{} cannot be read", file.display()))?;
             serde_json::from_slice(&text).with_context(|| format!("{} is damaged", file.display()))?
         } else {
-            Kept {
-                internal_token: generate(),
-                livekit_api_key: "devkey".to_owned(),
-                livekit_api_secret: generate(),
-                sign_in_secret: generate(),
-                livekit_port: None,
-                rtc_port: None,
-            }
+            Kept::generate()
         };
         if fresh {
             unless_absent(fs::remove_dir_all(path.join(RECORDINGS)))
@@ -66,12 +88,27 @@ impl DataDir {
             let private = fs::set_permissions(path.join(RECORDINGS), Permissions::from_mode(0o700));
             unless_absent(private).context("the recordings cannot be closed to others")?;
         }
-        let opened = Self { path: path.canonicalize()?, _lock: lock, kept };
+        let opened = DataDir { path: path.canonicalize()?, _lock: lock, kept };
         // Written at once, so that a start that fails later keeps its secrets.
         opened.keep(&opened.kept)?;
         Ok(opened)
     }
+}
 
+impl Kept {
+    fn generate() -> Self {
+        Self {
+            internal_token: generate(),
+            livekit_api_key: "devkey".to_owned(),
+            livekit_api_secret: generate(),
+            sign_in_secret: generate(),
+            livekit_port: None,
+            rtc_port: None,
+        }
+    }
+}
+
+impl DataDir {
     pub fn keep(&self, kept: &Kept) -> anyhow::Result<()> {
         self.write("kept.json", &serde_json::to_string_pretty(kept)?)
     }
@@ -81,23 +118,14 @@ impl DataDir {
         self.path.join(RECORDINGS)
     }
 
-    /// The file with the settings of the running `up`, for other commands.
-    pub fn environment(&self) -> PathBuf {
-        self.path.join("env")
-    }
-
-    pub fn write_environment(&self, settings: &[(&str, String)]) -> anyhow::Result<()> {
-        let lines: Vec<String> = settings
-            .iter()
-            // Single quotes: a shell reads the value unchanged, whatever it contains.
-            .map(|(name, value)| format!("{name}='{}'\n", value.replace('\'', r"'\''")))
-            .collect();
-        self.write("env", &lines.concat())
+    /// Writes the settings of the running `up`, for shells and for other commands.
+    pub fn write_environment(&self, environment: &Environment) -> anyhow::Result<()> {
+        self.write(ENVIRONMENT, &environment.lines())
     }
 
     /// Removes the file of settings. The kept values stay.
     pub fn close(self) {
-        let _ = fs::remove_file(self.environment()); // never written when the start failed
+        let _ = fs::remove_file(self.path.join(ENVIRONMENT)); // never written when the start failed
     }
 
     /// Writes a file atomically. Only its owner can read it.
@@ -143,7 +171,8 @@ fn lock(dir: &Path) -> anyhow::Result<File> {
                 thread::sleep(Duration::from_millis(20));
             }
             Err(TryLockError::WouldBlock) => bail!(
-                "another `greenroom up` uses the data directory {}; stop it, or give this one another --data-dir",
+                "another `greenroom up` uses the data directory {} (`greenroom status` lists its addresses); stop it, \
+                 or give this one another --data-dir",
                 dir.display()
             ),
             Err(TryLockError::Error(error)) => {

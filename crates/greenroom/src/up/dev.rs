@@ -41,12 +41,20 @@ async fn only_this_machine(request: Request, next: Next) -> Response {
 #[cfg(test)]
 mod tests {
     use axum::{body::Body, http::header, routing::get};
+    use gateway::{AdminClaim, GroupsClaim};
     use tower::ServiceExt as _;
 
-    use super::*;
+    use super::{
+        super::sign_in::{ADMIN_CLAIM, GROUPS_CLAIM, Issuer, router},
+        *,
+    };
 
     async fn ask(method: &str, path: &str, host: &str, origin: Option<&str>) -> Response {
-        let sign_in = super::super::sign_in::router("0123456789abcdef0123456789abcdef".to_owned().into());
+        let sign_in = router(Issuer {
+            secret: "0123456789abcdef0123456789abcdef".to_owned().into(),
+            admin: AdminClaim::parse(ADMIN_CLAIM).unwrap(),
+            groups: GroupsClaim::parse(GROUPS_CLAIM).unwrap(),
+        });
         let gateway =
             Router::new().route("/api", get(async || "api")).fallback(async || StatusCode::NOT_FOUND);
         let router = add(gateway, sign_in, Some(MailDev::new()), &Cors::Local);

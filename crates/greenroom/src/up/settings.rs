@@ -6,13 +6,14 @@ use anyhow::Context;
 use axum::Router;
 use chassis::config::{DatabaseArgs, InternalArgs, LiveKitArgs, Problems, ServiceArgs, check, non_blank};
 use clap::Args;
-use gateway::config::{Cors, Issuer};
+use gateway::config::{AuthConfig, Cors, Issuer};
 use livekit_dev::{Config as LiveKitDevConfig, Store};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::net::TcpListener;
 
 use super::{
     data_dir::{DataDir, Kept},
+    environment::Environment,
     sign_in,
 };
 use crate::{
@@ -201,20 +202,31 @@ impl UpSettings {
             gateway.auth_audience = Some(sign_in::AUDIENCE.to_owned());
             // They are about an identity provider's tokens; the development sign-in writes its own.
             (gateway.oidc_client_id, gateway.email_claim) = (None, None);
+            gateway.admin_claim =
+                non_blank(gateway.admin_claim).or_else(|| Some(sign_in::ADMIN_CLAIM.to_owned()));
+            gateway.groups_claim =
+                non_blank(gateway.groups_claim).or_else(|| Some(sign_in::GROUPS_CLAIM.to_owned()));
         }
         Ok(gateway)
     }
 
-    pub fn sign_in(&self) -> Option<Router> {
-        self.sign_in_secret.clone().map(sign_in::router)
+    /// The development sign-in. Its tokens say what the gateway's claims read.
+    pub fn sign_in(&self, auth: &AuthConfig) -> Option<Router> {
+        let secret = self.sign_in_secret.clone()?;
+        // Both claims have a default here, so that neither is missing.
+        let (admin, groups) = (auth.admin.clone()?, auth.groups.clone()?);
+        Some(sign_in::router(sign_in::Issuer { secret, admin, groups }))
     }
 
-    /// The settings with which psql, `doctor` and `repair` reach the same servers.
-    pub fn environment(&self) -> Vec<(&'static str, String)> {
+    /// The settings with which psql, `doctor` and `repair` reach the same servers, and the addresses that `status` and
+    /// `token` need. `metrics` is the operations port.
+    pub fn environment(&self, metrics: SocketAddr) -> Environment {
         let text = |value: &Option<String>| value.clone().unwrap_or_default();
         let mut livekit = self.livekit.clone();
         livekit.read_file(&mut Problems::default()); // the check of the services has read it already
-        let mut environment = vec![
+        let dev =
+            |exists: bool, path: &str| if exists { format!("{}{path}", self.url) } else { String::new() };
+        let settings = [
             ("DATABASE_URL", self.database.expose_secret().to_owned()),
             ("LIVEKIT_URL", text(&livekit.livekit_url)),
             ("LIVEKIT_WS_URL", text(&livekit.livekit_ws_url)),
@@ -223,12 +235,15 @@ impl UpSettings {
             ("INTERNAL_TOKEN", self.internal_token.clone()),
             ("API_URL", self.url.clone()),
             ("RECORDING_OUTPUT", setting("RECORDING_OUTPUT").unwrap_or_else(|| text(&self.recordings))),
+            ("SIGN_IN_URL", dev(self.sign_in_secret.is_some(), "/dev/sign-in")),
+            ("INBOX_URL", dev(self.smtp_url.is_some(), "/dev/inbox")),
+            ("METRICS_URL", format!("http://{metrics}/metrics")),
+            ("UP_PID", std::process::id().to_string()),
         ];
         // With a file in the environment of the reader, a setting would be given twice.
         let files = ["DATABASE_URL_FILE", "LIVEKIT_API_SECRET_FILE", "INTERNAL_TOKEN_FILE"];
         let files = files.into_iter().filter(|name| setting(name).is_some());
-        environment.extend(files.map(|name| (name, String::new())));
-        environment
+        Environment::new(settings.into_iter().chain(files.map(|name| (name, String::new()))))
     }
 }
 

@@ -11,8 +11,8 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tokio::{
-    io::{AsyncBufReadExt, BufReader},
-    process::{Child, Command},
+    io::{AsyncBufReadExt, BufReader, Lines},
+    process::{Child, ChildStdout, Command},
 };
 
 pub struct CommandResult {
@@ -54,6 +54,7 @@ const LOG: &str = "log";
 /// A running `up` on free ports.
 pub struct Up {
     child: Child,
+    out: Lines<BufReader<ChildStdout>>,
     /// The folder of its log.
     log: TempDir,
     pub url: String,
@@ -76,10 +77,20 @@ impl Up {
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let first =
             tokio::time::timeout(Duration::from_secs(30), lines.next_line()).await.expect("ready in time");
-        let mut up = Self { child, log, url: String::new() };
+        let mut up = Self { child, out: lines, log, url: String::new() };
         let line = first.unwrap().unwrap_or_else(|| panic!("nothing on stdout: {}", up.log()));
         line.strip_prefix("ready ").expect("the first line says ready").clone_into(&mut up.url);
         up
+    }
+
+    /// What it prints on stdout after its first line, up to the line that says how to stop it.
+    pub async fn screen(&mut self) -> String {
+        let mut screen = String::new();
+        while !screen.contains("Stop: ") {
+            let line = tokio::time::timeout(Duration::from_secs(30), self.out.next_line()).await;
+            screen += &(line.expect("a line in time").unwrap().expect("it says how to stop") + "\n");
+        }
+        screen
     }
 
     /// Its log so far.
