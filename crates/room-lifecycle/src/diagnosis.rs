@@ -35,7 +35,6 @@ pub use self::{
 use crate::{
     error::Error,
     live::LiveError,
-    replay,
     replay::{self, Answer, Event},
     rooms::{Rooms, store::find_record},
 };

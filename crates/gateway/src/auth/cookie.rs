@@ -167,6 +167,11 @@ impl Auth {
                 note_refused(reason(refused));
                 Err(Refusal::unavailable(Reason::ServiceUnavailable, 2).into())
             }
+            Err(refused @ Refused::KeyPause(seconds)) => {
+                note_refused(reason(refused));
+                self.limits().limit_address(parts)?;
+                Err(Refusal::unavailable(Reason::ServiceUnavailable, seconds).into())
+            }
             Err(_) => Ok(None),
         }
     }

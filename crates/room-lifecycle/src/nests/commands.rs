@@ -12,7 +12,6 @@ use super::{
 };
 use crate::{
     error::Error,
-    replay,
     replay::{self, Answer, Event, Once},
     rooms::{
         ensure::Work,

@@ -2,7 +2,7 @@
 
 use chassis::status::{Reason, Refusal};
 
-use crate::{error::Error, kinds, signed};
+use crate::{error::Error, kinds, replay};
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NestError {

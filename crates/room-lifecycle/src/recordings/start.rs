@@ -30,7 +30,6 @@ use super::{
 use crate::{
     error::Error,
     livekit::LiveKitError,
-    replay,
     replay::{self, Answer, Event, Once},
     rooms::store::{Record, find_record, marks},
 };
