@@ -34,10 +34,11 @@ impl ClaimPath {
     fn object<'a>(&self, claims: &'a Value) -> &'a Value {
         let mut path = self.0.as_str();
         while let Some((parent, _)) = path.rsplit_once('/') {
-            if let Some(object @ Value::Object(_)) = claims.pointer(parent) {
-                return object;
+            match claims.pointer(parent) {
+                Some(object @ Value::Object(_)) => return object,
+                Some(Value::Array(_)) => path = parent,
+                _ => return &Value::Null,
             }
-            path = parent;
         }
         &Value::Null
     }
@@ -142,6 +143,7 @@ mod tests {
         assert_eq!(verified("email", &nested), json!(true));
         let alone = json!({"email_verified": true, "contact": {"email": "a@b.test"}});
         assert_eq!(verified("/contact/email", &alone), Value::Null, "it is about another address");
+        assert_eq!(verified("/contact/email", &json!({"email_verified": true})), Value::Null);
         let list = json!({"emails": ["a@b.test"], "email_verified": true});
         assert_eq!(verified("/emails/0", &list), json!(true));
         let objects =
