@@ -23,7 +23,7 @@ use crate::{
 mod cache;
 pub(crate) mod claim_paths;
 mod claims;
-mod jwks;
+pub(crate) mod jwks;
 mod key;
 mod token;
 

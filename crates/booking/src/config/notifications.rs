@@ -127,19 +127,31 @@ impl NotificationSettings {
 }
 
 impl NotificationArgs {
+    /// Checks the settings of e-mails alone. None: they are not set, or wrong.
+    pub fn check_email(&self, problems: &mut Problems) -> Option<Email> {
+        let args = self.clone();
+        check_email(args.smtp_url, args.mail_from, args.admin_email, problems)
+    }
+
+    /// Checks the settings of webhooks alone. None: they are not set, or wrong.
+    pub fn check_webhook(&self, problems: &mut Problems) -> Option<Webhook> {
+        let args = self.clone();
+        let allow = problems.parse(
+            "NOTIFY_WEBHOOK_ALLOW_PRIVATE",
+            args.notify_webhook_allow_private.as_deref(),
+            false,
+        );
+        check_webhook(args.notify_webhook_url, args.notify_webhook_secret, allow, problems)
+    }
+
     /// Checks the settings. `internal_token` signs links if no other secret is set.
     pub fn check(
         self,
         internal_token: Option<&String>,
         problems: &mut Problems,
     ) -> Option<NotificationSettings> {
-        let email = check_email(self.smtp_url, self.mail_from, self.admin_email, problems);
-        let allow = problems.parse(
-            "NOTIFY_WEBHOOK_ALLOW_PRIVATE",
-            self.notify_webhook_allow_private.as_deref(),
-            false,
-        );
-        let webhook = check_webhook(self.notify_webhook_url, self.notify_webhook_secret, allow, problems);
+        let email = self.check_email(problems);
+        let webhook = self.check_webhook(problems);
         let api_url = non_blank(self.api_url);
         Some(NotificationSettings {
             reminders: check_reminders(self.reminders, problems),

@@ -61,14 +61,7 @@ pub(super) struct Jwks {
 
 impl Jwks {
     pub(super) fn start(url: Url, runtime: &Runtime) -> Result<Self, StartError> {
-        // Only the first call in a process has an effect; all calls install the same provider.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = reqwest::Client::builder()
-            .timeout(FETCH_TIMEOUT)
-            // Keys decide who is signed in, so they come only from the address of the settings.
-            .redirect(reqwest::redirect::Policy::none())
-            .build()
-            .map_err(|error| StartError::Setting(format!("AUTH_JWKS_URL: {error}")))?;
+        let client = client().map_err(|error| StartError::Setting(format!("AUTH_JWKS_URL: {error}")))?;
         let (publish, current) = watch::channel(Snapshot::default());
         let ask = Arc::new(Notify::new());
         let known = current.clone();
@@ -124,6 +117,22 @@ impl Snapshot {
         };
         key.cloned()
     }
+}
+
+fn client() -> reqwest::Result<reqwest::Client> {
+    // Only the first call in a process has an effect; all calls install the same provider.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder()
+        .timeout(FETCH_TIMEOUT)
+        // Keys decide who is signed in, so they come only from the address of the settings.
+        .redirect(reqwest::redirect::Policy::none())
+        .build()
+}
+
+/// Fetches a key set once, as the gateway does. Returns how many of its keys can be used, or why there is none.
+pub(crate) async fn count_keys(url: &Url) -> Result<usize, String> {
+    let fetched = async { fetch(&client()?, url).await };
+    fetched.await.map(|keys| keys.len()).map_err(|error: FetchError| chassis::chain::chain(&error))
 }
 
 async fn keep_fresh(client: reqwest::Client, url: Url, publish: watch::Sender<Snapshot>, ask: Arc<Notify>) {

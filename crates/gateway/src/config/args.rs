@@ -216,7 +216,11 @@ fn optional<T>(
 }
 
 /// Checks `AUTH_JWKS_URL` and `AUTH_HS256_SECRET`, of which exactly one is required.
-fn keys(jwks: Option<String>, secret: Option<String>, problems: &mut Problems) -> Option<KeySource> {
+pub(crate) fn keys(
+    jwks: Option<String>,
+    secret: Option<String>,
+    problems: &mut Problems,
+) -> Option<KeySource> {
     match (non_blank(jwks), non_blank(secret)) {
         (Some(jwks), None) => {
             let url = problems.url("AUTH_JWKS_URL", Some(jwks), &["https", "http"])?;

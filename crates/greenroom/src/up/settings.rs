@@ -22,6 +22,24 @@ use crate::{
 };
 
 const LIVEKIT_PORT: u16 = 7880;
+/// The sender of e-mails in the inbox of development.
+const MAIL_FROM: &str = "Greenroom <no-reply@greenroom.invalid>";
+/// Settings that `doctor` reads, and that are in the file of the running `up` if they were given.
+const EXAMINED: [&str; 13] = [
+    "PUBLIC_URLS",
+    "AUTH_JWKS_URL",
+    "AUTH_HS256_SECRET",
+    "SMTP_URL",
+    "MAIL_FROM",
+    "NOTIFY_WEBHOOK_URL",
+    "NOTIFY_WEBHOOK_SECRET",
+    "NOTIFY_WEBHOOK_ALLOW_PRIVATE",
+    "RECORDING_READ",
+    "S3_ENDPOINT",
+    "S3_REGION",
+    "S3_ACCESS_KEY",
+    "S3_SECRET_KEY",
+];
 
 /// The values from which the settings of all services are made.
 pub struct UpSettings {
@@ -163,9 +181,7 @@ impl UpSettings {
         notifications.api_url.get_or_insert_with(|| self.url.clone());
         if let Some(smtp_url) = &self.smtp_url {
             notifications.smtp_url = Some(smtp_url.clone());
-            notifications
-                .mail_from
-                .get_or_insert_with(|| "Greenroom <no-reply@greenroom.invalid>".to_owned());
+            notifications.mail_from.get_or_insert_with(|| MAIL_FROM.to_owned());
             notifications.admin_email.get_or_insert_with(|| "admin@greenroom.invalid".to_owned());
         }
     }
@@ -200,6 +216,23 @@ impl UpSettings {
             ("API_URL", self.url.clone()),
             ("RECORDING_OUTPUT", setting("RECORDING_OUTPUT").unwrap_or_else(|| text(&self.recordings))),
         ]
+        .into_iter()
+        .chain(self.examined())
+        .collect()
+    }
+
+    /// The settings of what `doctor` examines beside these servers: those that were given, and what `up` brings along.
+    fn examined(&self) -> Vec<(&'static str, String)> {
+        let mut examined: Vec<_> = EXAMINED.iter().filter_map(|name| Some((*name, setting(name)?))).collect();
+        if let Some(smtp_url) = &self.smtp_url {
+            examined.retain(|(name, _)| *name != "MAIL_FROM");
+            let from = setting("MAIL_FROM").unwrap_or_else(|| MAIL_FROM.to_owned());
+            examined.extend([("SMTP_URL", smtp_url.clone()), ("MAIL_FROM", from)]);
+        }
+        if let Some(secret) = &self.sign_in_secret {
+            examined.push(("AUTH_HS256_SECRET", secret.expose_secret().to_owned()));
+        }
+        examined
     }
 }
 
