@@ -151,7 +151,8 @@ impl Found {
 
 async fn call(address: &Endpoint, tokens: &InternalTokens, name: &str) -> Result<(), Trouble> {
     let transport = Transport::to(address.clone(), tokens);
-    let health = HealthClient::new(transport.clone()).check(HealthCheckRequest { service: name.to_owned() });
+    let mut client = HealthClient::new(transport.clone());
+    let health = client.check(HealthCheckRequest { service: name.to_owned() });
     let is_serving = match within(health).await? {
         Ok(answer) => answer.into_inner().status() == ServingStatus::Serving,
         Err(status) if matches!(status.code(), Code::NotFound | Code::Unimplemented) => {

@@ -25,7 +25,7 @@ pub struct Args {
     livekit: LiveKitArgs,
     #[command(flatten)]
     database: DatabaseArgs,
-    /// This deployment's gateway as clients see it [default: webhooks are not checked]
+    /// This deployment's gateway as clients see it [default: neither it nor webhooks are checked]
     #[arg(long, env = "API_URL")]
     api_url: Option<String>,
     /// As in the gateway: further addresses to check, separated by commas [default: none]
