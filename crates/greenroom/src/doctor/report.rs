@@ -199,7 +199,7 @@ impl Finding {
 
     fn print(&self) -> io::Result<()> {
         let Self { check, message, .. } = self;
-        let fix = self.fix.iter().map(|fix| format!("\n   What to do: {fix}")).collect::<String>();
+        let fix = self.fix.as_ref().map(|fix| format!("\n   What to do: {fix}")).unwrap_or_default();
         match (self.outcome, self.because) {
             (Mark::Passed, _) => say(format_args!("✅ {message}")),
             (Mark::Warning, _) => say(format_args!("⚠️  {check}: {message}{fix}")),

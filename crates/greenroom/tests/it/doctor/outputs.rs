@@ -9,7 +9,7 @@ use axum::{
     Router,
     body::Bytes,
     extract::{Request, State},
-    http::{Method, StatusCode, header},
+    http::{HeaderMap, Method, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use livekit_dev::Worker;
@@ -67,11 +67,18 @@ async fn answer(State(bucket): State<Bucket>, request: Request) -> Response {
         Method::GET if *denied == Denied::Read => StatusCode::FORBIDDEN.into_response(),
         Method::GET | Method::HEAD => match objects.get(&key) {
             Some(object) => {
-                let headers =
-                    [(header::ETAG, "\"one\""), (header::LAST_MODIFIED, "Tue, 01 Dec 2026 00:00:00 GMT")];
-                let length = [(header::CONTENT_LENGTH, object.len().to_string())];
-                let body = if method == Method::GET { object.clone() } else { Bytes::new() };
-                (headers, length, body).into_response()
+                let size = object.len();
+                let mut headers = HeaderMap::new();
+                let mut set = |name, value: &str| headers.insert(name, value.parse().unwrap());
+                set(header::ETAG, "\"one\"");
+                set(header::LAST_MODIFIED, "Tue, 01 Dec 2026 00:00:00 GMT");
+                set(header::CONTENT_LENGTH, &size.to_string());
+                if method == Method::HEAD {
+                    return headers.into_response();
+                }
+                // Our reader asks for the range that is the whole object.
+                set(header::CONTENT_RANGE, &format!("bytes 0-{}/{size}", size - 1));
+                (StatusCode::PARTIAL_CONTENT, headers, object.clone()).into_response()
             }
             None => StatusCode::NOT_FOUND.into_response(),
         },
