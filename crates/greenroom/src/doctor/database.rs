@@ -103,7 +103,7 @@ fn newer(schema: &sqlx::Result<Schema>) -> Outcome {
         Ok(Schema::Ahead(version)) => Outcome::Warned(Failure::new(
             format!("the schema is newer than this program: it has migrations up to {version}"),
             "if an update is under way, finish it; otherwise update this program and the services to the version that \
-             migrated the database. Until then they serve it, because migrations only expand (docs/deploy.md, \"Update\")",
+             migrated the database. Until then they serve it: migrations only expand (docs/deploy.md, \"Update\")",
         )),
         _ => Outcome::Passed("The schema has no migration that this program does not know".to_owned()),
     }

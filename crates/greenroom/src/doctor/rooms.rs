@@ -89,7 +89,8 @@ async fn missing(admin: &Admin) -> Result<Outcome, Error> {
     Ok(match (missing.len(), soon) {
         (0, _) => Outcome::Passed("LiveKit has all rooms that are active in the database".to_owned()),
         (all, 0) => Outcome::Warned(failure(format!(
-            "{all} rooms are active in the database and missing on LiveKit; none of them opens within 30 minutes: {names}"
+            "{all} rooms are active in the database and missing on LiveKit; none of them opens within \
+             30 minutes: {names}"
         ))),
         (all, soon) => Outcome::Failed(failure(format!(
             "{all} rooms are active in the database and missing on LiveKit, {soon} of them open now or within 30 \
