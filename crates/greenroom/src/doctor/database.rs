@@ -157,7 +157,7 @@ fn deployment(found: &sqlx::Result<Deployment>) -> Result<&'static str, Failure>
 }
 
 pub fn failed(error: &sqlx::Error) -> Failure {
-    let code = error.as_database_error().and_then(|error| error.code());
+    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
     let fix = if code.is_some_and(|code| UNDEFINED.contains(&code.as_ref())) {
         "the schema is not that of this program: run `greenroom doctor` of the version that migrated the database"
     } else {
