@@ -16,6 +16,7 @@ mod grpc;
 pub mod meters;
 mod outbox;
 mod policy;
+pub mod probe;
 mod reconcile;
 mod request;
 mod reschedule;

@@ -13,7 +13,7 @@ mod retry;
 mod sent;
 pub mod smtp;
 mod template_data;
-mod webhook;
+pub mod webhook;
 mod worker;
 
 use std::{sync::Arc, time::Duration};

@@ -32,6 +32,14 @@ impl fmt::Display for Invalid {
     }
 }
 
+impl Invalid {
+    /// The problems in one line, for a report that has other lines too.
+    #[must_use]
+    pub fn in_one_line(&self) -> String {
+        self.0.join("; ")
+    }
+}
+
 impl Problems {
     pub fn add(&mut self, setting: &str, problem: impl fmt::Display) {
         let line = format!("{setting}: {problem}");

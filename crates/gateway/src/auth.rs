@@ -29,7 +29,7 @@ mod cache;
 pub(crate) mod claim_paths;
 mod claims;
 pub(crate) mod cookie;
-mod jwks;
+pub(crate) mod jwks;
 mod key;
 pub(crate) mod profile;
 mod token;

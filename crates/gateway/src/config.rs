@@ -2,7 +2,7 @@
 //!
 //! [`Args`] are the settings as the operator writes them; [`Config`] are the checked ones.
 
-mod args;
+pub(crate) mod args;
 pub(crate) mod keys;
 
 use std::{net::SocketAddr, time::Duration};

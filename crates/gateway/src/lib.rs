@@ -50,6 +50,7 @@ mod error;
 mod extract;
 mod family;
 mod health;
+pub mod identity;
 mod intake;
 mod limits;
 mod links;

@@ -79,7 +79,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Serve(service) => serve::run(service).await,
         Command::LivekitDev(args) => livekit_dev::run(args).await,
         Command::Healthcheck(args) => healthcheck::run(args).await,
-        Command::Doctor(args) => doctor::run(*args).await,
+        Command::Doctor(args) => Box::pin(doctor::run(*args)).await,
         Command::Diagnose(args) => Box::pin(diagnose::run(args)).await,
         Command::Repair(repair) => repair::run(repair).await,
         Command::Migrate(args) => migrate::run(args).await,

@@ -12,6 +12,7 @@ mod grpc;
 pub mod output;
 mod permissions;
 pub(crate) mod policy;
+pub mod probe;
 mod read;
 mod remove;
 pub mod settings;

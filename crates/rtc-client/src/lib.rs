@@ -1,4 +1,4 @@
-//! A LiveKit client without devices, browser or libwebrtc, for tests and load.
+//! A LiveKit client without devices, browser or libwebrtc, for tests, load and `greenroom doctor --deep`.
 //!
 //! It joins over `/rtc/v1` (one peer connection) or `/rtc` (two), publishes synthetic tracks, counts the packets that
 //! it receives, sends and receives data, resumes, and keeps every message of the server. It does not depend on

@@ -5,8 +5,8 @@ use http::Request;
 use livekit_protocol::{SignalRequest, SignalResponse, signal_request, signal_response};
 use prost::Message as _;
 use tokio::net::TcpStream;
-use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::{Bytes, Message};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
 use crate::Error;
 
@@ -18,17 +18,18 @@ pub enum Incoming {
 }
 
 pub struct Socket {
-    stream: WebSocketStream<TcpStream>,
+    stream: WebSocketStream<MaybeTlsStream<TcpStream>>,
     json: bool,
 }
 
 impl Socket {
     pub async fn connect(request: Request<()>, json: bool) -> Result<Self, Error> {
         let host = request.uri().host().unwrap_or_default().to_owned();
-        let port = request.uri().port_u16().unwrap_or(80);
+        let usual = if request.uri().scheme_str() == Some("wss") { 443 } else { 80 };
+        let port = request.uri().port_u16().unwrap_or(usual);
         let tcp = TcpStream::connect((host, port)).await?;
         tcp.set_nodelay(true)?;
-        let (stream, _) = tokio_tungstenite::client_async(request, tcp).await?;
+        let (stream, _) = tokio_tungstenite::client_async_tls(request, tcp).await?;
         Ok(Self { stream, json })
     }
 

@@ -140,13 +140,26 @@ impl NotificationSettings {
 }
 
 impl NotificationArgs {
-    fn read_files(&mut self, problems: &mut Problems) {
-        problems.secret_file("SMTP_URL", &mut self.smtp_url, &mut self.smtp_url_file);
-        let (url, file) = (&mut self.notify_webhook_url, &mut self.notify_webhook_url_file);
+    /// Checks the settings of e-mails alone. None: they are not set, or wrong.
+    pub fn check_email(&self, problems: &mut Problems) -> Option<Email> {
+        let mut args = self.clone();
+        problems.secret_file("SMTP_URL", &mut args.smtp_url, &mut args.smtp_url_file);
+        check_email(args.smtp_url, args.mail_from, args.admin_email, problems)
+    }
+
+    /// Checks the settings of webhooks alone. None: they are not set, or wrong.
+    pub fn check_webhook(&self, problems: &mut Problems) -> Option<Webhook> {
+        let mut args = self.clone();
+        let (url, file) = (&mut args.notify_webhook_url, &mut args.notify_webhook_url_file);
         problems.secret_file("NOTIFY_WEBHOOK_URL", url, file);
-        let (secret, file) = (&mut self.notify_webhook_secret, &mut self.notify_webhook_secret_file);
+        let (secret, file) = (&mut args.notify_webhook_secret, &mut args.notify_webhook_secret_file);
         problems.secret_file("NOTIFY_WEBHOOK_SECRET", secret, file);
-        problems.secret_file("LINK_SECRET", &mut self.link_secret, &mut self.link_secret_file);
+        let allow = problems.parse(
+            "NOTIFY_WEBHOOK_ALLOW_PRIVATE",
+            args.notify_webhook_allow_private.as_deref(),
+            false,
+        );
+        check_webhook(args.notify_webhook_url, args.notify_webhook_secret, allow, problems)
     }
 
     /// Checks the settings. `internal_token` signs links if no other secret is set.
@@ -155,14 +168,9 @@ impl NotificationArgs {
         internal_token: Option<&String>,
         problems: &mut Problems,
     ) -> Option<NotificationSettings> {
-        self.read_files(problems);
-        let email = check_email(self.smtp_url, self.mail_from, self.admin_email, problems);
-        let allow = problems.parse(
-            "NOTIFY_WEBHOOK_ALLOW_PRIVATE",
-            self.notify_webhook_allow_private.as_deref(),
-            false,
-        );
-        let webhook = check_webhook(self.notify_webhook_url, self.notify_webhook_secret, allow, problems);
+        problems.secret_file("LINK_SECRET", &mut self.link_secret, &mut self.link_secret_file);
+        let email = self.check_email(problems);
+        let webhook = self.check_webhook(problems);
         let api_url = non_blank(self.api_url);
         Some(NotificationSettings {
             reminders: check_reminders(self.reminders, problems),

@@ -1,6 +1,6 @@
 //! Interprets a mail server's answer: it concerns this mail, this recipient, or the server as a whole (decision 0016).
 
-use std::error::Error;
+use std::{error::Error, fmt};
 
 use lettre::transport::smtp;
 
@@ -31,6 +31,18 @@ pub enum Trouble {
 impl From<smtp::Error> for Trouble {
     fn from(error: smtp::Error) -> Self {
         Self::Smtp(error)
+    }
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Smtp(error) => formatter.write_str(&chassis::chain::chain(error)),
+            Self::Timeout => formatter.write_str("no answer in time"),
+            Self::Recipient(extension) | Self::Sender(extension) => {
+                write!(formatter, "the mail server does not offer {extension}")
+            }
+        }
     }
 }
 

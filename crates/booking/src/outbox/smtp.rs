@@ -13,7 +13,7 @@ use lettre::{
     transport::smtp::{
         authentication::{Credentials, DEFAULT_MECHANISMS},
         client::{AsyncSmtpConnection, Tls, TlsParameters},
-        commands::{Data, Mail, Rcpt, Rset},
+        commands::{Data, Mail, Noop, Rcpt, Rset},
         extension::{ClientId, Extension, MailBodyParameter, MailParameter},
     },
 };
@@ -38,6 +38,17 @@ pub struct Envelope {
     pub from: Address,
     pub to: Address,
     pub content: Vec<u8>,
+}
+
+/// The steps of a probe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// The connection, the greeting and TLS.
+    Connect,
+    /// `AUTH`.
+    SignIn,
+    /// `NOOP`.
+    Noop,
 }
 
 pub struct MailServer {
@@ -140,6 +151,29 @@ impl MailServer {
     }
 
     async fn connect(&self) -> Result<AsyncSmtpConnection, Trouble> {
+        let mut connection = self.open().await?;
+        self.sign_in(&mut connection).await?;
+        Ok(connection)
+    }
+
+    /// Connects, signs in, and asks for an answer to NOOP.
+    pub async fn probe(&self) -> Result<(), (Step, Trouble)> {
+        let mut step = Step::Connect;
+        let attempt = async {
+            let mut connection = self.open().await?;
+            step = Step::SignIn;
+            self.sign_in(&mut connection).await?;
+            step = Step::Noop;
+            connection.command(Noop).await?;
+            let _ = connection.quit().await; // the answer to NOOP is what counts
+            Ok(())
+        };
+        let probed = timeout(SEND_TIMEOUT, attempt).await.unwrap_or(Err(Trouble::Timeout));
+        probed.map_err(|trouble| (step, trouble))
+    }
+
+    /// Connects, with TLS if it is set.
+    async fn open(&self) -> Result<AsyncSmtpConnection, Trouble> {
         let wrapper = if let Tls::Wrapper(parameters) = &self.tls { Some(parameters.clone()) } else { None };
         let address = (self.host.as_str(), self.port);
         let mut connection =
@@ -152,10 +186,14 @@ impl MailServer {
             }
             Tls::None | Tls::Opportunistic(_) | Tls::Wrapper(_) => {}
         }
+        Ok(connection)
+    }
+
+    async fn sign_in(&self, connection: &mut AsyncSmtpConnection) -> Result<(), Trouble> {
         if let Some(credentials) = &self.credentials {
             connection.auth(DEFAULT_MECHANISMS, credentials).await?;
         }
-        Ok(connection)
+        Ok(())
     }
 
     fn reusable(&self) -> Option<AsyncSmtpConnection> {

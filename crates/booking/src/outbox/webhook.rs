@@ -3,16 +3,26 @@
 //! Only an answer 2xx within 5 s is a success. Redirects are not followed, and proxies of the environment are not used.
 //! [`super::guard`] checks the address.
 
-use std::{error::Error, fmt::Write, sync::Arc, time::Duration};
+use std::{
+    error::Error,
+    fmt::Write,
+    future,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use chassis::{clock::Clock, service::StartError};
 use hmac::{Hmac, KeyInit, Mac};
 use http::header;
-use reqwest::{Client, Response, redirect};
+use reqwest::{Client, ClientBuilder, Response, redirect};
 use serde_json::{Value, json};
 use sha2::Sha256;
 use time::format_description::well_known::Rfc3339;
+use tower::util::AndThenLayer;
 use url::Url;
 
 use super::{guard::Guard, sent::Sent, template_data::stale};
@@ -36,16 +46,7 @@ impl Hook {
         let wrong =
             |error: &dyn std::fmt::Display| StartError::Setting(format!("NOTIFY_WEBHOOK_URL: {error}"));
         let allow_private = settings.allow_private;
-        let client = Client::builder()
-            .timeout(RESPONSE_TIMEOUT)
-            // A redirect could lead to an address that was not checked.
-            .redirect(redirect::Policy::none())
-            // A proxy would resolve the name itself, without the guard.
-            .no_proxy()
-            .dns_resolver(Arc::new(Guard { allow_private }))
-            .user_agent("Greenroom")
-            .build()
-            .map_err(|error| wrong(&error))?;
+        let client = client(allow_private).build().map_err(|error| wrong(&error))?;
         let keys = settings.keys().map(|key| Hmac::new_from_slice(&key)).collect::<Result<_, _>>();
         let keys = keys.map_err(|error| wrong(&error))?;
         Ok(Self {
@@ -85,6 +86,24 @@ impl Hook {
         }
     }
 
+    /// Opens a connection to the receiver, over TLS if its URL is https, and sends no request.
+    pub async fn connect(settings: &Webhook) -> Result<(), String> {
+        Guard { allow_private: settings.allow_private }.check(&settings.url)?;
+        let connected = Arc::new(AtomicBool::new(false));
+        let seen = Arc::clone(&connected);
+        // The connection is dropped when it is ready, so that the client has nothing to send its request over.
+        let stop = AndThenLayer::new(move |connection| {
+            seen.store(true, Ordering::Relaxed);
+            drop_connection(connection)
+        });
+        let client = client(settings.allow_private).connector_layer(stop).build();
+        let client = client.map_err(|error| root_cause(&error))?;
+        match client.head(settings.url.clone()).send().await {
+            Err(error) if !connected.load(Ordering::Relaxed) => Err(root_cause(&error)),
+            Ok(_) | Err(_) => Ok(()),
+        }
+    }
+
     fn signatures(&self, id: &str, timestamp: i64, body: &str) -> String {
         let mut signatures = String::new();
         for key in &self.keys {
@@ -95,6 +114,22 @@ impl Hook {
         }
         signatures
     }
+}
+
+fn client(allow_private: bool) -> ClientBuilder {
+    Client::builder()
+        .timeout(RESPONSE_TIMEOUT)
+        // A redirect could lead to an address that was not checked.
+        .redirect(redirect::Policy::none())
+        // A proxy would resolve the name itself, without the guard.
+        .no_proxy()
+        .dns_resolver(Arc::new(Guard { allow_private }))
+        .user_agent("Greenroom")
+}
+
+/// An error in place of the connection.
+fn drop_connection<C>(_: C) -> future::Ready<Result<C, Box<dyn Error + Send + Sync>>> {
+    future::ready(Err("the connection was only tried".into()))
 }
 
 fn body(delivery: &Claimed) -> Result<String, String> {

@@ -165,6 +165,12 @@ fn whole_seconds(left: Duration) -> u64 {
     left.as_secs() + u64::from(left.subsec_nanos() > 0)
 }
 
+/// Fetches a key set once, as the gateway does. Returns how many of its keys can be used, or why there is none.
+pub(crate) async fn count_keys(at: KeysAt) -> Result<usize, String> {
+    let fetcher = Fetcher::new(at).map_err(|error| chain(&error))?;
+    fetcher.fetch().await.map(|keys| keys.len()).map_err(|error| chain(&error))
+}
+
 async fn keep_fresh(fetcher: Fetcher, publish: watch::Sender<Snapshot>, ask: Arc<Notify>) {
     let mut was_asked = false;
     loop {

@@ -285,7 +285,7 @@ fn profile(
 }
 
 /// Checks the source of keys: `AUTH_JWKS_URL`, or `AUTH_HS256_SECRET`, or discovery at `AUTH_ISSUER`.
-fn keys(
+pub(crate) fn keys(
     jwks: Option<String>,
     secret: Option<String>,
     issuer: Option<&str>,

@@ -4,30 +4,64 @@ use chassis::db::{self, Needs, Schema};
 use sqlx::{PgExecutor, PgPool};
 use time::OffsetDateTime;
 
-use super::{Failure, Report, Target, live, livekit::compare};
+use super::{Failure, Outcome, Report, Target, live, livekit, livekit::compare, rooms};
 
 const MIGRATE: &str = "run `greenroom migrate`";
+/// The SQL states of a table, a column and a function that do not exist.
+const UNDEFINED: [&str; 3] = ["42P01", "42703", "42883"];
 
-/// Checks the database. Returns whether it can be used.
+/// Checks the database, and the rooms in it. Returns whether it can be used.
 pub async fn examine(pool: &PgPool, target: &Target, report: &mut Report) -> bool {
     if !report.check("database", connect(pool)).await {
-        report
-            .skip(&["migrations", "roles", "database_clock", "deployment"], "the database cannot be used")
-            .await;
-        report.skip(&live::CHECKS, "the database cannot be used").await;
+        report.skip(&["migrations"], "database");
+        skip_contents(report, "database");
         return false;
     }
+    let schema = db::schema(pool).await;
     // The later checks use tables and functions of the current schema.
-    if !report.check("migrations", migrations(pool)).await {
-        report.skip(&["roles", "database_clock", "deployment"], "the schema is not current").await;
-        report.skip(&live::CHECKS, "the schema is not current").await;
+    if !report.check("migrations", async { migrations(&schema) }).await {
+        skip_contents(report, "migrations");
         return false;
     }
+    report.check("schema_newer", async { newer(&schema) }).await;
     report.check("roles", roles(pool)).await;
     report.check("database_clock", clock(pool)).await;
-    report.check("deployment", deployment(pool, target)).await;
+    let is_new = examine_deployment(pool, target, report).await;
     live::examine(pool, report).await;
+    report.check(rooms::STRAYS, rooms::strays(pool)).await;
+    examine_rooms(pool, target, is_new, report).await;
     true
+}
+
+fn skip_contents(report: &mut Report, because: &'static str) {
+    report.skip(&["schema_newer", "roles", "database_clock", "deployment"], because);
+    report.skip(&live::CHECKS, because);
+    report.skip(&[rooms::STRAYS], because);
+    report.skip(&rooms::CHECKS, because);
+}
+
+/// The check that explains why the database cannot be used.
+pub fn cause(report: &Report) -> &'static str {
+    report.first_failed(&["database", "migrations"]).unwrap_or("database")
+}
+
+async fn examine_rooms(pool: &PgPool, target: &Target, is_new: bool, report: &mut Report) {
+    if !report.has_passed("livekit_key") {
+        let cause = livekit::cause(report);
+        return report.skip(&rooms::CHECKS, cause);
+    }
+    // All rooms would be missing there.
+    if let Some(cause) = report.first_failed(&["deployment"]) {
+        return report.skip(&rooms::CHECKS, cause);
+    }
+    if is_new {
+        for check in rooms::CHECKS {
+            let none = Outcome::Skipped("no service has used this database yet".to_owned());
+            report.check(check, async { none }).await;
+        }
+        return;
+    }
+    Box::pin(rooms::examine(pool, target, report)).await;
 }
 
 async fn connect(pool: &PgPool) -> Result<String, Failure> {
@@ -53,15 +87,25 @@ async fn connect(pool: &PgPool) -> Result<String, Failure> {
     Ok(format!("Successfully connected to the database (PostgreSQL {version})"))
 }
 
-async fn migrations(pool: &PgPool) -> Result<&'static str, Failure> {
-    match db::schema(pool).await.map_err(|error| failed(&error))? {
-        Schema::Current => Ok("The schema is current"),
-        Schema::Ahead(_) => Ok("The schema is newer than this program, and serves it"),
+fn migrations(schema: &sqlx::Result<Schema>) -> Result<&'static str, Failure> {
+    match schema.as_ref().map_err(failed)? {
+        Schema::Current | Schema::Ahead(_) => Ok("The schema has everything that this program needs"),
         Schema::Behind(missing) => Err(Failure::new(format!("the schema lacks {missing}"), MIGRATE)),
         Schema::Differs(version) => Err(Failure::new(
             format!("migration {version} was applied with other content"),
             "this is not a database of this version; see DATABASE_URL",
         )),
+    }
+}
+
+fn newer(schema: &sqlx::Result<Schema>) -> Outcome {
+    match schema {
+        Ok(Schema::Ahead(version)) => Outcome::Warned(Failure::new(
+            format!("the schema is newer than this program: it has migrations up to {version}"),
+            "if an update is under way, finish it; otherwise update this program and the services to the version that \
+             migrated the database. Until then they serve it: migrations only expand (docs/deploy.md, \"Update\")",
+        )),
+        _ => Outcome::Passed("The schema has no migration that this program does not know".to_owned()),
     }
 }
 
@@ -93,21 +137,33 @@ async fn clock(pool: &PgPool) -> Result<String, Failure> {
     compare("the database", now)
 }
 
-/// Checks that the database belongs to this LiveKit. Otherwise the services delete no rooms.
-async fn deployment(pool: &PgPool, target: &Target) -> Result<&'static str, Failure> {
-    let (url, key) = (&target.livekit.url, &target.livekit.api_key);
-    let ours = is_deployment(pool, url, key).await.map_err(|error| failed(&error))?;
-    if ours {
-        return Ok("The database belongs to this LiveKit server and key");
+/// Checks that the database belongs to this LiveKit. Otherwise the services delete no rooms. Returns whether no service
+/// has used the database yet.
+async fn examine_deployment(pool: &PgPool, target: &Target, report: &mut Report) -> bool {
+    let found = find_deployment(pool, &target.livekit.url, &target.livekit.api_key).await;
+    report.check("deployment", async { deployment(&found) }).await;
+    found.is_ok_and(|deployment| deployment.is_new)
+}
+
+fn deployment(found: &sqlx::Result<Deployment>) -> Result<&'static str, Failure> {
+    match found.as_ref().map_err(failed)? {
+        Deployment { is_new: true, .. } => Ok("The database belongs to no LiveKit server yet"),
+        Deployment { is_ours: true, .. } => Ok("The database belongs to this LiveKit server and key"),
+        Deployment { .. } => Err(Failure::new(
+            "the database was set up with another LiveKit or key, or is a copy: no room is deleted",
+            "if it is to belong to this LiveKit from now on, run `greenroom repair adopt`",
+        )),
     }
-    Err(Failure::new(
-        "the database was set up with another LiveKit or key, or is a copy: no room is deleted",
-        "if it is to belong to this LiveKit from now on, run `greenroom repair adopt`",
-    ))
 }
 
 pub fn failed(error: &sqlx::Error) -> Failure {
-    Failure::new(format!("the database failed: {error}"), "see the log of Postgres")
+    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+    let fix = if code.is_some_and(|code| UNDEFINED.contains(&code.as_ref())) {
+        "the schema is not that of this program: run `greenroom doctor` of the version that migrated the database"
+    } else {
+        "see the log of Postgres"
+    };
+    Failure::new(format!("the database failed: {error}"), fix)
 }
 
 async fn find_version(executor: impl PgExecutor<'_>) -> sqlx::Result<String> {
@@ -143,12 +199,18 @@ async fn list_roles(executor: impl PgExecutor<'_>) -> sqlx::Result<Vec<Role>> {
     .await
 }
 
-async fn is_deployment(executor: impl PgExecutor<'_>, url: &str, key: &str) -> sqlx::Result<bool> {
-    sqlx::query_scalar!(
-        // Nothing recorded yet counts as ours.
-        r#"select livekit_url is null
-                  or (livekit_url, api_key_id, database_identity) is not distinct from ($1, $2, database_identity())
-                  as "ours!"
+struct Deployment {
+    /// Nothing is recorded yet.
+    is_new: bool,
+    is_ours: bool,
+}
+
+async fn find_deployment(executor: impl PgExecutor<'_>, url: &str, key: &str) -> sqlx::Result<Deployment> {
+    sqlx::query_as!(
+        Deployment,
+        r#"select livekit_url is null as "is_new!",
+                  (livekit_url, api_key_id, database_identity) is not distinct from ($1, $2, database_identity())
+                  as "is_ours!"
            from deployment"#,
         url,
         key

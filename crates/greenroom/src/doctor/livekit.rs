@@ -6,17 +6,24 @@ use std::time::Duration;
 use chassis::{clock::Clock, config};
 use livekit_api::access_token::{AccessToken, VideoGrants};
 use reqwest::{Response, StatusCode, header};
-use room_lifecycle::livekit::reason;
+use room_lifecycle::{livekit::reason, recordings::output::Output};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use time::{OffsetDateTime, format_description::well_known::Rfc2822};
 use uuid::Uuid;
 
-use super::{Failure, Outcome, Report};
+use super::{Failure, Outcome, Report, Target, addresses, recorder};
 
 /// The clock skew that is accepted. Tokens allow a minute, and a larger skew may grow beyond it.
 pub const TOLERANCE: time::Duration = time::Duration::seconds(10);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The answer to a browser that asks for a WebSocket.
+pub enum Upgrade {
+    Switched,
+    /// With this status and reason.
+    Refused(u16, String),
+}
 
 pub struct Client {
     http: reqwest::Client,
@@ -69,15 +76,61 @@ impl Client {
 
     /// Calls `/rtc/validate`. Its status says whether LiveKit accepts a browser with this token.
     async fn validate(&self, room: &str) -> Result<(StatusCode, String), Failure> {
-        let token = self.token(
-            &format!("doctor-{}", Uuid::new_v4()),
-            VideoGrants { room_join: true, room: room.to_owned(), hidden: true, ..VideoGrants::default() },
-        )?;
+        let token = self.hidden_token(room)?;
         let url = format!("{}/rtc/validate", self.config.url);
         let answer = self.http.get(&url).query(&[("access_token", token)]).send().await;
         // The URL has the token in its query.
         let answer = answer.map_err(|error| self.unreachable(&error.without_url()))?;
         Ok((answer.status(), text(answer).await))
+    }
+
+    /// A token of a participant that other participants do not see.
+    fn hidden_token(&self, room: &str) -> Result<String, Failure> {
+        self.token(
+            &format!("doctor-{}", Uuid::new_v4()),
+            VideoGrants { room_join: true, room: room.to_owned(), hidden: true, ..VideoGrants::default() },
+        )
+    }
+
+    /// A token of a participant that may publish.
+    pub fn participant_token(&self, room: &str) -> Result<String, Failure> {
+        self.token(
+            &format!("doctor-{}", Uuid::new_v4()),
+            VideoGrants {
+                room_join: true,
+                room: room.to_owned(),
+                can_publish: Some(true),
+                ..VideoGrants::default()
+            },
+        )
+    }
+
+    /// Asks for a WebSocket at this `ws` or `wss` address, as a browser that joins the room does.
+    pub async fn upgrade(&self, ws_url: &str, room: &str) -> Result<Upgrade, String> {
+        let token = self.hidden_token(room).map_err(|failure| failure.cause)?;
+        let client = reqwest::Client::builder()
+            .timeout(REQUEST_TIMEOUT)
+            .http1_only()
+            .redirect(reqwest::redirect::Policy::none()) // browsers follow none here
+            .build()
+            .map_err(|error| innermost(&error))?;
+        let request = client
+            .get(format!("{}/rtc", ws_url.replacen("ws", "http", 1)))
+            .query(&[("access_token", token.as_str()), ("protocol", "15"), ("auto_subscribe", "0")])
+            .header(header::CONNECTION, "Upgrade")
+            .header(header::UPGRADE, "websocket")
+            .header(header::SEC_WEBSOCKET_VERSION, "13")
+            // A constant key is enough: the answer is not verified.
+            .header(header::SEC_WEBSOCKET_KEY, "Z3JlZW5yb29tIGRvY3Rvcg==");
+        // The URL has the token in its query.
+        match request.send().await.map_err(reqwest::Error::without_url) {
+            Ok(answer) if answer.status() == StatusCode::SWITCHING_PROTOCOLS => Ok(Upgrade::Switched),
+            Ok(answer) => Ok(Upgrade::Refused(answer.status().as_u16(), text(answer).await)),
+            Err(error) if error.is_timeout() => {
+                Err(format!("no answer within {} s", REQUEST_TIMEOUT.as_secs()))
+            }
+            Err(error) => Err(innermost(&error)),
+        }
     }
 
     fn unreachable(&self, error: &reqwest::Error) -> Failure {
@@ -109,33 +162,70 @@ async fn text(answer: Response) -> String {
 }
 
 /// Checks LiveKit. Returns the name of the test room, or None if LiveKit did not both create and delete it.
-pub async fn examine(livekit: &Client, records: bool, report: &mut Report) -> Option<String> {
+pub async fn examine(
+    livekit: &Client,
+    target: &Target,
+    output: Option<&Output>,
+    report: &mut Report,
+) -> Option<String> {
     if !report.check("livekit", connect(livekit)).await {
-        report
-            .skip(
-                &["livekit_key", "test_room", "token", "auto_create", "livekit_clock", "recording"],
-                "LiveKit cannot be reached",
-            )
-            .await;
+        report.skip(&["livekit_clock", "livekit_key", "recording", "auto_create", "test_room"], "livekit");
+        report.skip(&OF_THE_ROOM, "livekit");
         return None;
     }
     // Before the key: a wrong clock may be the reason why the key is refused.
     report.check("livekit_clock", clock(livekit)).await;
-    if !report.check("livekit_key", key(livekit)).await {
-        report.skip(&["test_room", "token", "auto_create", "recording"], "LiveKit refuses the key").await;
+    let clock = report.first_failed(&["livekit_clock"]);
+    if !report.check("livekit_key", async { Outcome::from(key(livekit).await).because_of(clock) }).await {
+        let cause = cause(report);
+        report.skip(&["recording", "auto_create", "test_room"], cause);
+        report.skip(&OF_THE_ROOM, cause);
         return None;
     }
     // The room comes last among these, so that a run that stops early leaves none.
-    report.check("recording", recording(livekit, records)).await;
+    report.check("recording", recording(livekit, target.records())).await;
     let room = format!("greenroom-doctor-{}", Uuid::new_v4());
     report.check("auto_create", auto_create(livekit)).await;
     if !report.check("test_room", create(livekit, &room)).await {
-        report.skip(&["token", "test_room_deleted"], "the test room was not created").await;
+        report.skip(&OF_THE_ROOM, "test_room");
         return None;
     }
-    // The room is deleted after the token, whether the token works or not.
+    // The room is deleted after these, whether they work or not.
     report.check("token", round_trip(livekit, &room)).await;
+    let token = report.first_failed(&["token"]);
+    report.check("ws_url", async { addresses::ws_url(livekit, target, &room).await.because_of(token) }).await;
+    let unusable = report.first_failed(&["token", "recording", "storage"]);
+    report.check("recorder", record(livekit, target, output, &room, unusable)).await;
     report.check("test_room_deleted", delete(livekit, &room)).await.then_some(room)
+}
+
+/// The checks that need the test room.
+const OF_THE_ROOM: [&str; 4] = ["token", "ws_url", "recorder", "test_room_deleted"];
+
+/// The check that explains why LiveKit cannot be used.
+pub fn cause(report: &Report) -> &'static str {
+    let checks = ["livekit", "livekit_key", "test_room", "test_room_deleted", "livekit_clock"];
+    report.first_failed(&checks).unwrap_or("livekit")
+}
+
+/// Makes the recording of `--deep`. `unusable`: the check that failed and that a recording depends on.
+async fn record(
+    livekit: &Client,
+    target: &Target,
+    output: Option<&Output>,
+    room: &str,
+    unusable: Option<&'static str>,
+) -> Outcome {
+    if !target.deep {
+        return Outcome::Skipped("it takes seconds and a recorder; --deep checks it".to_owned());
+    }
+    match (output, unusable) {
+        (_, Some(cause)) => Outcome::Follows(cause, "not checked".to_owned()),
+        (None, None) => {
+            Outcome::Skipped("RECORDING_OUTPUT is not set, so nothing can be recorded".to_owned())
+        }
+        (Some(output), None) => Box::pin(recorder::record(livekit, target, output, room)).await.into(),
+    }
 }
 
 async fn connect(livekit: &Client) -> Result<&'static str, Failure> {

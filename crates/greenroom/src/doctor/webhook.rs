@@ -18,10 +18,14 @@ const WEBHOOK_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub async fn examine(pool: &PgPool, target: &Target, room: &str, report: &mut Report) -> anyhow::Result<()> {
     let http = reqwest::Client::builder().timeout(WEBHOOK_TIMEOUT).build()?;
+    // Webhooks take this way.
+    let way = report.first_failed(&["api_url", "services"]);
     report
         .check("webhooks", async {
             match &target.api_url {
-                Some(api_url) => arrive(pool, target, api_url, room, &http).await.into(),
+                Some(api_url) => {
+                    Outcome::from(arrive(pool, target, api_url, room, &http).await).because_of(way)
+                }
                 None => Outcome::Skipped("API_URL is not set".to_owned()),
             }
         })

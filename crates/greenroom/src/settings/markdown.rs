@@ -75,7 +75,7 @@ const TOOLS: [(&str, &[&str]); 8] = [
 ];
 
 const AFTER_TOOLS: &str = "
-`doctor` also reads the settings of LiveKit and of the database. `diagnose` and `repair` read the settings of
+`doctor` also reads the settings of LiveKit, of the database and of recordings; doctor.md lists its checks. `diagnose` and `repair` read the settings of
 room-lifecycle, and `INTERNAL_TOKEN` is not needed. `repair live-rooms` and `repair listing` need only `DATABASE_URL`. `healthcheck` asks the
 URL that it is given, or `/readyz` at the port of `OPS_LISTEN`; that must answer 200.
 ";

@@ -23,6 +23,25 @@ use crate::{
 };
 
 const LIVEKIT_PORT: u16 = 7880;
+/// The sender of e-mails in the inbox of development.
+const MAIL_FROM: &str = "Greenroom <no-reply@greenroom.invalid>";
+/// Settings that `doctor` reads, and that are in the file of the running `up` if they were given.
+const EXAMINED: [&str; 14] = [
+    "PUBLIC_URLS",
+    "AUTH_ISSUER",
+    "AUTH_JWKS_URL",
+    "AUTH_HS256_SECRET",
+    "SMTP_URL",
+    "MAIL_FROM",
+    "NOTIFY_WEBHOOK_URL",
+    "NOTIFY_WEBHOOK_SECRET",
+    "NOTIFY_WEBHOOK_ALLOW_PRIVATE",
+    "RECORDING_READ",
+    "S3_ENDPOINT",
+    "S3_REGION",
+    "S3_ACCESS_KEY",
+    "S3_SECRET_KEY",
+];
 
 /// The values from which the settings of all services are made.
 pub struct UpSettings {
@@ -41,6 +60,14 @@ pub struct UpSettings {
 /// Reads a setting from the environment. Blank counts as missing.
 fn setting(name: &str) -> Option<String> {
     non_blank(std::env::var(name).ok())
+}
+
+/// Reads a setting from the environment, or from the file that its `…_FILE` names. The check of the services reports
+/// what is wrong with the file.
+fn given(name: &str) -> Option<String> {
+    let (mut value, mut file) = (setting(name), setting(&format!("{name}_FILE")));
+    Problems::default().secret_file(name, &mut value, &mut file);
+    value
 }
 
 /// Whether a secret is set, as a value or as a file.
@@ -182,9 +209,7 @@ impl UpSettings {
         notifications.api_url.get_or_insert_with(|| self.url.clone());
         if let Some(smtp_url) = &self.smtp_url {
             notifications.smtp_url = Some(smtp_url.clone());
-            notifications
-                .mail_from
-                .get_or_insert_with(|| "Greenroom <no-reply@greenroom.invalid>".to_owned());
+            notifications.mail_from.get_or_insert_with(|| MAIL_FROM.to_owned());
             notifications.admin_email.get_or_insert_with(|| "admin@greenroom.invalid".to_owned());
         }
     }
@@ -240,10 +265,26 @@ impl UpSettings {
             ("METRICS_URL", format!("http://{metrics}/metrics")),
             ("UP_PID", std::process::id().to_string()),
         ];
+        let examined = self.examined();
         // With a file in the environment of the reader, a setting would be given twice.
-        let files = ["DATABASE_URL_FILE", "LIVEKIT_API_SECRET_FILE", "INTERNAL_TOKEN_FILE"];
-        let files = files.into_iter().filter(|name| setting(name).is_some());
-        Environment::new(settings.into_iter().chain(files.map(|name| (name, String::new()))))
+        let names = settings.iter().chain(&examined).map(|(name, _)| format!("{name}_FILE"));
+        let files: Vec<_> = names.filter(|name| setting(name).is_some()).collect();
+        let settings = settings.into_iter().chain(examined).map(|(name, value)| (name.to_owned(), value));
+        Environment::new(settings.chain(files.into_iter().map(|name| (name, String::new()))))
+    }
+
+    /// The settings of what `doctor` examines beside these servers: those that were given, and what `up` brings along.
+    fn examined(&self) -> Vec<(&'static str, String)> {
+        let mut examined: Vec<_> = EXAMINED.iter().filter_map(|name| Some((*name, given(name)?))).collect();
+        if let Some(smtp_url) = &self.smtp_url {
+            examined.retain(|(name, _)| *name != "MAIL_FROM");
+            let from = setting("MAIL_FROM").unwrap_or_else(|| MAIL_FROM.to_owned());
+            examined.extend([("SMTP_URL", smtp_url.clone()), ("MAIL_FROM", from)]);
+        }
+        if let Some(secret) = &self.sign_in_secret {
+            examined.push(("AUTH_HS256_SECRET", secret.expose_secret().to_owned()));
+        }
+        examined
     }
 }
 

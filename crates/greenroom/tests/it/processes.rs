@@ -77,7 +77,7 @@ pub struct Processes {
     pub token: Service,
     pub gateway: Service,
     pub client: Client,
-    _livekit: testkit::LiveKit,
+    pub livekit: testkit::LiveKit,
 }
 
 impl Processes {
@@ -119,7 +119,7 @@ impl Processes {
             (report["status"] == "ok").then_some(())
         })
         .await;
-        Self { room, sync, booking, token, gateway, client, _livekit: livekit }
+        Self { room, sync, booking, token, gateway, client, livekit }
     }
 
     /// Requests a booking of `host` with a new guest for tomorrow, with these headers.

@@ -126,6 +126,10 @@ impl Output {
         })
     }
 
+    pub(super) fn is_bucket(&self) -> bool {
+        matches!(self.location, StorageLocation::Bucket(_))
+    }
+
     /// A signed link to a file in a bucket. `None`: the output is a folder, and we serve the file.
     pub(super) async fn link(&self, file: &str) -> object_store::Result<Option<String>> {
         let StorageLocation::Bucket(bucket) = &self.location else { return Ok(None) };
@@ -163,6 +167,12 @@ impl Output {
         let options = GetOptions { range: Some(GetRange::Bounded(first..end)), ..GetOptions::default() };
         let found = store.get_opts(&path, options).await?;
         Ok(Opened { size, first, length: end - first, bytes: found.into_stream() })
+    }
+
+    /// Writes a small file.
+    pub(super) async fn write(&self, file: &str, content: &'static str) -> object_store::Result<()> {
+        let (store, path) = self.find(file)?;
+        store.put(&path, content.into()).await.map(drop)
     }
 
     /// Removes a file, or a folder of segments. Idempotent: a missing file is no error.
