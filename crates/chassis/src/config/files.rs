@@ -49,7 +49,6 @@ fn read(path: &str) -> Result<String, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::config::{InternalArgs, check};
 
     const TOKEN: &str = "a-token-of-at-least-thirty-two-bytes";
