@@ -21,6 +21,7 @@ mod request;
 mod reschedule;
 mod rooms;
 mod store;
+mod users;
 
 use std::time::Duration;
 

@@ -4,7 +4,7 @@
 //! The gateway does not start with a pointer into metadata that users can edit.
 
 use chassis::grpc;
-use domain::EmailAddress;
+use domain::{EmailAddress, locale};
 use proto::types::v1::Caller;
 use serde_json::Value;
 
@@ -73,6 +73,9 @@ fn caller(claims: &Value, config: &AuthConfig) -> Result<Caller, Refused> {
         is_admin: config.admin.as_ref().is_some_and(|admin| admin.holds(claims)),
         groups: config.groups.as_ref().map(|groups| groups.list(claims)).unwrap_or_default(),
         system: false,
+        // The user is not refused for a claim that cannot be used.
+        locale: locale::locale(text("locale")).unwrap_or_default(),
+        zoneinfo: locale::time_zone(text("zoneinfo")).unwrap_or_default(),
     })
 }
 

@@ -139,6 +139,7 @@ const GROUPS: [Group; 9] = [
             ("NOTIFY_WEBHOOK_SECRET", Example("whsec_...")),
             ("NOTIFY_WEBHOOK_ALLOW_PRIVATE", Example("false")),
             ("REMINDERS", Example("24h,15min")),
+            ("DEFAULT_LOCALE", Example("en")),
         ],
     },
 ];

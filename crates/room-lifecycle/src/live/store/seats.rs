@@ -129,7 +129,9 @@ pub async fn insert_seat(db: impl PgExecutor<'_>, taking: Taking, caller: &Calle
         caller.name,
         caller.email,
         caller.avatar_url,
-        caller.email_verified
+        caller.email_verified,
+        caller.locale,
+        caller.zoneinfo
     )
     .fetch_optional(db)
     .statement("INSERT insert_seat")
