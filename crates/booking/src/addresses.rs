@@ -23,9 +23,15 @@ struct State {
 }
 
 impl StoredAddresses {
-    /// The key includes the verification, which can change without the address.
+    /// The key includes the verification, the language and the time zone, which can change without the address.
     fn key(&self, caller: &Caller) -> u64 {
-        self.0.hasher.hash_one((&caller.user_id, &caller.email, caller.email_verified))
+        self.0.hasher.hash_one((
+            &caller.user_id,
+            &caller.email,
+            caller.email_verified,
+            &caller.locale,
+            &caller.zoneinfo,
+        ))
     }
 
     /// Whether this is the caller's first request with this address.

@@ -24,6 +24,8 @@ pub struct Bookings {
     pub(crate) app_url: Arc<str>,
     /// The sender's address of e-mails.
     pub(crate) organizer: Option<Arc<str>>,
+    /// The language of users without a known one.
+    pub(crate) default_locale: Arc<str>,
     pub(crate) policy: Policy,
     pub(crate) room_creation: RoomCreation,
     pub(crate) lifecycle: Lifecycle,
@@ -37,6 +39,7 @@ impl Bookings {
     pub fn new(config: &Config, pool: PgPool, room: Transport, lifecycle: &Lifecycle) -> Self {
         Self {
             organizer: config.notifications.email.as_ref().map(|email| email.from.email.to_string().into()),
+            default_locale: config.notifications.default_locale.as_str().into(),
             pool,
             rooms: Rooms::new(room),
             app_url: config.app_url.as_str().into(),
@@ -64,7 +67,9 @@ impl Bookings {
     /// Stores the profile from the caller's bearer token, once for each address. It is called also for requests that change
     /// nothing, so that a mail that waits for a user's address is sent after any request of that user.
     pub(crate) async fn store_address(&self, caller: &Caller) {
-        if caller.user_id.is_empty() || caller.email.is_empty() || !self.addresses.is_new(caller) {
+        let says_nothing =
+            [&caller.email, &caller.locale, &caller.zoneinfo].into_iter().all(String::is_empty);
+        if caller.user_id.is_empty() || says_nothing || !self.addresses.is_new(caller) {
             return;
         }
         if let Err(error) = store::lock_users(&self.pool, &[], caller).await {

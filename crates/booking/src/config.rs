@@ -127,6 +127,7 @@ mod tests {
                 notify_webhook_url: Some("http://10.0.0.1/".into()),
                 notify_webhook_secret: Some("whsec_short".into()),
                 reminders: Some("soon".into()),
+                default_locale: Some("fr".into()),
                 link_secret: Some("short".into()),
                 api_url: Some("here".into()),
                 ..NotificationArgs::default()
@@ -146,6 +147,7 @@ mod tests {
             "NOTIFY_WEBHOOK_URL",
             "NOTIFY_WEBHOOK_SECRET",
             "REMINDERS",
+            "DEFAULT_LOCALE",
             "LINK_SECRET",
             "API_URL",
         ] {

@@ -15,6 +15,7 @@ pub fn booking(row: Booking) -> pb::Booking {
         status: row.status.into(),
         scheduled_at: Some(timestamp(row.scheduled_at)),
         duration_minutes: row.duration_minutes,
+        time_zone: row.time_zone,
         opens_at: Some(timestamp(row.opens_at)),
         closes_at: Some(timestamp(row.closes_at)),
         meeting_url: row.meeting_url,

@@ -19,7 +19,8 @@ use tonic::{Request, Response, Status};
 
 use crate::{
     bookings::Bookings,
-    calendar, convert,
+    calendar::Entry,
+    convert,
     error::Error,
     policy::may_start,
     request::{self, Change},
@@ -194,8 +195,30 @@ impl BookingService for Bookings {
         if request.link_version.is_some_and(|version| version != booking.link_version) {
             return Err(Error::LinkWithdrawn.into());
         }
-        let calendar = calendar::write(&booking, self.organizer.as_deref());
+        let calendar = Entry::of(&booking, self.organizer.as_deref()).file();
         Ok(Response::new(pb::GetCalendarResponse { calendar }))
+    }
+
+    async fn get_user(
+        &self,
+        request: Request<pb::GetUserRequest>,
+    ) -> Result<Response<pb::GetUserResponse>, Status> {
+        let caller = caller(request.into_inner().caller)?;
+        self.store_address(&caller).await;
+        let user = Some(self.user(&caller).await?);
+        Ok(Response::new(pb::GetUserResponse { user }))
+    }
+
+    async fn update_user(
+        &self,
+        request: Request<pb::UpdateUserRequest>,
+    ) -> Result<Response<pb::UpdateUserResponse>, Status> {
+        let mut request = request.into_inner();
+        let caller = caller(request.caller.take())?;
+        let (locale, time_zone) = request::preferences(&request)?;
+        self.store_address(&caller).await;
+        let user = Some(self.set_preferences(&caller, locale.as_deref(), time_zone.as_deref()).await?);
+        Ok(Response::new(pb::UpdateUserResponse { user }))
     }
 
     async fn list_deliveries(

@@ -22,6 +22,7 @@ mod request;
 mod reschedule;
 mod rooms;
 mod store;
+mod users;
 
 use std::time::Duration;
 

@@ -8,11 +8,13 @@ mod circuit;
 mod email;
 mod email_message;
 pub mod guard;
+pub(crate) mod reader;
 mod reply;
 mod retry;
 mod sent;
 pub mod smtp;
 mod template_data;
+mod texts;
 pub mod webhook;
 mod worker;
 
@@ -59,7 +61,7 @@ impl Outbox {
     ) -> Result<Self, StartError> {
         let mut workers = Vec::new();
         if let Some(settings) = &notifications.email {
-            let mailer = Mailer::new(settings, notifications.links())?;
+            let mailer = Mailer::new(settings, notifications.links(), &notifications.default_locale)?;
             workers.push(Arc::new(Worker::new("email", mailer.into(), pool, stopping)));
         }
         if let Some(settings) = &notifications.webhook {

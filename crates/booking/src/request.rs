@@ -11,12 +11,13 @@ use domain::{
     DeliveryState, EmailAddress, Parties, SessionId,
     field::{FieldError, id, idempotency_key, line, maybe_line, maybe_one_of, non_empty, prose},
     idempotency::request_hash,
+    locale,
     page::{self, Cursor},
 };
 use proto::{
     booking::v1::{
         CancelBookingRequest, CreateBookingRequest, GuestContact, ListBookingsRequest, ListDeliveriesRequest,
-        RescheduleBookingRequest,
+        RescheduleBookingRequest, UpdateUserRequest,
     },
     types::v1::Caller,
 };
@@ -35,15 +36,19 @@ pub struct Change {
     pub duration_minutes: Option<i32>,
     pub title: Option<String>,
     pub description: Option<String>,
+    /// Empty: the booking has none any more.
+    pub time_zone: Option<String>,
 }
 
 impl Change {
     pub fn check(fields: &mut Fields, request: &RescheduleBookingRequest) -> Self {
+        let time_zone = request.time_zone.as_deref().map(time_zone);
         Self {
             scheduled_at: fields.check(moment("scheduledAt", request.scheduled_at.as_ref())),
             duration_minutes: fields.check(request.duration_minutes.map(duration).transpose()),
             title: fields.check(request.title.as_deref().map(title).transpose()),
             description: fields.check(request.description.as_deref().map(description).transpose()),
+            time_zone: fields.check(time_zone.transpose()).map(Option::unwrap_or_default),
         }
     }
 }
@@ -65,6 +70,7 @@ pub fn new_booking(request: CreateBookingRequest, policy: Policy) -> Result<NewB
         fields.refuse(Refusal::invalid("scheduledAt", "is missing"));
     }
     let duration_minutes = fields.check(duration(request.duration_minutes));
+    let time_zone = fields.check(time_zone(request.time_zone.as_deref().unwrap_or_default()));
     let (guest_name, guest_email) = contact(&mut fields, &request.guest.unwrap_or_default());
     let idempotency_key = fields.check(idempotency_key(request.idempotency_key));
     fields.finish()?;
@@ -80,6 +86,7 @@ pub fn new_booking(request: CreateBookingRequest, policy: Policy) -> Result<NewB
         description: Some(description.clone()),
         scheduled_at: Some(timestamp(start)),
         duration_minutes,
+        time_zone: time_zone.clone(),
         guest: Some(GuestContact {
             name: guest_name.clone().unwrap_or_default(),
             email: guest_email.clone().unwrap_or_default(),
@@ -92,6 +99,7 @@ pub fn new_booking(request: CreateBookingRequest, policy: Policy) -> Result<NewB
         description,
         scheduled_at: start,
         duration_minutes,
+        time_zone,
         guest_name,
         guest_email,
         idempotency_key,
@@ -160,6 +168,29 @@ fn duration(minutes: i32) -> Result<i32, Refusal> {
     } else {
         Err(Refusal::invalid("durationMinutes", "must be 5 to 720"))
     }
+}
+
+/// Checks the time zone of a booking. None: the text is empty or blank.
+pub fn time_zone(name: &str) -> Result<Option<String>, FieldError> {
+    optional(name, |name| locale::chosen_time_zone("timeZone", name))
+}
+
+/// Checks the choices of a user: their locale and their time zone. None keeps one, and the empty text removes it.
+pub fn preferences(request: &UpdateUserRequest) -> Result<(Option<String>, Option<String>), Refusal> {
+    let mut fields = Fields::default();
+    let locale = |text: &str| optional(text, |text| locale::chosen_locale("locale", text));
+    let locale = fields.check(request.locale.as_deref().map(locale).transpose());
+    let zone = fields.check(request.time_zone.as_deref().map(time_zone).transpose());
+    fields.finish()?;
+    Ok((locale.map(Option::unwrap_or_default), zone.map(Option::unwrap_or_default)))
+}
+
+/// Checks a text that may be absent. None: it is empty or blank.
+fn optional(
+    text: &str,
+    check: impl FnOnce(&str) -> Result<String, FieldError>,
+) -> Result<Option<String>, FieldError> {
+    if text.trim().is_empty() { Ok(None) } else { check(text).map(Some) }
 }
 
 fn contact(fields: &mut Fields, guest: &GuestContact) -> (Option<String>, Option<String>) {

@@ -2,7 +2,7 @@
 //! the booking did not change since the plan was made.
 
 use chassis::db::retry_on_contention;
-use domain::{SessionId, SessionStatus};
+use domain::{NotificationKind, SessionId, SessionStatus, field::non_empty};
 use proto::types::v1::Caller;
 
 use crate::{
@@ -110,14 +110,27 @@ fn plan(booking: &Booking, change: &Change) -> Result<Option<Rescheduled>, Error
     }
     let title = change.title.as_ref().unwrap_or(&booking.title);
     let description = change.description.as_ref().unwrap_or(&booking.description);
-    if !moved && *title == booking.title && *description == booking.description {
+    let time_zone = match &change.time_zone {
+        Some(zone) => non_empty(zone.clone()),
+        None => booking.time_zone.clone(),
+    };
+    let is_text_new = *title != booking.title || *description != booking.description;
+    if !moved && !is_text_new && time_zone == booking.time_zone {
         return Ok(None);
     }
+    // One notification of a change. A new zone alone changes nothing that was said.
+    let notice = match (moved, is_text_new) {
+        (true, _) => Some(NotificationKind::BookingRescheduled),
+        (false, true) => Some(NotificationKind::BookingChanged),
+        (false, false) => None,
+    };
     Ok(Some(Rescheduled {
         scheduled_at,
         duration_minutes,
         title: title.clone(),
         description: description.clone(),
+        time_zone,
         moved,
+        notice,
     }))
 }

@@ -8,6 +8,7 @@ mod notifications;
 mod pass;
 mod read;
 mod reminders;
+mod users;
 mod write;
 
 pub use claim::{ClaimTerms, Claimed, DeliveryBooking, claim_deliveries, claim_probe};
@@ -17,6 +18,7 @@ pub use notifications::{Notification, insert_room_failed, list_notifications, ma
 pub use pass::{BATCH, close_overdue, start_attended};
 pub use read::{Booking, Filter, find_booking, find_booking_by_key, find_now, is_kicked, list_bookings};
 pub use reminders::insert_reminders;
+pub use users::{find_user, set_preferences};
 pub use write::{
     NewBooking, Rescheduled, cancel_booking, end_booking, find_obstacles, insert_booking, is_slot_taken,
     lock_users, reschedule_booking,

@@ -9,6 +9,7 @@ pub mod field;
 pub mod idempotency;
 mod ids;
 mod live;
+pub mod locale;
 mod notification;
 pub mod page;
 mod parties;

@@ -15,6 +15,8 @@ text_enum! {
         RecordingFailed = "recording_failed",
         /// For the host: an e-mail did not reach the guest.
         MailUndeliverable = "mail_undeliverable",
+        /// The title or the description changed, not the time.
+        BookingChanged = "booking_changed",
     }
 }
 

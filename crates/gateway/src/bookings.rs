@@ -37,6 +37,8 @@ pub(crate) struct Booking {
     #[serde(with = "time::serde::rfc3339")]
     scheduled_at: OffsetDateTime,
     duration_minutes: i32,
+    /// The IANA name of the zone that the times are meant in. Null: not given.
+    time_zone: Option<String>,
     /// The meeting can be joined from here to `closesAt`.
     #[serde(with = "time::serde::rfc3339")]
     opens_at: OffsetDateTime,
@@ -92,6 +94,7 @@ impl Booking {
             status,
             scheduled_at: wire::time("booking.scheduled_at", booking.scheduled_at)?,
             duration_minutes: booking.duration_minutes,
+            time_zone: booking.time_zone,
             opens_at: wire::time("booking.opens_at", booking.opens_at)?,
             closes_at: wire::time("booking.closes_at", booking.closes_at)?,
             meeting_url: booking.meeting_url,
@@ -137,6 +140,10 @@ pub(crate) struct CreateBooking {
     scheduled_at: OffsetDateTime,
     #[schema(minimum = 5, maximum = 720)]
     duration_minutes: i32,
+    /// The IANA name of the zone that the booking is meant in, for its calendar file and for mails to guests whose own
+    /// zone is not known.
+    #[schema(max_length = 64)]
+    time_zone: Option<String>,
     guest: Option<GuestContact>,
 }
 
@@ -177,6 +184,7 @@ pub(crate) async fn create(
         description: body.description,
         scheduled_at: Some(timestamp(body.scheduled_at)),
         duration_minutes: body.duration_minutes,
+        time_zone: body.time_zone,
         guest: body.guest.map(|guest| pb::GuestContact { name: guest.name, email: guest.email }),
         idempotency_key,
     };
@@ -270,11 +278,16 @@ pub(crate) struct PatchBooking {
     title: Option<String>,
     #[schema(max_length = 5000)]
     description: Option<String>,
+    /// Null: the booking has no zone any more.
+    #[serde(default, deserialize_with = "wire::nullable")]
+    #[schema(max_length = 64)]
+    time_zone: Option<String>,
 }
 
 /// Changes a booking.
 ///
-/// Moves, extends or renames a booking that has not begun. Absent fields stay as they are, and so does the meeting
+/// Moves, extends or renames a booking that has not begun. Host and guest are notified: of the new time, otherwise of the
+/// new title or description. Absent fields stay as they are, and so does the meeting
 /// URL. Idempotent. Host, guest (unless kicked) and admins.
 #[utoipa::path(patch, path = "/api/bookings/{bookingId}", operation_id = "patchBooking", tag = "Bookings",
     params(("bookingId" = uuid::Uuid, Path)), request_body = PatchBooking,
@@ -297,6 +310,7 @@ pub(crate) async fn patch(
         duration_minutes: body.duration_minutes,
         title: body.title,
         description: body.description,
+        time_zone: body.time_zone,
     };
     let answer = clients.booking().reschedule_booking(request).await?.into_inner();
     Booking::read(&links, answer.booking, reader).map(Envelope::new)

@@ -57,6 +57,7 @@ mod links;
 mod listen;
 mod live;
 pub mod local;
+mod me;
 pub mod meters;
 mod nests;
 pub mod nostr;
@@ -146,6 +147,7 @@ fn api() -> OpenApiRouter<App> {
         .routes(routes!(bookings::get, bookings::patch))
         .routes(routes!(bookings::cancel))
         .routes(routes!(calendar::get))
+        .routes(routes!(me::get, me::patch))
         .routes(routes!(notifications::list))
         .routes(routes!(notifications::read))
         .routes(routes!(sessions::create_room))

@@ -40,6 +40,7 @@ const DESCRIPTION: &str = include_str!("openapi/description.md");
         (name = "Listing", description = "The list of live rooms, and its changes as server-sent events."),
         (name = "Recordings", description = "Recordings of bookings and of live rooms."),
         (name = "Nests", description = "Open audio rooms of Nostr clients. Requests are signed (NIP-98)."),
+        (name = "People", description = "The caller, and the language and time zone of mails to them."),
         (name = "Notifications", description = "What happened to the caller's bookings and recordings."),
         (name = "Diagnosis", description = "Why a caller cannot join a room, and a repair of it."),
         (name = "Operation", description = "For operators: state, health, and the webhook of LiveKit."),

@@ -22,6 +22,9 @@ pub struct Mail {
     pub html: String,
     /// The names of all headers, in order.
     pub headers: Vec<String>,
+    /// The e-mail as it was received.
+    #[serde(skip)]
+    pub raw: Vec<u8>,
 }
 
 impl Mail {
@@ -39,6 +42,7 @@ impl Mail {
             text: text(parsed.body_text(0)),
             html: text(parsed.body_html(0)),
             headers: parsed.headers().iter().map(|header| header.name().to_owned()).collect(),
+            raw: raw.to_vec(),
         }
     }
 }

@@ -58,13 +58,19 @@ insert into settings (name, value) values ('join_opens_before', '15 min'), ('joi
 
 -- ---------------------------------------------------------------- users
 
--- What tokens say of users. Written through upsert_user().
+-- What tokens say of users (written through upsert_user()), and what users chose.
 create table app_users (
     id             text primary key constraint app_users_id_length check (octet_length(id) between 1 and 200),
     display_name   text,
     email          text,
     email_verified boolean,   -- null: the identity provider does not say. False: mail counts as mail to a stranger
     avatar_url     text,
+    -- The locale is a BCP 47 tag and the time zone an IANA name: the claims of the token, and what the user chose, which
+    -- is written through set_preferences().
+    locale           text constraint app_users_locale_length check (octet_length(locale) <= 35),
+    zoneinfo         text constraint app_users_zoneinfo_length check (octet_length(zoneinfo) <= 64),
+    chosen_locale    text constraint app_users_chosen_locale_length check (octet_length(chosen_locale) <= 35),
+    chosen_time_zone text constraint app_users_chosen_time_zone_length check (octet_length(chosen_time_zone) <= 64),
     nostr_pubkey   text constraint app_users_nostr_pubkey_key unique,
     live_room_id   uuid constraint app_users_live_room_id_key unique,   -- references live_rooms, which follow below
     seen_at        timestamptz not null default app_now()
@@ -93,6 +99,8 @@ create table sessions (
     status           text not null default 'scheduled'
                      constraint sessions_status
                      check (status in ('scheduled', 'in_progress', 'completed', 'cancelled', 'no_show')),
+    time_zone        text       -- an IANA name; null: not given
+                     constraint sessions_time_zone_length check (octet_length(time_zone) between 1 and 64),
     meeting_url      text not null,
     guest_name       text,      -- as the creator named the guest, until the guest signs in
     guest_email      text,

@@ -4,9 +4,9 @@
 -- A booking is one statement and one round trip, so what must happen before its rows are inserted is here. Volatile
 -- and in plpgsql: each query has its own snapshot and sees everything that was committed before the locks were granted.
 create or replace function admit_booking(
-    p_creator text, p_name text, p_email text, p_avatar_url text, p_email_verified boolean, p_host text, p_guest text,
-    p_key text, p_scheduled_at timestamptz, p_minutes integer, p_limited boolean, p_most_open bigint,
-    p_most_per_pair bigint)
+    p_creator text, p_name text, p_email text, p_avatar_url text, p_email_verified boolean, p_locale text,
+    p_zoneinfo text, p_host text, p_guest text, p_key text, p_scheduled_at timestamptz, p_minutes integer,
+    p_limited boolean, p_most_open bigint, p_most_per_pair bigint)
 returns boolean
 language plpgsql volatile set search_path = pg_catalog, greenroom, pg_temp
 as $$
@@ -29,7 +29,7 @@ begin
         return false;
     end if;
     if p_creator <> '' then
-        perform upsert_user(p_creator, p_name, p_email, p_avatar_url, p_email_verified);
+        perform upsert_user(p_creator, p_name, p_email, p_avatar_url, p_email_verified, p_locale, p_zoneinfo);
     end if;
     return true;
 end $$;

@@ -6,5 +6,7 @@ return jsonb_strip_nulls(jsonb_build_object(
     'title', booking.title,
     'durationMinutes', booking.duration_minutes,
     'scheduledAt', to_char(booking.scheduled_at at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+    'timeZone', booking.time_zone,
     'meetingUrl', booking.meeting_url,
+    'sequence', booking.sequence,
     'cancelReason', booking.cancel_reason));

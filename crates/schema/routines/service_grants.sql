@@ -8,7 +8,8 @@ from (values
     ('booking', 'select', 'all tables'),
     ('booking', 'execute', 'all functions'),
     ('booking', 'insert, update, delete', 'sessions, session_participants, notifications, notification_deliveries'),
-    ('booking', 'execute', 'function upsert_user(text, text, text, text, boolean)'),
+    ('booking', 'execute', 'function upsert_user(text, text, text, text, boolean, text, text)'),
+    ('booking', 'execute', 'function set_preferences(text, text, text)'),
 
     ('room_lifecycle', 'usage', 'schema greenroom'),
     ('room_lifecycle', 'select', 'all tables'),
@@ -21,12 +22,12 @@ from (values
     ('room_lifecycle', 'insert, update, delete', 'nests, nest_participants, nostr_seen'),
     ('room_lifecycle', 'insert, update, delete', 'recordings'),
     ('room_lifecycle', 'insert', 'notifications'),   -- it notifies admins of rooms that failed
-    ('room_lifecycle', 'execute', 'function upsert_user(text, text, text, text, boolean)'),
+    ('room_lifecycle', 'execute', 'function upsert_user(text, text, text, text, boolean, text, text)'),
 
     ('token', 'usage', 'schema greenroom'),
     ('token', 'select', 'all tables'),
     ('token', 'execute', 'all functions'),
-    ('token', 'execute', 'function upsert_user(text, text, text, text, boolean)'),
+    ('token', 'execute', 'function upsert_user(text, text, text, text, boolean, text, text)'),
 
     ('sync', 'usage', 'schema greenroom'),
     ('sync', 'select', 'all tables'),

@@ -22,11 +22,11 @@ macro_rules! routines {
 #[rustfmt::skip]
 pub const ROUTINES: &[Routine] = routines![
     // users and bookings
-    "upsert_user",
+    "upsert_user", "set_preferences",
     "join_setting", "booking_window", "is_booking_open",
     "lock_users", "booking_limits", "is_slot_taken", "admit_booking",
     // notifications and their deliveries
-    "booking_payload", "notify_parties", "notifications_notify",
+    "booking_payload", "booking_changes", "notify_parties", "notifications_notify",
     "mail_address", "unverified_address", "mail_refusal", "wake_deliveries", "await_address",
     "app_users_wake_deliveries", "sessions_wake_deliveries",
     // live rooms

@@ -63,7 +63,7 @@ pub struct Room {
 /// Writes a user with the name and picture that a sign-in would have stored.
 pub async fn person(pool: &PgPool, id: &str, name: &str) {
     sqlx::query!(
-        "select upsert_user($1, $2, $3, $4, null) as done",
+        "select upsert_user($1, $2, $3, $4, null, '', '') as done",
         id,
         name,
         format!("{id}@example.org"),

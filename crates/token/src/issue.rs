@@ -217,8 +217,13 @@ fn is_over(reason: Reason) -> bool {
 
 /// Whether the caller's bearer token differs from the stored profile. Its empty texts do not count.
 fn is_changed(caller: &Caller, known: StoredProfile<'_>) -> bool {
-    let texts =
-        [(&caller.name, known.name), (&caller.email, known.email), (&caller.avatar_url, known.avatar)];
+    let texts = [
+        (&caller.name, known.name),
+        (&caller.email, known.email),
+        (&caller.avatar_url, known.avatar),
+        (&caller.locale, known.locale),
+        (&caller.zoneinfo, known.zoneinfo),
+    ];
     // Without an address the flag says nothing.
     let verified = caller.email_verified.filter(|_| !caller.email.is_empty());
     texts.into_iter().any(|(new, known)| !new.is_empty() && known != Some(new))

@@ -34,6 +34,8 @@ pub struct StoredProfile<'a> {
     pub email: Option<&'a str>,
     pub email_verified: Option<bool>,
     pub avatar: Option<&'a str>,
+    pub locale: Option<&'a str>,
+    pub zoneinfo: Option<&'a str>,
     /// The guest's name in the booking.
     pub booked: Option<&'a str>,
 }
@@ -41,12 +43,14 @@ pub struct StoredProfile<'a> {
 /// Stores name, e-mail and picture from the identity provider.
 pub async fn upsert_user(executor: impl PgExecutor<'_>, user: &Caller) -> Result<(), sqlx::Error> {
     sqlx::query!(
-        r#"select 1 as "done!" from upsert_user($1, $2, $3, $4, $5)"#,
+        r#"select 1 as "done!" from upsert_user($1, $2, $3, $4, $5, $6, $7)"#,
         user.user_id,
         user.name,
         user.email,
         user.avatar_url,
-        user.email_verified
+        user.email_verified,
+        user.locale,
+        user.zoneinfo
     )
     .fetch_optional(executor)
     .statement("SELECT upsert_user")

@@ -16,6 +16,7 @@ use url::Url;
 use crate::outbox::{guard::Guard, smtp::MailServer};
 
 const DAY: Duration = Duration::from_hours(24);
+const DEFAULT_LOCALE: &str = "en";
 const REMINDERS: &str = "24h,15min";
 const EARLIEST_REMINDER: Duration = Duration::from_hours(30 * 24);
 const MAX_REMINDERS: usize = 10;
@@ -60,6 +61,10 @@ pub struct NotificationArgs {
     /// are kept [default: `30days`]
     #[arg(long, env = "DELIVERIES_KEEP")]
     pub deliveries_keep: Option<String>,
+    /// The language of e-mails to users without a known language, and to admins: a language tag of English or German, such as
+    /// `en-GB` [default: `en`]
+    #[arg(long, env = "DEFAULT_LOCALE")]
+    pub default_locale: Option<String>,
     /// The secret that signs links in e-mails; the same value as the gateway's [default: `INTERNAL_TOKEN`]
     #[arg(long, env = "LINK_SECRET", hide_env_values = true)]
     pub link_secret: Option<String>,
@@ -71,16 +76,33 @@ pub struct NotificationArgs {
     pub api_url: Option<String>,
 }
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct NotificationSettings {
     pub email: Option<Email>,
     pub webhook: Option<Webhook>,
     pub reminders: Vec<Duration>,
     /// None: deliveries are never deleted.
     pub deliveries_keep: Option<Duration>,
+    /// A BCP 47 tag in whose language there are texts.
+    pub default_locale: String,
     pub link_secrets: Vec<SecretString>,
     /// Without a slash at the end.
     pub api_url: Option<String>,
+}
+
+impl Default for NotificationSettings {
+    /// No channels, no reminders, in English.
+    fn default() -> Self {
+        Self {
+            email: None,
+            webhook: None,
+            reminders: Vec::new(),
+            deliveries_keep: None,
+            default_locale: DEFAULT_LOCALE.to_owned(),
+            link_secrets: Vec::new(),
+            api_url: None,
+        }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -181,6 +203,7 @@ impl NotificationArgs {
                 DAY * 4..=DAY * 3650,
                 "4days to 10years", // longer than the 72 h in which receivers see repeats of a webhook id
             )),
+            default_locale: check_locale(self.default_locale, problems),
             api_url: api_url.and_then(|url| problems.base_url("API_URL", Some(url), &["http", "https"])),
             link_secrets: link_secrets(non_blank(self.link_secret).or(internal_token.cloned()), problems)?,
             email,
@@ -230,6 +253,14 @@ fn check_webhook(
         problems.add("NOTIFY_WEBHOOK_URL", private);
     }
     Some(webhook)
+}
+
+fn check_locale(setting: Option<String>, problems: &mut Problems) -> String {
+    let setting = non_blank(setting).unwrap_or_else(|| DEFAULT_LOCALE.to_owned());
+    domain::locale::chosen_locale("DEFAULT_LOCALE", &setting).unwrap_or_else(|wrong| {
+        problems.add("DEFAULT_LOCALE", wrong.message);
+        setting
+    })
 }
 
 fn check_reminders(setting: Option<String>, problems: &mut Problems) -> Vec<Duration> {

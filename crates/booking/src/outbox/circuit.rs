@@ -12,6 +12,8 @@ use parking_lot::Mutex;
 const FAILURES: u32 = 5;
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
 const MAX_PAUSE: Duration = Duration::from_mins(1);
+/// The longest pause that a receiver gets when it asks for one. One delivery is tried afterwards.
+const MAX_ASKED_PAUSE: Duration = Duration::from_hours(1);
 
 #[derive(Default)]
 pub struct Circuit(Mutex<State>);
@@ -44,6 +46,13 @@ impl Circuit {
 
     pub fn succeeded(&self) {
         *self.0.lock() = State::default();
+    }
+
+    /// Makes a pause because the receiver asked for one.
+    pub fn pause(&self, now: Instant, pause: Duration) {
+        let mut state = self.0.lock();
+        let until = now + pause.min(MAX_ASKED_PAUSE);
+        state.open_until = Some(state.open_until.map_or(until, |open_until| open_until.max(until)));
     }
 
     pub fn failed(&self, now: Instant) {
@@ -83,6 +92,17 @@ mod tests {
         assert!(circuit.is_open(later + FIRST_PAUSE), "the pause grows");
         circuit.succeeded();
         assert_eq!(circuit.permits(64, later), 64);
+    }
+
+    #[test]
+    fn receiver_gets_the_pause_that_it_asks_for() {
+        let (circuit, now) = (Circuit::default(), Instant::now());
+        circuit.pause(now, Duration::from_mins(20));
+        circuit.pause(now, Duration::from_secs(1)); // an earlier answer that arrives later
+        assert!(circuit.is_open(now + Duration::from_mins(19)));
+        assert_eq!(circuit.permits(64, now + Duration::from_mins(20)), 1);
+        circuit.pause(now, Duration::from_hours(24));
+        assert_eq!(circuit.permits(64, now + MAX_ASKED_PAUSE), 1);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! What became of one attempt to send.
 
+use std::time::Duration;
+
 use time::OffsetDateTime;
 
 /// The result of one attempt to send.
@@ -16,6 +18,12 @@ pub enum Sent {
     Rejected(String),
     /// The receiver refused this delivery; a later attempt may succeed.
     Refused(String),
+    /// The receiver asks to be called again after this time, with this or, if `whole`, with any delivery.
+    Deferred {
+        after: Duration,
+        whole: bool,
+        why: String,
+    },
     /// The receiver as a whole does not work.
     Unreachable(String),
     /// The receiver did not answer; this recipient may be the cause.

@@ -17,11 +17,11 @@ use std::{
 use base64::{Engine, engine::general_purpose::STANDARD};
 use chassis::{clock::Clock, service::StartError};
 use hmac::{Hmac, KeyInit, Mac};
-use http::header;
+use http::{StatusCode, header};
 use reqwest::{Client, ClientBuilder, Response, redirect};
 use serde_json::{Value, json};
 use sha2::Sha256;
-use time::format_description::well_known::Rfc3339;
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use tower::util::AndThenLayer;
 use url::Url;
 
@@ -29,6 +29,8 @@ use super::{guard::Guard, sent::Sent, template_data::stale};
 use crate::{config::Webhook, store::Claimed};
 
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
+/// The longest time that a receiver may ask to wait with `Retry-After`. It is given up after 72 h.
+const MAX_RETRY_AFTER: Duration = Duration::from_hours(24);
 /// The bytes of a response that are read, so that its connection can be reused.
 const MAX_RESPONSE_BYTES: usize = 64 * 1024;
 
@@ -81,7 +83,7 @@ impl Hook {
             .header("webhook-timestamp", timestamp)
             .body(body);
         match request.send().await {
-            Ok(response) => classified(response).await,
+            Ok(response) => classified(response, self.clock.now()).await,
             Err(error) => Sent::Unreachable(root_cause(&error)),
         }
     }
@@ -145,8 +147,9 @@ fn body(delivery: &Claimed) -> Result<String, String> {
     Ok(json!({"type": delivery.kind, "timestamp": timestamp, "data": data}).to_string())
 }
 
-async fn classified(mut response: Response) -> Sent {
+async fn classified(mut response: Response, now: OffsetDateTime) -> Sent {
     let status = response.status();
+    let after = retry_after(&response, now);
     let mut bytes = 0;
     while bytes < MAX_RESPONSE_BYTES {
         match response.chunk().await {
@@ -154,14 +157,30 @@ async fn classified(mut response: Response) -> Sent {
             Ok(None) | Err(_) => break, // only the status counts
         }
     }
+    let why = format!("the receiver answered {status}");
     if status.is_success() {
         Sent::Delivered
+    } else if let Some(after) = after {
+        // Of these answers, the time is for all requests (RFC 9110 §10.2.3, RFC 6585 §4).
+        let whole = status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS;
+        Sent::Deferred { after, whole, why }
     } else if status.is_server_error() {
         // Counts as a failure of the receiver, and not of this message.
-        Sent::Unreachable(format!("the receiver answered {status}"))
+        Sent::Unreachable(why)
     } else {
-        Sent::Refused(format!("the receiver answered {status}"))
+        Sent::Refused(why)
     }
+}
+
+/// Returns how long the receiver asks to wait: `Retry-After` in seconds or as a date, at most `MAX_RETRY_AFTER`.
+fn retry_after(response: &Response, now: OffsetDateTime) -> Option<Duration> {
+    let value = response.headers().get(header::RETRY_AFTER)?.to_str().ok()?.trim();
+    let seconds = value.parse().ok().map(Duration::from_secs);
+    let until_date = || {
+        let date = OffsetDateTime::from(httpdate::parse_http_date(value).ok()?);
+        Some((date - now).try_into().unwrap_or(Duration::ZERO)) // a date that has passed: now
+    };
+    seconds.or_else(until_date).map(|after| after.min(MAX_RETRY_AFTER))
 }
 
 /// Returns the text of the innermost cause, without the URL, which may contain a secret.

@@ -146,6 +146,8 @@ impl Worker {
         match sent {
             // An answer to a message shows that the receiver works.
             Sent::Delivered | Sent::Rejected(_) | Sent::Refused(_) => self.circuit.succeeded(),
+            Sent::Deferred { after, whole: true, .. } => self.circuit.pause(Instant::now(), *after),
+            Sent::Deferred { whole: false, .. } => self.circuit.succeeded(),
             Sent::Unreachable(_) | Sent::Unanswered(_) => self.circuit.failed(Instant::now()),
             Sent::Dropped(_) | Sent::Addressless(..) | Sent::Hopeless(_) => {}
         }
@@ -179,8 +181,14 @@ fn outcome(delivery: &Claimed, sent: Sent) -> Outcome {
         Sent::Dropped(why) => Outcome::Dropped(why),
         Sent::Addressless(until, why) => Outcome::Waiting(until, why),
         Sent::Hopeless(why) | Sent::Rejected(why) => Outcome::Dead(why),
-        Sent::Refused(why) | Sent::Unreachable(why) | Sent::Unanswered(why) if delivery.is_old => {
+        Sent::Refused(why) | Sent::Deferred { why, .. } | Sent::Unreachable(why) | Sent::Unanswered(why)
+            if delivery.is_old =>
+        {
             Outcome::Dead(why)
+        }
+        // Never earlier than without `Retry-After`.
+        Sent::Deferred { after, why, .. } => {
+            Outcome::Later(after.as_secs_f64().max(backoff(delivery.attempts)), why)
         }
         Sent::Refused(why) | Sent::Unreachable(why) | Sent::Unanswered(why) => {
             Outcome::Later(backoff(delivery.attempts), why)

@@ -34,6 +34,10 @@ pub struct Claimed {
     /// None: it is for the admins.
     pub user_id: Option<String>,
     pub email: Option<String>,
+    /// The locales of the user, the best one first; of a guest who never signed in, those of the host.
+    pub locales: Vec<String>,
+    /// The time zones of the user and of the booking, the best one first.
+    pub time_zones: Vec<String>,
     pub booking: Option<DeliveryBooking>,
 }
 
@@ -42,11 +46,18 @@ pub struct Claimed {
 pub struct DeliveryBooking {
     pub id: SessionId,
     pub title: String,
+    pub description: String,
     pub is_open: bool,
     pub scheduled_at: OffsetDateTime,
     pub duration_minutes: i32,
+    pub time_zone: Option<String>,
     pub meeting_url: String,
+    pub sequence: i32,
     pub link_version: i32,
+    pub created_at: OffsetDateTime,
+    pub host_id: String,
+    pub host_name: String,
+    pub guest_name: String,
 }
 
 impl DeliveryBooking {
@@ -73,13 +84,22 @@ struct ClaimRow {
     happened_at: OffsetDateTime,
     user_id: Option<String>,
     email: Option<String>,
+    locales: Vec<String>,
+    time_zones: Vec<String>,
     booking_id: Option<Uuid>,
     title: Option<String>,
+    description: Option<String>,
     is_open: Option<bool>,
     scheduled_at: Option<OffsetDateTime>,
     duration_minutes: Option<i32>,
+    time_zone: Option<String>,
     meeting_url: Option<String>,
+    sequence: Option<i32>,
     link_version: Option<i32>,
+    created_at: Option<OffsetDateTime>,
+    host_id: Option<String>,
+    host_name: Option<String>,
+    guest_name: Option<String>,
 }
 
 impl From<ClaimRow> for Claimed {
@@ -97,15 +117,24 @@ impl From<ClaimRow> for Claimed {
             happened_at: row.happened_at,
             user_id: row.user_id,
             email: row.email,
+            locales: row.locales,
+            time_zones: row.time_zones,
             booking: row.booking_id.and_then(|id| {
                 Some(DeliveryBooking {
                     id: SessionId(id),
                     title: row.title?,
+                    description: row.description?,
                     is_open: row.is_open?,
                     scheduled_at: row.scheduled_at?,
                     duration_minutes: row.duration_minutes?,
+                    time_zone: row.time_zone,
                     meeting_url: row.meeting_url?,
+                    sequence: row.sequence?,
                     link_version: row.link_version?,
+                    created_at: row.created_at?,
+                    host_id: row.host_id?,
+                    host_name: row.host_name?,
+                    guest_name: row.guest_name?,
                 })
             }),
         }
@@ -144,13 +173,25 @@ macro_rules! claim {
                       n.user_id,
                       mail_address(u.email, u.email_verified,
                                   case when n.user_id = s.guest_id then s.guest_email end) as email,
-                      s.id as "booking_id?", s.title as "title?", s.status in ('scheduled', 'in_progress') as is_open,
-                      s.scheduled_at as "scheduled_at?", s.duration_minutes as "duration_minutes?",
-                      s.meeting_url as "meeting_url?", s.link_version as "link_version?"
+                      -- The language of a guest who never signed in is the one of the host who invited them.
+                      array_remove(array[u.chosen_locale, u.locale,
+                                         case when u.id is null and n.user_id = s.guest_id then h.chosen_locale end,
+                                         case when u.id is null and n.user_id = s.guest_id then h.locale end],
+                                   null) as "locales!",
+                      array_remove(array[u.chosen_time_zone, u.zoneinfo, s.time_zone], null) as "time_zones!",
+                      s.id as "booking_id?", s.title as "title?", s.description as "description?",
+                      s.status in ('scheduled', 'in_progress') as is_open,
+                      s.scheduled_at as "scheduled_at?", s.duration_minutes as "duration_minutes?", s.time_zone,
+                      s.meeting_url as "meeting_url?", s.sequence as "sequence?", s.link_version as "link_version?",
+                      s.created_at as "created_at?", s.host_id as "host_id?",
+                      coalesce(h.display_name, s.host_id) as host_name,
+                      coalesce(g.display_name, s.guest_name, s.guest_id) as guest_name
                from claimed c
                join notifications n on n.id = c.notification_id
                left join sessions s on s.id = n.session_id
                left join app_users u on u.id = n.user_id
+               left join app_users h on h.id = s.host_id
+               left join app_users g on g.id = s.guest_id
                order by c.seq"#,
             $($argument),+
         )

@@ -16,6 +16,8 @@ pub struct Booking {
     pub status: SessionStatus,
     pub scheduled_at: OffsetDateTime,
     pub duration_minutes: i32,
+    /// An IANA name.
+    pub time_zone: Option<String>,
     pub opens_at: OffsetDateTime,
     pub closes_at: OffsetDateTime,
     pub meeting_url: String,
@@ -73,7 +75,7 @@ macro_rules! bookings {
             + r#"
             select s.id as "id!", s.title as "title!", s.description as "description!",
                    s.status as "status!: domain::SessionStatus", s.scheduled_at as "scheduled_at!",
-                   s.duration_minutes as "duration_minutes!", w.opens_at as "opens_at!", w.closes_at as "closes_at!",
+                   s.duration_minutes as "duration_minutes!", s.time_zone, w.opens_at as "opens_at!", w.closes_at as "closes_at!",
                    s.meeting_url as "meeting_url!",
                    s.host_id as "host_id!", coalesce(h.display_name, s.host_id) as "host_name!",
                    coalesce(h.avatar_url, '') as "host_avatar!",

@@ -2,7 +2,7 @@
 //! (`notify_parties()`). Each write of a status has a condition on the previous status.
 
 use chassis::db::Statement;
-use domain::SessionId;
+use domain::{NotificationKind, SessionId};
 use proto::types::v1::Caller;
 use sqlx::PgExecutor;
 use time::OffsetDateTime;
@@ -19,13 +19,15 @@ pub async fn lock_users(
 ) -> Result<(), sqlx::Error> {
     sqlx::query!(
         r#"select lock_users($1)::text as locked,
-                  case when $2 <> '' then upsert_user($2, $3, $4, $5, $6)::text end as remembered"#,
+                  case when $2 <> '' then upsert_user($2, $3, $4, $5, $6, $7, $8)::text end as remembered"#,
         users,
         caller.user_id,
         caller.name,
         caller.email,
         caller.avatar_url,
         caller.email_verified,
+        caller.locale,
+        caller.zoneinfo,
     )
     .fetch_one(executor)
     .statement("SELECT lock_users")
@@ -43,6 +45,7 @@ pub struct NewBooking {
     pub description: String,
     pub scheduled_at: OffsetDateTime,
     pub duration_minutes: i32,
+    pub time_zone: Option<String>,
     pub guest_name: Option<String>,
     pub guest_email: Option<String>,
     pub idempotency_key: Option<String>,
@@ -71,10 +74,11 @@ pub async fn insert_booking(
     bookings!(
         ["with inserted as (
             insert into sessions (id, host_id, guest_id, created_by, title, description, scheduled_at,
-                                  duration_minutes, meeting_url, guest_name, guest_email, idempotency_key, request_hash)
-            select $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13
+                                  duration_minutes, meeting_url, guest_name, guest_email, idempotency_key, request_hash,
+                                  time_zone)
+            select $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $23
             where $7 between app_now() - make_interval(secs => $20) and app_now() + make_interval(secs => $21)
-              and admit_booking($4, $17, $18, $19, $22, $2, $3, $12, $7, $8, $14, $15, $16)
+              and admit_booking($4, $17, $18, $19, $22, $24, $25, $2, $3, $12, $7, $8, $14, $15, $16)
             on conflict on constraint sessions_idempotency_key do nothing
             returning *, sessions as booking),
         slots as (
@@ -82,7 +86,7 @@ pub async fn insert_booking(
             select id, part.user_id, part.role,
                    tstzrange(scheduled_at, scheduled_at + make_interval(mins => duration_minutes))
             from inserted cross join lateral (values (host_id, 'host'), (guest_id, 'guest')) part (user_id, role)),
-        notified as (select notify_parties(booking, 'booking_created') from inserted)"]
+        notified as (select notify_parties(booking, 'booking_created', '{}') from inserted)"]
         "inserted",
         "cross join notified",
         id.0,
@@ -107,6 +111,9 @@ pub async fn insert_booking(
         MAX_START_AGE.as_seconds_f64(),
         MAX_START_AHEAD.as_seconds_f64(),
         new.creator.email_verified,
+        new.time_zone,
+        new.creator.locale,
+        new.creator.zoneinfo,
     )
     .fetch_optional(executor)
     .statement("INSERT insert_booking")
@@ -152,8 +159,11 @@ pub struct Rescheduled {
     pub duration_minutes: i32,
     pub title: String,
     pub description: String,
+    pub time_zone: Option<String>,
     /// Whether the time changed, not only the texts.
     pub moved: bool,
+    /// What the parties are notified of, if of anything.
+    pub notice: Option<NotificationKind>,
 }
 
 /// Whether the new slot of a booking overlaps another booking of its parties.
@@ -185,7 +195,7 @@ pub async fn reschedule_booking(
     let changed = sqlx::query!(
         r#"with changed as (
                update sessions
-               set scheduled_at = $4, duration_minutes = $5, title = $6, description = $7,
+               set scheduled_at = $4, duration_minutes = $5, title = $6, description = $7, time_zone = $9,
                    sequence = sequence + 1, updated_at = app_now()
                where id = $1 and sequence = $2 and status = $3
                  and not ($8::bool and is_slot_taken(host_id, guest_id, $4, $5, $1))
@@ -194,7 +204,10 @@ pub async fn reschedule_booking(
                update session_participants p
                set slot = tstzrange(scheduled_at, scheduled_at + make_interval(mins => duration_minutes))
                from changed where p.session_id = changed.id and $8)
-           select case when $8 then notify_parties(booking, 'booking_rescheduled')::text end as notified from changed"#,
+           select case when $10::text is not null
+                       then notify_parties(booking, $10, booking_changes(booking, $11, $12, $13, $14))::text
+                       end as notified
+           from changed"#,
         read.id.0,
         read.sequence,
         read.status.as_str(),
@@ -203,6 +216,12 @@ pub async fn reschedule_booking(
         new.title,
         new.description,
         new.moved,
+        new.time_zone,
+        new.notice.map(NotificationKind::as_str),
+        read.scheduled_at,
+        read.duration_minutes,
+        read.title,
+        read.description,
     );
     Ok(changed.fetch_optional(executor).statement("UPDATE reschedule_booking").await?.is_some())
 }
@@ -224,7 +243,7 @@ pub async fn cancel_booking(
                returning id, sessions as booking),
            freed as (
                update session_participants p set active = false from changed where p.session_id = changed.id)
-           select notify_parties(booking, 'booking_cancelled')::text as notified from changed"#,
+           select notify_parties(booking, 'booking_cancelled', '{}')::text as notified from changed"#,
         id.0,
         reason,
         guest,

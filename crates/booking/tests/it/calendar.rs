@@ -109,6 +109,43 @@ async fn start_is_in_utc_across_daylight_saving_changes(world: World) {
 }
 
 #[testkit::test]
+async fn file_has_the_zone_of_the_booking_with_its_changes(world: World) {
+    let booking = world.book(3000).await;
+    let id: uuid::Uuid = booking.id.parse().unwrap();
+    for (zone, start, written, observances) in [
+        ("Europe/Berlin", datetime!(2026-10-24 10:00 +2), "DTSTART;TZID=Europe/Berlin:20261024T100000", 1),
+        // The clock goes back during the meeting: both offsets are defined.
+        ("Europe/Berlin", datetime!(2026-10-25 01:30 +2), "DTSTART;TZID=Europe/Berlin:20261025T013000", 2),
+        // This local time is there twice, and would name the first.
+        ("Europe/Berlin", datetime!(2026-10-25 02:30 +1), "DTSTART:20261025T013000Z", 0),
+        ("Asia/Tokyo", datetime!(2026-10-25 10:00 +9), "DTSTART;TZID=Asia/Tokyo:20261025T100000", 1),
+        ("Etc/GMT+5", datetime!(2026-10-25 10:00 -5), "DTSTART;TZID=Etc/GMT+5:20261025T100000", 1),
+        ("UTC", datetime!(2026-10-25 10:00 UTC), "DTSTART:20261025T100000Z", 0),
+    ] {
+        sqlx::query!(
+            "update sessions set scheduled_at = $2, time_zone = $3, duration_minutes = 180 where id = $1",
+            id,
+            start,
+            zone
+        )
+        .execute(&world.pool)
+        .await
+        .unwrap();
+        let file = file(&world, &booking.id).await;
+        assert!(file.contains(written), "{zone}: {file}");
+        assert_eq!(file.matches("TZOFFSETTO").count(), observances, "{zone}: {file}");
+        let calendar = ICalendar::parse(&file).unwrap();
+        let zones = calendar.build_tz_resolver();
+        let event =
+            calendar.components.iter().find(|component| component.property(&P::Uid).is_some()).unwrap();
+        let written = event.property(&P::Dtstart).unwrap().values[0].as_partial_date_time().unwrap();
+        let own = file.contains("TZID").then_some(zone);
+        let written = written.to_date_time_with_tz(zones.resolve_or_default(own)).unwrap();
+        assert_eq!(written.timestamp(), start.unix_timestamp(), "{zone}: {file}");
+    }
+}
+
+#[testkit::test]
 async fn texts_are_escaped_and_lines_are_folded(world: World) {
     let title = r"Ünïcödé, back\slash; and more, so that the line has to be folded: 日本語日本語日本語日本語";
     let description = "one\r\nEND:VEVENT\r\nBEGIN:VEVENT\nATTENDEE:mailto:eve@example.org\u{7}";

@@ -49,7 +49,7 @@ async fn both_parties_get_mails_of_a_booking_in_order(pool: PgPoolOptions, conne
     for address in ["ada@example.org", "bob@guests.example"] {
         let mails: Vec<_> = mail.mails().into_iter().rev().filter(|mail| mail.to == [address]).collect();
         let kinds: Vec<_> = mails.iter().map(|mail| mail.subject.split(':').next().unwrap()).collect();
-        assert_eq!(kinds, ["Booked", "Moved", "Cancelled"], "{address}");
+        assert_eq!(kinds, ["Booked", "Changed", "Cancelled"], "{address}");
         assert_eq!(mails[0].from, "no-reply@example.org", "{address}");
         assert!(mails[0].text.contains("First lesson") && mails[0].html.contains("<p>"), "{:?}", mails[0]);
         assert!(mails[0].text.contains(&booking.meeting_url), "{address}");

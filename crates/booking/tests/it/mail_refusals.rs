@@ -146,7 +146,7 @@ async fn refused_recipients_are_probed_when_there_is_no_other(ByMail(post): ByMa
 }
 
 async fn signs_in_as(post: &Post, person: &str, email: &str) {
-    sqlx::query!(r#"select upsert_user($1, '', $2, '', null)::text as "done""#, person, email)
+    sqlx::query!(r#"select upsert_user($1, '', $2, '', null, '', '')::text as "done""#, person, email)
         .fetch_one(&post.pool)
         .await
         .unwrap();

@@ -49,7 +49,7 @@ async fn stranger_gets_five_mails_an_hour_from_all_inviters(ByMail(mut post): By
 
 /// Stores a user's address as in their bearer token. Returns the stored address and its verification.
 async fn remembered(post: &Post, user: &str, email: &str, verified: Option<bool>) -> (String, Option<bool>) {
-    sqlx::query!("select upsert_user($1, '', $2, '', $3)", user, email, verified)
+    sqlx::query!("select upsert_user($1, '', $2, '', $3, '', '')", user, email, verified)
         .execute(&post.pool)
         .await
         .unwrap();

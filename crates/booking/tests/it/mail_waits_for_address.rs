@@ -26,7 +26,7 @@ async fn invited(post: &Post, guest: &str, minutes: i32) -> Uuid {
 }
 
 async fn signs_in(post: &Post, person: &str, email: &str) {
-    sqlx::query!(r#"select upsert_user($1, '', $2, '', null)::text as "done""#, person, email)
+    sqlx::query!(r#"select upsert_user($1, '', $2, '', null, '', '')::text as "done""#, person, email)
         .fetch_one(&post.pool)
         .await
         .unwrap();
@@ -68,7 +68,7 @@ async fn mails_wait_until_the_user_signs_in(ByMail(mut post): ByMail) {
     let mail = post.mail.mails().remove(0);
     assert_eq!((mail.to, &mail.subject[..21]), (vec!["sue@example.org".to_owned()], "Booked: Other lesson,"));
     let start = sqlx::query_scalar!(
-        r#"select to_char(scheduled_at at time zone 'utc', 'HH24:MI "UTC"') as "start!" from sessions where id = $1"#,
+        r#"select to_char(scheduled_at at time zone 'utc', 'FMHH12:MI AM "(UTC)"') as "start!" from sessions where id = $1"#,
         booking
     );
     let start = start.fetch_one(&post.pool).await.unwrap();
@@ -214,7 +214,7 @@ async fn address_stored_while_a_wait_begins_is_not_missed(ByMail(post): ByMail) 
     let booking = invited(&post, "sue", 5000).await;
     post.happened("booking_created", booking, "sue").await;
     let mut signing_in = chassis::db::begin(&post.pool).await.unwrap();
-    sqlx::query!(r#"select upsert_user('sue', '', 'sue@example.org', '', null)::text as "done""#)
+    sqlx::query!(r#"select upsert_user('sue', '', 'sue@example.org', '', null, '', '')::text as "done""#)
         .fetch_one(&mut *signing_in)
         .await
         .unwrap();

@@ -71,19 +71,82 @@ async fn move_changes_slots_and_window_and_notifies_both(world: World) {
 }
 
 #[testkit::test]
-async fn unchanged_and_text_only_changes_notify_no_one(world: World) {
+async fn unchanged_booking_notifies_no_one(world: World) {
     let booking = world.book(100).await;
     let same = RescheduleBookingRequest {
         scheduled_at: booking.scheduled_at,
         title: Some(booking.title.clone()),
+        time_zone: Some(String::new()),
         ..of(&booking)
     };
     assert_eq!(done(&world, same).await, booking);
-    assert_eq!(sequence(&world).await, 0);
+    assert_eq!((sequence(&world).await, world.notified(&booking.id).await.len()), (0, 2));
+}
+
+#[testkit::test]
+async fn new_time_zone_changes_the_calendar_and_notifies_no_one(world: World) {
+    let booking = world.book(100).await;
+    for (given, stored, changes) in [
+        ("europe/berlin", Some("Europe/Berlin"), 1),
+        ("Europe/Berlin", Some("Europe/Berlin"), 1),
+        ("", None, 2),
+    ] {
+        let zone = RescheduleBookingRequest { time_zone: Some(given.into()), ..of(&booking) };
+        assert_eq!(done(&world, zone).await.time_zone.as_deref(), stored, "{given}");
+        assert_eq!(sequence(&world).await, changes, "{given}");
+    }
+    assert_eq!(world.notified(&booking.id).await.len(), 2, "notifications");
+    let wrong = RescheduleBookingRequest { time_zone: Some("CEST".into()), ..of(&booking) };
+    let refusal = refused(ask(&world, wrong).await);
+    assert_eq!((refusal.reason, refusal.facts["field"].as_str()), (Reason::InvalidRequest, "timeZone"));
+}
+
+/// The newest notification of bob: its kind, what was before, and the new description.
+async fn newest(world: &World, booking: &Booking) -> (String, serde_json::Value, Option<String>) {
+    let id: Uuid = booking.id.parse().unwrap();
+    let row = sqlx::query!(
+        r#"select kind, (payload -> 'previous')::text as previous, payload ->> 'description' as description
+           from notifications where session_id = $1 and user_id = 'bob' order by created_at desc limit 1"#,
+        id
+    );
+    let row = row.fetch_one(&world.pool).await.unwrap();
+    (row.kind, serde_json::from_str(&row.previous.unwrap_or("null".into())).unwrap(), row.description)
+}
+
+#[testkit::test]
+async fn new_text_is_a_notification_with_what_was_before(world: World) {
+    let booking = world.book(100).await;
     let words = RescheduleBookingRequest { description: Some("Bring paper".into()), ..of(&booking) };
     assert_eq!(done(&world, words).await.description, "Bring paper");
-    assert_eq!((sequence(&world).await, world.notified(&booking.id).await.len()), (1, 2));
+    assert_eq!(sequence(&world).await, 1);
+    let expected =
+        ("booking_changed".into(), serde_json::json!({"description": ""}), Some("Bring paper".into()));
+    assert_eq!(newest(&world, &booking).await, expected);
+    let title = RescheduleBookingRequest { title: Some("Algebra".into()), ..of(&booking) };
+    done(&world, title).await;
+    let expected = ("booking_changed".into(), serde_json::json!({"title": "First lesson"}), None);
+    assert_eq!(newest(&world, &booking).await, expected);
+    assert_eq!(world.notified(&booking.id).await[4..], ["booking_changed ada", "booking_changed bob"]);
     assert_eq!(world.rooms.calls("RetimeRoom"), 0);
+}
+
+#[testkit::test]
+async fn move_is_one_notification_with_all_that_was_before(world: World) {
+    let booking = world.book(100).await;
+    let moved = RescheduleBookingRequest {
+        scheduled_at: Some(later(&booking, 60)),
+        duration_minutes: Some(30),
+        title: Some("Algebra".into()),
+        ..of(&booking)
+    };
+    done(&world, moved).await;
+    let (kind, previous, _) = newest(&world, &booking).await;
+    let start = datetime(booking.scheduled_at.as_ref().unwrap()).unwrap();
+    let before = previous["scheduledAt"].as_str().unwrap();
+    let before = time::OffsetDateTime::parse(before, &time::format_description::well_known::Rfc3339);
+    assert_eq!((kind.as_str(), before.unwrap()), ("booking_rescheduled", start));
+    assert_eq!((&previous["durationMinutes"], &previous["title"]), (&60.into(), &"First lesson".into()));
+    assert_eq!(world.notified(&booking.id).await.len(), 4, "notifications");
 }
 
 #[testkit::test]

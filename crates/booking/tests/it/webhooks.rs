@@ -77,6 +77,58 @@ async fn webhooks_are_in_order_per_booking_and_delay_no_other(ByWebhook(post): B
 }
 
 #[testkit::test]
+async fn receiver_is_called_after_the_time_that_it_asks_for(ByWebhook(mut post): ByWebhook) {
+    let (first, second) = (post.booking("first", 5000).await, post.booking("second", 9000).await);
+    post.happened("booking_created", first, "ada").await;
+    post.hook.replies(|_| Reply::Later(429, "600"));
+    let outbox = post.outbox();
+    assert_eq!(outbox.pass().await.unwrap(), 1, "deliveries of this pass");
+    post.happened("booking_created", second, "ada").await;
+    assert_eq!(outbox.pass().await.unwrap(), 0, "other deliveries wait too");
+    assert!(post.states().await[0].contains("429"), "{:?}", post.states().await);
+    post.hook.replies(|_| Reply::Status(204));
+    post.advance_to(9);
+    // Another replica has not seen the answer, and the first delivery waits all the same.
+    post.pass().await;
+    let titles = || post.hook.hits().iter().map(Hit::title).collect::<Vec<_>>();
+    assert_eq!(titles(), ["first", "second"]);
+    post.advance_to(11);
+    post.pass().await;
+    assert_eq!(post.hook.hits().last().unwrap().title(), "first");
+    assert_eq!(post.states().await, ["delivered", "delivered"]);
+}
+
+#[testkit::test]
+async fn date_in_retry_after_and_a_refusal_of_one_are_honoured(ByWebhook(post): ByWebhook) {
+    let wait = async |status, after| {
+        post.booked(&["ada"]).await;
+        post.hook.replies(move |_| Reply::Later(status, after));
+        post.pass().await;
+        sqlx::query_scalar!(
+            r#"select extract(epoch from due_at - app_now())::float8 as "wait!" from notification_deliveries
+               order by seq desc limit 1"#
+        )
+        .fetch_one(&post.pool)
+        .await
+        .unwrap()
+    };
+    // More than a day is not waited for.
+    let (hour, day) = (3600.0, 24.0 * 3600.0);
+    for (status, after, seconds) in [
+        (503, "3600", hour),
+        (409, "7200", 2.0 * hour),
+        (503, "Tue, 31 Dec 2999 23:59:59 GMT", day),
+        (503, "99999999999999999999", 0.0),
+        (503, "Fri, 31 Dec 1999 23:59:59 GMT", 0.0),
+        (503, "soon", 0.0),
+    ] {
+        let wait = wait(status, after).await;
+        let expected = if seconds > 0.0 { seconds - 60.0..=seconds } else { 0.0..=5.0 };
+        assert!(expected.contains(&wait), "{status} {after}: {wait}");
+    }
+}
+
+#[testkit::test]
 async fn redirect_is_not_followed(ByWebhook(post): ByWebhook) {
     post.booked(&["bob"]).await;
     post.hook.replies(|_| Reply::Redirect);

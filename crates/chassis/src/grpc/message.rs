@@ -1,6 +1,7 @@
 //! Reads and writes the parts that our messages have in common: the caller, ids, times, pages.
 
 use domain::{
+    locale,
     page::{self, Cursor},
     text,
 };
@@ -11,7 +12,8 @@ use time::OffsetDateTime;
 use crate::status::{Fields, Reason, Refusal};
 
 /// Checks the caller: `unauthenticated` without a user, unless one of our own services calls. The other fields are
-/// cleaned. A name without a visible character and a picture that is not public are dropped. Postgres takes no NUL in
+/// cleaned. A name without a visible character, a picture that is not public, an unknown locale and an unknown time zone are
+/// dropped. Postgres takes no NUL in
 /// texts, so groups with one are dropped.
 ///
 /// # Errors
@@ -26,6 +28,8 @@ pub fn caller(caller: Option<Caller>) -> Result<Caller, Refusal> {
     caller.avatar_url = domain::public_url(&caller.avatar_url).unwrap_or_default();
     // Postgres refuses NUL in a text: one in an e-mail address would fail the whole request.
     caller.email.retain(|character| character != '\0');
+    caller.locale = locale::locale(&caller.locale).unwrap_or_default();
+    caller.zoneinfo = locale::time_zone(&caller.zoneinfo).unwrap_or_default();
     caller.groups.retain(|group| !group.contains('\0'));
     Ok(caller)
 }

@@ -4,7 +4,8 @@
 //! a claim that the identity provider writes. The gateway does not start with a pointer into metadata that users can
 //! edit.
 
-use domain::EmailAddress;
+use chassis::grpc;
+use domain::{EmailAddress, locale};
 use proto::types::v1::Caller;
 use serde_json::Value;
 
@@ -73,7 +74,8 @@ fn is_issued_to(claims: &Value, client_id: &str) -> bool {
 }
 
 fn caller(claims: &Value, config: &AuthConfig) -> Result<Caller, Refused> {
-    let user_id = claims["sub"].as_str().unwrap_or_default();
+    let text = |claim: &str| claims[claim].as_str().unwrap_or_default();
+    let user_id = text("sub");
     if !domain::text::is_id(user_id) {
         return Err(Refused::Subject);
     }
@@ -88,6 +90,9 @@ fn caller(claims: &Value, config: &AuthConfig) -> Result<Caller, Refused> {
         is_admin: config.admin.as_ref().is_some_and(|admin| admin.holds(claims)),
         groups: config.groups.as_ref().map(|groups| groups.list(claims)).unwrap_or_default(),
         system: false,
+        // The user is not refused for a claim that cannot be used.
+        locale: locale::locale(text("locale")).unwrap_or_default(),
+        zoneinfo: locale::time_zone(text("zoneinfo")).unwrap_or_default(),
     })
 }
 

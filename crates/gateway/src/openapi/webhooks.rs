@@ -34,7 +34,15 @@ struct WebhookData {
     title: Option<String>,
     scheduled_at: Option<OffsetDateTime>,
     duration_minutes: Option<i32>,
+    /// The IANA zone of the booking, if it has one.
+    time_zone: Option<String>,
     meeting_url: Option<String>,
+    /// The version of the booking: each change raises it.
+    sequence: Option<i32>,
+    /// `booking_rescheduled`, `booking_changed`: the new description, if it changed.
+    description: Option<String>,
+    /// `booking_rescheduled`, `booking_changed`: what the change replaced. A field that did not change is absent.
+    previous: Option<PreviousBooking>,
     /// `booking_cancelled`.
     cancel_reason: Option<String>,
     /// `reminder`.
@@ -54,6 +62,17 @@ struct WebhookData {
     error: Option<String>,
 }
 
+/// What a change of a booking replaced.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+#[expect(dead_code, reason = "describes a body that the booking service writes")]
+struct PreviousBooking {
+    scheduled_at: Option<OffsetDateTime>,
+    duration_minutes: Option<i32>,
+    title: Option<String>,
+    description: Option<String>,
+}
+
 /// The section `webhooks`: one event for each notification of a user.
 pub(super) fn section() -> Value {
     let header = |name: &str, description: &str| {
@@ -67,7 +86,7 @@ pub(super) fn section() -> Value {
         "tags": ["Notifications"],
         "summary": "Sends a notification to the product's own back end",
         "description": "Sent to `NOTIFY_WEBHOOK_URL`, signed as standard-webhooks specifies. Any 2xx within 5 s confirms; \
-            anything else is retried for 72 h with the same `webhook-id`. At least once: drop repeats by `webhook-id`. In \
+            anything else is retried for 72 h with the same `webhook-id`, after the time of `Retry-After` if there is one. At least once: drop repeats by `webhook-id`. In \
             order within a booking.",
         "security": [],
         "parameters": [
@@ -88,6 +107,7 @@ pub(super) fn section() -> Value {
                     "title": "Algebra",
                     "scheduledAt": "2026-08-05T14:30:00.000000Z",
                     "durationMinutes": 45,
+                    "sequence": 0,
                     "meetingUrl": "https://app.example.org/meet/0198f3a2-4c1e-7d10-9a3b-5e6f708192a4"
                 }
             }

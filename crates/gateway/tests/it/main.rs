@@ -28,6 +28,7 @@ mod live_lobby;
 mod live_moderation;
 mod live_rooms;
 mod live_sessions;
+mod me;
 mod nests;
 mod nests_recordings;
 mod nip98;

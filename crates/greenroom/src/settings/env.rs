@@ -144,6 +144,7 @@ const GROUPS: [Group; 10] = [
             ("NOTIFY_WEBHOOK_SECRET", Example("whsec_...")),
             ("NOTIFY_WEBHOOK_ALLOW_PRIVATE", Example("false")),
             ("REMINDERS", Example("24h,15min")),
+            ("DEFAULT_LOCALE", Example("en")),
         ],
     },
     Group {

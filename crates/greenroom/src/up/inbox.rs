@@ -80,6 +80,7 @@ mod tests {
             date: String::new(),
             text: "</pre><img src=x>".into(),
             html: "<p>\"quoted\"</p><script>1</script>".into(),
+            raw: Vec::new(),
             headers: Vec::new(),
         };
         write(&mut html, &mail);

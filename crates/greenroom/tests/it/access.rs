@@ -31,6 +31,8 @@ const CASES: &[(&str, Cases)] = &[
     ("patchBooking", PARTIES_AND_ADMIN),
     ("cancelBooking", PARTIES_AND_ADMIN),
     ("getCalendar", PARTIES_AND_ADMIN),
+    ("getMe", SIGNED_IN),
+    ("patchMe", SIGNED_IN),
     ("listNotifications", SIGNED_IN),
     ("listDeliveries", ADMIN),
     ("listStuckRooms", ADMIN),
@@ -116,6 +118,7 @@ fn body(operation: &str, guest: &str, round: usize) -> Option<Value> {
             json!({"guestId": format!("new {round}"), "title": "Algebra", "scheduledAt": soon, "durationMinutes": 60})
         }
         "patchBooking" => json!({"title": "Geometry"}),
+        "patchMe" => json!({"locale": "de", "timeZone": null}),
         "cancelBooking" => json!({"reason": "ill"}),
         "kickParticipant" => json!({"userId": guest}),
         "admitFromLobby" | "rejectFromLobby" | "promoteInLiveRoom" | "demoteInLiveRoom"

@@ -123,15 +123,18 @@ async fn each_service_may_use_what_its_statements_call(pool: PgPool) {
     let may = sqlx::query_scalar!(
         r#"select concat_ws(' ', r.rolname,
                       case when has_sequence_privilege(r.oid, 'live_stream_version', 'usage') then 'counts' end,
-                      case when has_function_privilege(r.oid, 'upsert_user(text, text, text, text, boolean)', 'execute')
-                           then 'remembers' end) as "may!"
+                      case when has_function_privilege(
+                               r.oid, 'upsert_user(text, text, text, text, boolean, text, text)', 'execute')
+                           then 'remembers' end,
+                      case when has_function_privilege(r.oid, 'set_preferences(text, text, text)', 'execute')
+                           then 'prefers' end) as "may!"
            from pg_roles r where r.rolname like 'greenroom\_%' order by r.rolname"#
     )
     .fetch_all(&pool)
     .await
     .unwrap();
     let expected = [
-        "greenroom_booking remembers",
+        "greenroom_booking remembers prefers",
         "greenroom_legacy",
         "greenroom_room_lifecycle remembers",
         "greenroom_sync counts",

@@ -19,6 +19,10 @@ enum Class {
     Picture,
     /// A URL of a Nostr relay.
     Relay,
+    /// A language tag.
+    Locale,
+    /// The name of a time zone.
+    TimeZone,
 }
 
 fn class(field: &str) -> Class {
@@ -30,6 +34,8 @@ fn class(field: &str) -> Class {
         "guest.email" => Class::Email,
         "cover_image_url" => Class::Picture,
         "relays" => Class::Relay,
+        "locale" => Class::Locale,
+        "timeZone" => Class::TimeZone,
         other => panic!("`{other}` is a new text: classify it, and make sure that it is cleaned or refused"),
     }
 }
@@ -53,6 +59,10 @@ fn refused(class: Class) -> Vec<String> {
         ],
         Class::Relay => {
             &["https://relay.example.org", "wss://ada@relay.example.org", "wss://relay.example.org/ a"]
+        }
+        Class::Locale => &["german", "fr", "und", "d\u{200b}e", "de\u{2028}", " de", "de-AT-x-\u{0}"],
+        Class::TimeZone => {
+            &["CEST", "+02:00", "Europe/Atlantis", "../UTC", "Europe/Berl\u{ad}in", "UTC\u{200b}", " UTC"]
         }
     };
     own.iter().map(|&value| value.to_owned()).chain(hidden).collect()
@@ -96,9 +106,10 @@ impl Stage<'_> {
                 "/api/bookings",
                 json!({
                     "hostId": host, "guestId": guest, "title": "Algebra", "description": "", "durationMinutes": 30,
-                    "scheduledAt": later(), "guest": {"name": "Gus", "email": "gus@example.org"},
+                    "scheduledAt": later(), "timeZone": "Europe/Berlin", "guest": {"name": "Gus", "email": "gus@example.org"},
                 }),
             ),
+            "patchMe" => asked(&host, Method::PATCH, "/api/me", json!({})),
             "patchBooking" | "cancelBooking" | "kickParticipant" => {
                 let id = self.replica.book(&host, &guest, 600).await;
                 match operation {

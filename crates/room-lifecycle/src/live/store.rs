@@ -95,12 +95,14 @@ impl<'a> From<&'a Caller> for RoomReader<'a> {
 /// Saves the name and the other user data of a caller's token.
 pub async fn upsert_user(db: impl PgExecutor<'_>, caller: &Caller) -> Result<()> {
     sqlx::query!(
-        "select upsert_user($1, $2, $3, $4, $5)",
+        "select upsert_user($1, $2, $3, $4, $5, $6, $7)",
         caller.user_id,
         caller.name,
         caller.email,
         caller.avatar_url,
-        caller.email_verified
+        caller.email_verified,
+        caller.locale,
+        caller.zoneinfo
     )
     .execute(db)
     .statement("SELECT upsert_user")

@@ -31,6 +31,8 @@ fn open() -> Join {
         own_email: None,
         own_email_verified: None,
         own_avatar: None,
+        own_locale: None,
+        own_zoneinfo: None,
         other_id: "hanna".into(),
         other_name: None,
         other_avatar: None,

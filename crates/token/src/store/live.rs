@@ -34,6 +34,8 @@ pub struct LiveJoin {
     pub own_email: Option<String>,
     pub own_email_verified: Option<bool>,
     pub own_avatar: Option<String>,
+    pub own_locale: Option<String>,
+    pub own_zoneinfo: Option<String>,
     pub room_id: Option<RoomId>,
     pub room_status: Option<RoomStatus>,
     pub room_name: Option<String>,
@@ -62,6 +64,8 @@ impl LiveJoin {
             email: self.own_email.as_deref(),
             email_verified: self.own_email_verified,
             avatar: self.own_avatar.as_deref(),
+            locale: self.own_locale.as_deref(),
+            zoneinfo: self.own_zoneinfo.as_deref(),
             booked: None,
         })
     }
@@ -86,6 +90,7 @@ pub async fn find_live_join(
                b.user_id is not null as "banned!", p.user_id is not null as "kicked!",
                own.display_name as "own_name?", own.email as "own_email?",
                own.email_verified as own_email_verified, own.avatar_url as "own_avatar?",
+               own.locale as "own_locale?", own.zoneinfo as "own_zoneinfo?",
                r.id as "room_id?: RoomId", r.status as "room_status?: RoomStatus", r.room_name as "room_name?",
                r.generation as "generation?", r.confirmed_at as "confirmed_at?", r.closing_at as "closing_at?"
         from live_rooms l

@@ -29,6 +29,8 @@ pub struct Join {
     pub own_email: Option<String>,
     pub own_email_verified: Option<bool>,
     pub own_avatar: Option<String>,
+    pub own_locale: Option<String>,
+    pub own_zoneinfo: Option<String>,
     pub other_id: String,
     pub other_name: Option<String>,
     pub other_avatar: Option<String>,
@@ -60,6 +62,8 @@ impl Join {
             email: self.own_email.as_deref(),
             email_verified: self.own_email_verified,
             avatar: self.own_avatar.as_deref(),
+            locale: self.own_locale.as_deref(),
+            zoneinfo: self.own_zoneinfo.as_deref(),
             booked: self.guest_name.as_deref().filter(|_| !role.is_host()),
         })
     }
@@ -81,6 +85,7 @@ pub async fn find_join(
                p.user_id is not null as "kicked!", s.guest_name,
                own.display_name as "own_name?", own.email as "own_email?",
                own.email_verified as own_email_verified, own.avatar_url as "own_avatar?",
+               own.locale as "own_locale?", own.zoneinfo as "own_zoneinfo?",
                party.id as "other_id!", other.display_name as "other_name?", other.avatar_url as "other_avatar?",
                r.id as "room_id?: RoomId", r.status as "room_status?: RoomStatus", r.room_name as "room_name?",
                r.generation as "generation?", r.confirmed_at as "confirmed_at?", r.closing_at as "closing_at?"

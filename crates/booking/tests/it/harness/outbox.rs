@@ -84,7 +84,7 @@ impl Post {
         let base = testkit::World::new(pool, connect);
         for person in ["ada", "bob"] {
             sqlx::query!(
-                r#"select upsert_user($1::text, '', $1 || '@example.org', '', null)::text as "done""#,
+                r#"select upsert_user($1::text, '', $1 || '@example.org', '', null, '', '')::text as "done""#,
                 person
             )
             .fetch_one(&base.pool)
@@ -99,6 +99,7 @@ impl Post {
             webhook: Some(hook.settings(true)),
             reminders: vec![std::time::Duration::from_hours(24), std::time::Duration::from_mins(15)],
             deliveries_keep: Some(std::time::Duration::from_hours(30 * 24)),
+            default_locale: "en".to_owned(),
             link_secrets: vec!["s".repeat(32).into()],
             api_url: Some("https://api.example.org".into()),
         };
@@ -225,6 +226,8 @@ pub async fn mail_server(running: &CancellationToken) -> (MailDev, Email) {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reply {
     Status(u16),
+    /// A status, and the value of `Retry-After`.
+    Later(u16, &'static str),
     /// A redirect to another path of the same receiver.
     Redirect,
     /// No answer, until the sender times out.
@@ -301,6 +304,10 @@ async fn receive(
     let reply = (hook.reply.lock())(&hit);
     match reply {
         Reply::Status(status) => axum::http::StatusCode::from_u16(status).unwrap().into_response(),
+        Reply::Later(status, after) => {
+            let status = axum::http::StatusCode::from_u16(status).unwrap();
+            (status, [("retry-after", after)]).into_response()
+        }
         Reply::Redirect => axum::response::Redirect::to("/elsewhere").into_response(),
         Reply::Hang => std::future::pending().await,
     }

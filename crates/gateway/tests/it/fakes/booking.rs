@@ -42,6 +42,17 @@ fn the_notification() -> booking::Notification {
     }
 }
 
+fn the_user() -> booking::User {
+    booking::User {
+        id: "host-1".into(),
+        name: "Hanna".into(),
+        locale: "en".into(),
+        chosen_time_zone: Some("Europe/Berlin".into()),
+        time_zone: Some("Europe/Berlin".into()),
+        ..booking::User::default()
+    }
+}
+
 #[tonic::async_trait]
 impl BookingService for Fake {
     async fn create_booking(
@@ -126,6 +137,21 @@ impl BookingService for Fake {
         self.take("mark_notification_read", request, caller).await?;
         let notification = Some(the_notification());
         Ok(Response::new(booking::MarkNotificationReadResponse { notification }))
+    }
+
+    async fn get_user(&self, request: Request<booking::GetUserRequest>) -> Answer<booking::GetUserResponse> {
+        let caller = |request: &booking::GetUserRequest| request.caller.clone();
+        self.take("get_user", request, caller).await?;
+        Ok(Response::new(booking::GetUserResponse { user: Some(the_user()) }))
+    }
+
+    async fn update_user(
+        &self,
+        request: Request<booking::UpdateUserRequest>,
+    ) -> Answer<booking::UpdateUserResponse> {
+        let caller = |request: &booking::UpdateUserRequest| request.caller.clone();
+        self.take("update_user", request, caller).await?;
+        Ok(Response::new(booking::UpdateUserResponse { user: Some(the_user()) }))
     }
 
     async fn get_calendar(

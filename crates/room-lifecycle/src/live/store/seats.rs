@@ -133,7 +133,9 @@ pub async fn take_free_seat(
         caller.name,
         caller.email,
         caller.avatar_url,
-        caller.email_verified
+        caller.email_verified,
+        caller.locale,
+        caller.zoneinfo
     )
     .fetch_optional(db)
     .statement("INSERT take_free_seat")

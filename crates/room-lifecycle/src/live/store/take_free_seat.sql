@@ -22,6 +22,6 @@ participant as (
     select k.id, $2, participant_role($3), nullif($7, '')
     from seat join livekit_rooms k on k.live_session_id = $1
     on conflict do nothing),
-remembered as (select upsert_user($2, $7, $8, $9, $10) is not null from seat)
+remembered as (select upsert_user($2, $7, $8, $9, $10, $11, $12) is not null from seat)
 select seat.role as "role!: SeatRole", seat.lobby_status as "lobby_status!: LobbyStatus"
 from seat cross join remembered

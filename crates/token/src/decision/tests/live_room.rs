@@ -28,6 +28,8 @@ fn seated() -> LiveJoin {
         own_email: None,
         own_email_verified: None,
         own_avatar: None,
+        own_locale: None,
+        own_zoneinfo: None,
         room_id: Some(RoomId::default()),
         room_status: Some(RoomStatus::Active),
         room_name: Some("live-7".into()),
