@@ -4,7 +4,6 @@
 //! a claim that the identity provider writes. The gateway does not start with a pointer into metadata that users can
 //! edit.
 
-use chassis::grpc;
 use domain::{EmailAddress, locale};
 use proto::types::v1::Caller;
 use serde_json::Value;
