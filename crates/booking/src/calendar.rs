@@ -1,6 +1,6 @@
 //! A booking as an iCalendar object (RFC 5545): a file, or the part of an e-mail that calendars read (RFC 5546, RFC 6047).
-//! Its UID never changes, and its SEQUENCE increases with each change. Times are in the zone of the booking, otherwise in
-//! UTC. It contains no secrets.
+//! Its UID never changes, and its SEQUENCE increases with each change. Times are in the zone of the booking, otherwise
+//! in UTC. It contains no secrets.
 
 mod zone;
 

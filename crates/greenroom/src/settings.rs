@@ -42,8 +42,8 @@ pub fn env() -> String {
     env::written(&Cli::command())
 }
 
-/// The environment variables that `greenroom <path>` reads, without the hidden ones, which only replaced systems set, and
-/// without those of files ([`secrets_of`]).
+/// The environment variables that `greenroom <path>` reads, without the hidden ones, which only replaced systems set,
+/// and without those of files ([`secrets_of`]).
 #[must_use]
 pub fn variables_of(path: &[&str]) -> Vec<String> {
     let settings = of(find(&Cli::command(), path));

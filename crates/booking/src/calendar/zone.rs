@@ -1,7 +1,7 @@
 //! Time zones in calendars: local times with a TZID, and the VTIMEZONE that defines it (RFC 5545 §3.6.5).
 //!
-//! The definition has the changes of the clock around one event, not the rules of the zone: it is complete for this event,
-//! and right for zones whose rules changed.
+//! The definition has the changes of the clock around one event, not the rules of the zone: it is complete for this
+//! event, and right for zones whose rules changed.
 
 use std::fmt::Write;
 
@@ -17,8 +17,9 @@ const LOCAL: &str = "%Y%m%dT%H%M%S";
 pub struct Zone(TimeZone);
 
 impl Zone {
-    /// Returns the zone for an event with these times. None: the times have to be in UTC, because there is no such zone, or
-    /// it is UTC, or one of them is the second of two equal local times: a local time names the first (§3.3.5).
+    /// Returns the zone for an event with these times. None: the times have to be in UTC, because there is no such
+    /// zone, or it is UTC, or one of them is the second of two equal local times: a local time names the first
+    /// (§3.3.5).
     pub fn find(name: &str, times: [OffsetDateTime; 2]) -> Option<Self> {
         let zone = TimeZone::get(name).ok()?;
         let is_utc = matches!(zone.iana_name()?, "UTC" | "Etc/UTC");

@@ -61,8 +61,8 @@ pub struct NotificationArgs {
     /// are kept [default: `30days`]
     #[arg(long, env = "DELIVERIES_KEEP")]
     pub deliveries_keep: Option<String>,
-    /// The language of e-mails to users without a known language, and to admins: a language tag of English or German, such as
-    /// `en-GB` [default: `en`]
+    /// The language of e-mails to users without a known language, and to admins: a language tag of English or German,
+    /// such as `en-GB` [default: `en`]
     #[arg(long, env = "DEFAULT_LOCALE")]
     pub default_locale: Option<String>,
     /// The secret that signs links in e-mails; the same value as the gateway's [default: `INTERNAL_TOKEN`]

@@ -159,8 +159,8 @@ fn header(name: &'static str, value: &str) -> HeaderValue {
     HeaderValue::new(HeaderName::new_from_ascii_str(name), value.to_owned())
 }
 
-/// Returns the header of the subject. A text that looks like an encoded word (RFC 2047) is encoded as a whole: written as
-/// it is, mail programs would decode it, and show a text that was never checked.
+/// Returns the header of the subject. A text that looks like an encoded word (RFC 2047) is encoded as a whole: written
+/// as it is, mail programs would decode it, and show a text that was never checked.
 fn subject(text: &str) -> HeaderValue {
     if !text.contains("=?") {
         return header(SUBJECT, text);

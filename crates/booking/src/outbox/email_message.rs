@@ -1,5 +1,5 @@
-//! The content of e-mails: one for each kind of event, as plain text and as HTML, in the reader's language and with times
-//! in their time zone. The texts are templates ([`super::texts`]).
+//! The content of e-mails: one for each kind of event, as plain text and as HTML, in the reader's language and with
+//! times in their time zone. The texts are templates ([`super::texts`]).
 
 use std::{borrow::Cow, fmt::Write};
 

@@ -145,8 +145,8 @@ impl TemplateData {
         data.ok_or_else(|| "the payload lacks a field of the template".to_owned())
     }
 
-    /// The meeting that a calendar has to show after this event, and whether it was cancelled. None: the event changes no
-    /// calendar.
+    /// The meeting that a calendar has to show after this event, and whether it was cancelled. None: the event changes
+    /// no calendar.
     pub fn scheduled(&self) -> Option<(&Meeting, bool)> {
         match self {
             Self::Created(meeting) | Self::Rescheduled(meeting, _) | Self::Changed(meeting, _) => {

@@ -1,5 +1,5 @@
-//! Calendar invitations in e-mails, read by parsers that are independent of the sender's code: by the rules of RFC 5545,
-//! 5546 and 6047 that mail programs check.
+//! Calendar invitations in e-mails, read by parsers that are independent of the sender's code: by the rules of RFC
+//! 5545, 5546 and 6047 that mail programs check.
 
 use calcard::icalendar::{ICalendar, ICalendarComponent, ICalendarParameterName, ICalendarProperty as P};
 use mail_dev::Mail;

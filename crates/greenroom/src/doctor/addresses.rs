@@ -9,6 +9,7 @@ use super::{
     Failure, FailureKind, Outcome, Report, Target,
     livekit::{self, Upgrade},
 };
+use crate::proxy::between;
 
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 const ONLY_CLIENTS: &str = "; with --inside this is only a warning, because clients may still reach it";
@@ -53,7 +54,9 @@ fn hint(target: &Target) -> &'static str {
 /// Checks `API_URL` and `PUBLIC_URLS`: each must lead to a gateway.
 pub async fn examine_api(target: &Target, report: &mut Report) -> anyhow::Result<()> {
     let http = client()?;
-    report.check("api_url", api_urls(&http, target)).await;
+    let is_proxied = target.api_url.as_deref().and_then(between).is_some();
+    let proxy = report.first_failed(&["proxy"]).filter(|_| is_proxied);
+    report.check("api_url", async { api_urls(&http, target).await.because_of(proxy) }).await;
     Ok(())
 }
 

@@ -4,7 +4,7 @@ use booking::{
     NotificationArgs,
     probe::{Step, mail_server, webhook_receiver},
 };
-use chassis::config::{Invalid, Problems, check, non_blank};
+use chassis::config::{Invalid, Problems, check};
 
 use super::{Failure, Outcome, Report, Target};
 
@@ -23,8 +23,13 @@ fn checked<T>(settings: impl FnOnce(&mut Problems) -> Option<T>) -> Result<T, Fa
     })
 }
 
+/// Whether a secret is set, as a value or as a file.
+fn is_set(value: Option<&str>, file: Option<&str>) -> bool {
+    [value, file].into_iter().flatten().any(|setting| !setting.trim().is_empty())
+}
+
 async fn smtp(args: &NotificationArgs) -> Outcome {
-    if non_blank(args.smtp_url.clone()).is_none() {
+    if !is_set(args.smtp_url.as_deref(), args.smtp_url_file.as_deref()) {
         return Outcome::Skipped("SMTP_URL is not set, so no e-mail is sent".to_owned());
     }
     let email = match checked(|problems| args.check_email(problems)) {
@@ -51,7 +56,7 @@ async fn smtp(args: &NotificationArgs) -> Outcome {
 }
 
 async fn receiver(args: &NotificationArgs) -> Outcome {
-    if non_blank(args.notify_webhook_url.clone()).is_none() {
+    if !is_set(args.notify_webhook_url.as_deref(), args.notify_webhook_url_file.as_deref()) {
         return Outcome::Skipped("NOTIFY_WEBHOOK_URL is not set, so no webhook is sent".to_owned());
     }
     let webhook = match checked(|problems| args.check_webhook(problems)) {

@@ -13,6 +13,7 @@ use time::{OffsetDateTime, format_description::well_known::Rfc2822};
 use uuid::Uuid;
 
 use super::{Failure, Outcome, Report, Target, addresses, recorder};
+use crate::proxy::between;
 
 /// The clock skew that is accepted. Tokens allow a minute, and a larger skew may grow beyond it.
 pub const TOLERANCE: time::Duration = time::Duration::seconds(10);
@@ -168,9 +169,11 @@ pub async fn examine(
     output: Option<&Output>,
     report: &mut Report,
 ) -> Option<String> {
-    if !report.check("livekit", connect(livekit)).await {
-        report.skip(&["livekit_clock", "livekit_key", "recording", "auto_create", "test_room"], "livekit");
-        report.skip(&OF_THE_ROOM, "livekit");
+    let proxy = report.first_failed(&["proxy"]).filter(|_| between(&target.livekit.url).is_some());
+    if !report.check("livekit", async { Outcome::from(connect(livekit).await).because_of(proxy) }).await {
+        let cause = cause(report);
+        report.skip(&["livekit_clock", "livekit_key", "recording", "auto_create", "test_room"], cause);
+        report.skip(&OF_THE_ROOM, cause);
         return None;
     }
     // Before the key: a wrong clock may be the reason why the key is refused.
@@ -204,7 +207,7 @@ const OF_THE_ROOM: [&str; 4] = ["token", "ws_url", "recorder", "test_room_delete
 
 /// The check that explains why LiveKit cannot be used.
 pub fn cause(report: &Report) -> &'static str {
-    let checks = ["livekit", "livekit_key", "test_room", "test_room_deleted", "livekit_clock"];
+    let checks = ["livekit", "livekit_key", "test_room", "test_room_deleted", "livekit_clock", "proxy"];
     report.first_failed(&checks).unwrap_or("livekit")
 }
 

@@ -19,8 +19,9 @@ Each secret can be in a file instead, as Docker and Kubernetes mount them: `INTE
 the path of the file that has `INTERNAL_TOKEN`. Such settings have two names below. Setting both is refused. A file that is
 unreadable or empty stops the start. Line breaks at its end are cut. Files are read at the start only.
 
-Requests over HTTP go through the proxies of `HTTP_PROXY`, `HTTPS_PROXY` and `ALL_PROXY`, except to the hosts of `NO_PROXY` and to
-loopback addresses. `doctor` names the variable. gRPC, SMTP, Postgres, traces and webhooks to `NOTIFY_WEBHOOK_URL` use no proxy.
+Requests over HTTP go through the proxies of `HTTP_PROXY`, `HTTPS_PROXY` and `ALL_PROXY`, except to the hosts of `NO_PROXY`
+and to loopback addresses. `doctor` names the variable. gRPC, SMTP, Postgres, traces and webhooks to `NOTIFY_WEBHOOK_URL`
+use no proxy.
 
 ";
 
@@ -57,8 +58,8 @@ const UP: &str = "
 It also reads all settings above, from the environment only. Its other defaults:
 - `LOG_FORMAT` is `pretty`. `OPS_LISTEN` is `127.0.0.1:9090`, or a free port when 9090 is taken and was not asked for.
 - `--rtc-port` keeps the port of the last start.
-- `ADMIN_CLAIM` is `/admin=true` and `GROUPS_CLAIM` is `groups` while the development sign-in exists. Its `admin` and `groups` are
-  written where these two point.
+- `ADMIN_CLAIM` is `/admin=true` and `GROUPS_CLAIM` is `groups` while the development sign-in exists. Its `admin` and
+  `groups` are written where these two point.
 - Without `SMTP_URL`, e-mails are shown at `/dev/inbox`, where the development sign-in is. Routes under `/dev` answer only when
   `Host` is `localhost` or a loopback address, and `Origin` is absent or an http page of such a host. Everything else is 403.
 ";
@@ -75,9 +76,10 @@ const TOOLS: [(&str, &[&str]); 8] = [
 ];
 
 const AFTER_TOOLS: &str = "
-`doctor` also reads the settings of LiveKit, of the database and of recordings; doctor.md lists its checks. `diagnose` and `repair` read the settings of
-room-lifecycle, and `INTERNAL_TOKEN` is not needed. `repair live-rooms` and `repair listing` need only `DATABASE_URL`. `healthcheck` asks the
-URL that it is given, or `/readyz` at the port of `OPS_LISTEN`; that must answer 200.
+`doctor` also reads the settings of LiveKit, of the database and of recordings, and `INTERNAL_TOKEN`; doctor.md lists its
+checks. `diagnose` and `repair` read the settings of room-lifecycle, and `INTERNAL_TOKEN` is not needed. `repair live-rooms`
+and `repair listing` need only `DATABASE_URL`. `healthcheck` asks the URL that it is given, or `/readyz` at the port of
+`OPS_LISTEN`; that must answer 200.
 ";
 
 pub(super) fn written(root: &Command) -> String {

@@ -82,7 +82,8 @@ fn has_identity_provider() -> bool {
         || has_secret("AUTH_HS256_SECRET")
 }
 
-/// Returns `INTERNAL_TOKEN` of the environment or of its file. [`UpSettings::services`] reports what is wrong with the file.
+/// Returns `INTERNAL_TOKEN` of the environment or of its file. [`UpSettings::services`] reports what is wrong with the
+/// file.
 fn internal_token() -> anyhow::Result<Option<String>> {
     let mut internal: InternalArgs = from_environment()?;
     internal.read_file(&mut Problems::default());

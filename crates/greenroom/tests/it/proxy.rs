@@ -62,6 +62,8 @@ async fn doctor_names_the_variable_of_the_proxy() {
         let text = format!("{} {}", proxy["message"], proxy["fix"]);
         let named = ["LIVEKIT_URL", "127.0.0.1:1", "NO_PROXY", variable];
         assert!(named.iter().all(|name| text.contains(name)), "{text}");
+        let livekit = checks.iter().find(|check| check["check"] == "livekit").unwrap();
+        assert_eq!((&livekit["ok"], &livekit["because"]), (&Value::Null, &"proxy".into()), "{report:#}");
         assert!(!result.out.contains("password"), "{}", result.out);
     }
 }

@@ -47,7 +47,7 @@ const PRINTED: &[&str] = &[
     "canPublish: false",
     "canPublish: true",
     "true",
-    "200",
+    "one nest: ",
     "room_not_found: ",
     // why a user cannot join
     "meeting_ended  ",

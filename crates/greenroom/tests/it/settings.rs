@@ -137,6 +137,25 @@ fn compose_passes_no_setting_that_is_not_read() {
     }
 }
 
+/// Settings that `doctor` reads with others, and that change no finding.
+const NOT_EXAMINED: [(&str, &str); 4] = [
+    ("DATABASE_POOL", "it has one connection"),
+    (LOG_FILTER, "it writes no log"),
+    ("NESTS_HLS", "streams need the same output as recordings"),
+    ("RECORDINGS_KEEP", "nothing is deleted by age"),
+];
+
+#[test]
+fn compose_passes_doctor_what_it_examines() {
+    let (path, mounted) = (&["doctor"][..], compose_secrets("greenroom"));
+    let lacks = missing(&settings_of(path), &compose()["greenroom"], &NOT_EXAMINED);
+    assert!(lacks.is_empty(), "greenroom in docker-compose.yml lacks {lacks:?}");
+    let mounted = mounted.split_once("secrets:").unwrap().1;
+    for secret in greenroom::settings::secrets_of(path) {
+        assert!(mounted.contains(&secret.to_lowercase()), "greenroom does not mount {secret}");
+    }
+}
+
 #[test]
 fn manifests_pass_every_setting_to_its_service() {
     for (service, path) in COMMANDS {

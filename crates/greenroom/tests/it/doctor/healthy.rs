@@ -58,7 +58,10 @@ async fn identity_settings_follow_the_rules_of_the_gateway() {
     let secret = "0".repeat(32);
     let cases: [(&[(&str, &str)], &str); 3] = [
         (&[("AUTH_JWKS_URL", "http://id.example.org/jwks")], "AUTH_JWKS_URL: must be https"),
-        (&[("AUTH_JWKS_URL", "https://id.example.org/jwks"), ("AUTH_HS256_SECRET", &secret)], "exactly one"),
+        (
+            &[("AUTH_JWKS_URL", "https://id.example.org/jwks"), ("AUTH_HS256_SECRET", &secret)],
+            "only one of the two",
+        ),
         (&[("AUTH_HS256_SECRET", "short")], "at least 32 bytes"),
     ];
     for (wrong, problem) in cases {
