@@ -58,15 +58,17 @@ async fn nest_recording_is_downloaded_whole_or_in_part() {
 #[tokio::test]
 async fn nest_recording_refusals_have_the_bodies_of_nests() {
     let gateway = gateway().await;
-    let host = Signer::new(1);
-    for (reason, message, status, error) in [
+    // A key of its own for each: a key may send only a few changes at once.
+    let keys = (1..).map(Signer::new);
+    let refusals = [
         (Reason::RecordingStopped, "Already stopped", 400, json!(true)),
         (Reason::InvalidRequest, "Why not.", 400, json!("Invalid Request")),
         (Reason::RecordingNotFound, "Why not.", 404, json!("Recording Not Found")),
         (Reason::Unauthenticated, "Why not.", 401, json!("Unauthorized")),
         (Reason::AlreadyRecording, "Why not.", 409, json!("Already Recording")),
         (Reason::SignatureUsed, "Why not.", 409, json!("Signature Used")),
-    ] {
+    ];
+    for (host, (reason, message, status, error)) in keys.zip(refusals) {
         gateway.fake.set(Behaviour::Refuse(Refusal::new(reason, message)));
         let (reply_status, reply) = answer(by(&gateway, &host, &Method::PATCH, &one())).await;
         assert_eq!(
