@@ -18,8 +18,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, header, request::Parts};
 use proto::types::v1::Caller;
 use url::Url;
 
-use super::{Auth, key::Refused, reason};
-use crate::{cors::Cors, edge::note_refused, error::Rejection};
+use super::{Auth, key::Refused};
+use crate::{cors::Cors, error::Rejection};
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
@@ -162,15 +162,9 @@ impl Auth {
         let Ok(token) = std::str::from_utf8(token) else { return Ok(None) };
         match self.0.tokens.verify(token).await {
             Ok(verified) => self.admit(verified, parts).map(|verified| Some(verified.caller)),
-            // Not the cookie's fault: as an anonymous client, the person would see less than they may.
-            Err(refused @ Refused::NoKeys) => {
-                note_refused(reason(refused));
-                Err(Refusal::unavailable(Reason::ServiceUnavailable, 2).into())
-            }
-            Err(refused @ Refused::KeyPause(seconds)) => {
-                note_refused(reason(refused));
-                self.limits().limit_address(parts)?;
-                Err(Refusal::unavailable(Reason::ServiceUnavailable, seconds).into())
+            // The cookie may be valid: as an anonymous client, the person would see less than they may.
+            Err(refused @ (Refused::NoKeys | Refused::KeyPause(_))) => {
+                Err(self.refuse_for_now(parts, refused))
             }
             Err(_) => Ok(None),
         }
