@@ -39,7 +39,8 @@ impl Language {
     }
 }
 
-/// Returns the canonical form of a locale, `de-AT` for `de_at` or `de-AT-u-hc-h12`. None: the text is not a language tag.
+/// Returns the canonical form of a locale, `de-AT` for `de_at` or `de-AT-u-hc-h12`. None: the text is not a language
+/// tag.
 #[must_use]
 pub fn locale(text: &str) -> Option<String> {
     if text.len() > LONGEST_LOCALE {
