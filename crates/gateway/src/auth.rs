@@ -147,16 +147,14 @@ impl Auth {
     /// again.
     fn refuse_for_now(&self, parts: &Parts, refused: Refused) -> Rejection {
         note_refused(reason(refused));
-        let seconds = match refused {
-            Refused::KeyPause(seconds) => {
-                // Counted against the address, because the key may also be invented.
-                if let Err(limited) = self.limits().limit_address(parts) {
-                    return limited;
-                }
-                seconds
+        let seconds = if let Refused::KeyPause(seconds) = refused {
+            // Counted against the address, because the key may also be invented.
+            if let Err(limited) = self.limits().limit_address(parts) {
+                return limited;
             }
-            // Without any keys this is not the caller's fault, and not counted.
-            _ => 2,
+            seconds
+        } else {
+            2 // the keys were never fetched: not the caller's fault, so it is not counted
         };
         Refusal::unavailable(Reason::ServiceUnavailable, seconds).into()
     }
