@@ -155,7 +155,7 @@ impl Auth {
     }
 
     /// Signs in the person of the cookie on a route that only reads, and that anonymous clients may read too. A cookie
-    /// that is not valid counts as none.
+    /// that is not valid counts as none; one whose key may be new is 503.
     pub(crate) async fn sign_in_by_cookie(&self, parts: &mut Parts) -> Result<Option<Caller>, Rejection> {
         let Some(cookie) = self.readable_cookie(&parts.headers) else { return Ok(None) };
         let Ok(Some(token)) = cookie.token(&parts.headers) else { return Ok(None) };
