@@ -115,16 +115,8 @@ impl Auth {
         };
         match verified {
             Ok(verified) => self.admit(verified, parts),
-            // Not the caller's fault, so neither 401 nor a count against the address.
-            Err(refused @ Refused::NoKeys) => {
-                note_refused(reason(refused));
-                Err(Refusal::unavailable(Reason::ServiceUnavailable, 2).into())
-            }
-            Err(refused @ Refused::KeyPause(seconds)) => {
-                note_refused(reason(refused));
-                // Counted, because the key may also be invented. Not "sign in again", because it may be new.
-                self.limits().limit_address(parts)?;
-                Err(Refusal::unavailable(Reason::ServiceUnavailable, seconds).into())
+            Err(refused @ (Refused::NoKeys | Refused::KeyPause(_))) => {
+                Err(self.refuse_for_now(parts, refused))
             }
             Err(refused @ Refused::TooLarge) => Err(self.refuse(
                 parts,
@@ -149,6 +141,22 @@ impl Auth {
     fn limit(&self, caller: Caller) -> Result<Caller, Rejection> {
         note_user(&caller.user_id);
         self.limits().limit_user(&caller.user_id).map(|()| caller)
+    }
+
+    /// Refuses a token whose key is not known here, although it may be valid: 503, so that the client does not sign in
+    /// again.
+    fn refuse_for_now(&self, parts: &Parts, refused: Refused) -> Rejection {
+        note_refused(reason(refused));
+        let seconds = if let Refused::KeyPause(seconds) = refused {
+            // Counted against the address, because the key may also be invented.
+            if let Err(limited) = self.limits().limit_address(parts) {
+                return limited;
+            }
+            seconds
+        } else {
+            2 // the keys were never fetched: not the caller's fault, so it is not counted
+        };
+        Refusal::unavailable(Reason::ServiceUnavailable, seconds).into()
     }
 
     fn refuse(&self, parts: &Parts, reason: &'static str, refusal: Refusal) -> Rejection {

@@ -286,9 +286,9 @@ pub(crate) struct PatchBooking {
 
 /// Changes a booking.
 ///
-/// Moves, extends or renames a booking that has not begun. Host and guest are notified: of the new time, otherwise of the
-/// new title or description. Absent fields stay as they are, and so does the meeting
-/// URL. Idempotent. Host, guest (unless kicked) and admins.
+/// Moves, extends or renames a booking that has not begun. Host and guest are notified: of the new time, otherwise of
+/// the new title or description. Absent fields stay as they are, and so does the meeting URL. Idempotent. Host, guest
+/// (unless kicked) and admins.
 #[utoipa::path(patch, path = "/api/bookings/{bookingId}", operation_id = "patchBooking", tag = "Bookings",
     params(("bookingId" = uuid::Uuid, Path)), request_body = PatchBooking,
     responses((status = 200, body = Envelope<Booking>, description = "The changed booking.")),

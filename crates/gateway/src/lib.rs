@@ -83,8 +83,8 @@ pub use rate::Rate;
 /// The names of the services behind a gateway in its readiness report.
 pub const SERVICES: [&str; 4] = ["booking", "room-lifecycle", "token", "sync"];
 
-/// Returns all routes, ready to serve. Starts to watch the health of the peers and, unless `AUTH_HS256_SECRET` is set, to
-/// fetch the key set.
+/// Returns all routes, ready to serve. Starts to watch the health of the peers and, unless `AUTH_HS256_SECRET` is set,
+/// to fetch the key set.
 pub fn start(config: &HttpConfig, peers: Peers, runtime: &Runtime) -> Result<Router, StartError> {
     chassis::telemetry::meters::describe(meters::METERS, meters::TASKS);
     // The order of the names is that of the peers.

@@ -25,8 +25,8 @@ pub(crate) struct Me {
     /// The language of mails to the caller, a BCP 47 tag: the chosen one, otherwise the claim `locale` of the token if
     /// there are texts in its language, otherwise `DEFAULT_LOCALE`.
     locale: String,
-    /// The IANA zone of times in mails to the caller: the chosen one, otherwise the claim `zoneinfo` of the token. Null:
-    /// the zone of each booking, otherwise UTC.
+    /// The IANA zone of times in mails to the caller: the chosen one, otherwise the claim `zoneinfo` of the token.
+    /// Null: the zone of each booking, otherwise UTC.
     time_zone: Option<String>,
     /// Null: not chosen.
     chosen_locale: Option<String>,

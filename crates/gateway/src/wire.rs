@@ -59,7 +59,8 @@ pub(crate) fn time_or_null(value: Option<Timestamp>) -> Option<OffsetDateTime> {
     value.as_ref().and_then(grpc::datetime)
 }
 
-/// Reads a text that may be null, for `#[serde(default, deserialize_with = …)]`: None is absent, and null is the empty text.
+/// Reads a text that may be null, for `#[serde(default, deserialize_with = …)]`: None is absent, and null is the empty
+/// text.
 pub(crate) fn nullable<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     let text: Option<String> = Option::deserialize(deserializer)?;
     Ok(Some(text.unwrap_or_default()))

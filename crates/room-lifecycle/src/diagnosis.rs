@@ -132,8 +132,8 @@ impl Diagnoses {
         Ok(examined.conclude(access.is_admin))
     }
 
-    /// Refuses a repair that would not be carried out, before it counts against the rate limit. Returns whether the same
-    /// signed request has repaired the room before.
+    /// Refuses a repair that would not be carried out, before it counts against the rate limit. Returns whether the
+    /// same signed request has repaired the room before.
     pub async fn check_repair(
         &self,
         caller: &Caller,
@@ -150,8 +150,8 @@ impl Diagnoses {
         if access.is_host || access.is_admin { Ok(access) } else { Err(Error::NotHost) }
     }
 
-    /// Reconciles the room once, for its host or an admin. Returns whether that succeeded. After a success the same signed
-    /// request is not carried out again.
+    /// Reconciles the room once, for its host or an admin. Returns whether that succeeded. After a success the same
+    /// signed request is not carried out again.
     pub async fn repair_target(
         &self,
         caller: &Caller,

@@ -2,7 +2,7 @@
 //! holds what they may do. The checks that observe participants also align LiveKit with it
 //! ([`crate::kinds::nest`]).
 //!
-//! Every change is one transaction with its signed request ([`crate::signed`]). So each signed request has its effect
+//! Every change is one transaction with its signed request ([`crate::replay`]). So each signed request has its effect
 //! once, whichever replica it reaches.
 
 mod commands;

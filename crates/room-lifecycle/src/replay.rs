@@ -3,8 +3,8 @@
 //! A request leaves its event, its key, its nest and its answer in `nostr_seen`, in the transaction of its change.
 //! Event times have whole seconds, so a client that asks for the same change twice within one sends the same event. It
 //! gets the same answer, and nothing is done. After a later change of that key the answer would be wrong: the request
-//! is refused, and its client signs it again. A request without an answer has failed after its transaction, and is carried
-//! out again.
+//! is refused, and its client signs it again. A request without an answer has failed after its transaction, and is
+//! carried out again.
 
 mod store;
 

@@ -12,9 +12,8 @@ use time::OffsetDateTime;
 use crate::status::{Fields, Reason, Refusal};
 
 /// Checks the caller: `unauthenticated` without a user, unless one of our own services calls. The other fields are
-/// cleaned. A name without a visible character, a picture that is not public, an unknown locale and an unknown time zone are
-/// dropped. Postgres takes no NUL in
-/// texts, so groups with one are dropped.
+/// cleaned. A name without a visible character, a picture that is not public, an unknown locale and an unknown time zone
+/// are dropped. Postgres takes no NUL in texts, so groups with one are dropped.
 ///
 /// # Errors
 /// `unauthenticated` for a text that is not a user's id.

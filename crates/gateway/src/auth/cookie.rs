@@ -18,8 +18,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, header, request::Parts};
 use proto::types::v1::Caller;
 use url::Url;
 
-use super::{Auth, key::Refused, reason};
-use crate::{cors::Cors, edge::note_refused, error::Rejection};
+use super::{Auth, key::Refused};
+use crate::{cors::Cors, error::Rejection};
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
@@ -155,22 +155,16 @@ impl Auth {
     }
 
     /// Signs in the person of the cookie on a route that only reads, and that anonymous clients may read too. A cookie
-    /// that is not valid counts as none.
+    /// that is not valid counts as none; one whose key may be new is 503.
     pub(crate) async fn sign_in_by_cookie(&self, parts: &mut Parts) -> Result<Option<Caller>, Rejection> {
         let Some(cookie) = self.readable_cookie(&parts.headers) else { return Ok(None) };
         let Ok(Some(token)) = cookie.token(&parts.headers) else { return Ok(None) };
         let Ok(token) = std::str::from_utf8(token) else { return Ok(None) };
         match self.0.tokens.verify(token).await {
             Ok(verified) => self.admit(verified, parts).map(|verified| Some(verified.caller)),
-            // Not the cookie's fault: as an anonymous client, the person would see less than they may.
-            Err(refused @ Refused::NoKeys) => {
-                note_refused(reason(refused));
-                Err(Refusal::unavailable(Reason::ServiceUnavailable, 2).into())
-            }
-            Err(refused @ Refused::KeyPause(seconds)) => {
-                note_refused(reason(refused));
-                self.limits().limit_address(parts)?;
-                Err(Refusal::unavailable(Reason::ServiceUnavailable, seconds).into())
+            // The cookie may be valid: as an anonymous client, the person would see less than they may.
+            Err(refused @ (Refused::NoKeys | Refused::KeyPause(_))) => {
+                Err(self.refuse_for_now(parts, refused))
             }
             Err(_) => Ok(None),
         }

@@ -86,8 +86,8 @@ pub(super) fn section() -> Value {
         "tags": ["Notifications"],
         "summary": "Sends a notification to the product's own back end",
         "description": "Sent to `NOTIFY_WEBHOOK_URL`, signed as standard-webhooks specifies. Any 2xx within 5 s confirms; \
-            anything else is retried for 72 h with the same `webhook-id`, after the time of `Retry-After` if there is one. At least once: drop repeats by `webhook-id`. In \
-            order within a booking.",
+            anything else is retried for 72 h with the same `webhook-id`, after the time of `Retry-After` if there is \
+            one. At least once: drop repeats by `webhook-id`. In order within a booking.",
         "security": [],
         "parameters": [
             header("webhook-id", "The same for each repeat of the event."),

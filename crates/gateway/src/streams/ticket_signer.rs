@@ -41,8 +41,8 @@ pub(super) struct TicketBearer {
     pub(super) expires_at: i64,
 }
 
-/// Returns when a ticket expires that is issued `now` to a person whose sign-in expires at `signed_in_until`, all in unix
-/// seconds.
+/// Returns when a ticket expires that is issued `now` to a person whose sign-in expires at `signed_in_until`, all in
+/// unix seconds.
 pub(super) fn expiry(signed_in_until: i64, now: i64) -> i64 {
     signed_in_until.min(now + LONGEST_LIFETIME)
 }

@@ -43,8 +43,8 @@ struct Parties {
 }
 
 impl Nests {
-    /// Changes what a participant may do. Returns whether anything changed. The same signed request again returns what it
-    /// returned, and does nothing.
+    /// Changes what a participant may do. Returns whether anything changed. The same signed request again returns
+    /// what it returned, and does nothing.
     pub async fn set_permissions(
         &self,
         caller: &str,
