@@ -155,17 +155,15 @@ impl Auth {
     }
 
     /// Signs in the person of the cookie on a route that only reads, and that anonymous clients may read too. A cookie
-    /// that is not valid counts as none; one whose key may be new is 503.
+    /// that is not valid counts as none, also while a new key may be missing here: an old cookie closes no public page.
     pub(crate) async fn sign_in_by_cookie(&self, parts: &mut Parts) -> Result<Option<Caller>, Rejection> {
         let Some(cookie) = self.readable_cookie(&parts.headers) else { return Ok(None) };
         let Ok(Some(token)) = cookie.token(&parts.headers) else { return Ok(None) };
         let Ok(token) = std::str::from_utf8(token) else { return Ok(None) };
         match self.0.tokens.verify(token).await {
             Ok(verified) => self.admit(verified, parts).map(|verified| Some(verified.caller)),
-            // The cookie may be valid: as an anonymous client, the person would see less than they may.
-            Err(refused @ (Refused::NoKeys | Refused::KeyPause(_))) => {
-                Err(self.refuse_for_now(parts, refused))
-            }
+            // No cookie can be checked: as an anonymous client, the person would see less than they may.
+            Err(refused @ Refused::NoKeys) => Err(self.refuse_for_now(parts, refused)),
             Err(_) => Ok(None),
         }
     }
