@@ -80,7 +80,7 @@ mod tests {
             }
             let values = keys.entry(key.clone()).or_default();
             for value in line.split('$').skip(1) {
-                let name: String = value.chars().take_while(|c| c.is_ascii_alphanumeric()).collect();
+                let name: String = value.chars().take_while(char::is_ascii_alphanumeric).collect();
                 values.push(name);
             }
             values.sort();

@@ -145,9 +145,10 @@ impl Worker {
     fn observe(&self, sent: &Sent) {
         match sent {
             // An answer to a message shows that the receiver works.
-            Sent::Delivered | Sent::Rejected(_) | Sent::Refused(_) => self.circuit.succeeded(),
             Sent::Deferred { after, whole: true, .. } => self.circuit.pause(Instant::now(), *after),
-            Sent::Deferred { whole: false, .. } => self.circuit.succeeded(),
+            Sent::Delivered | Sent::Rejected(_) | Sent::Refused(_) | Sent::Deferred { whole: false, .. } => {
+                self.circuit.succeeded();
+            }
             Sent::Unreachable(_) | Sent::Unanswered(_) => self.circuit.failed(Instant::now()),
             Sent::Dropped(_) | Sent::Addressless(..) | Sent::Hopeless(_) => {}
         }

@@ -45,7 +45,7 @@ async fn booking(post: &Post) -> Uuid {
 
 fn text(post: &Post, address: &str) -> String {
     let mail = post.mail.mails().into_iter().find(|mail| mail.to == [address]);
-    mail.unwrap_or_else(|| panic!("no mail to {address}")).text
+    mail.ok_or_else(|| format!("no mail to {address}")).unwrap().text
 }
 
 #[testkit::test]

@@ -175,15 +175,15 @@ async fn keep_fresh(fetcher: Fetcher, publish: watch::Sender<Snapshot>, ask: Arc
     let mut was_asked = false;
     loop {
         let began = Instant::now();
-        let fetched = fetcher.fetch().await;
-        let failed = fetched.is_err();
+        let answer = fetcher.fetch().await;
+        let failed = answer.is_err();
         metrics::counter!("greenroom_jwks_fetches_total", "result" => if failed { "failed" } else { "ok" })
             .increment(1);
         // Requests that arrived during the fetch get its result. Cleared before publishing: a nudge that comes after
         // the snapshot must not be lost.
         let _ = ask.notified().now_or_never();
         publish.send_modify(|snapshot| {
-            match fetched {
+            match answer {
                 Ok(keys) => (snapshot.keys, snapshot.problem) = (keys, None),
                 Err(error) => {
                     tracing::warn!(
@@ -256,7 +256,8 @@ mod tests {
     fn token_of_an_unknown_key_is_fetched_for_after_the_pause() {
         let (snapshot, start) = asked(false);
         let end = start + SECOND + UNKNOWN_KEY_INTERVAL;
-        assert_eq!(snapshot.refused(true, end, end - Duration::from_nanos(1)), Some(Refused::KeyPause(1)));
+        let before = end.checked_sub(Duration::from_nanos(1)).unwrap();
+        assert_eq!(snapshot.refused(true, end, before), Some(Refused::KeyPause(1)));
         assert_eq!(snapshot.refused(true, end, end), None);
         assert_eq!(Snapshot::default().refused(true, start, start), None);
     }

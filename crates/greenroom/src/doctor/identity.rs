@@ -10,14 +10,13 @@ pub async fn examine(target: &Target, report: &mut Report) {
 }
 
 async fn keys(identity: &IdentityArgs) -> Outcome {
-    let IdentityArgs { auth_jwks_url, auth_hs256_secret, auth_hs256_secret_file, auth_issuer } =
-        identity.clone();
-    let given = [&auth_jwks_url, &auth_hs256_secret, &auth_hs256_secret_file, &auth_issuer];
+    let IdentityArgs { jwks_url, hs256_secret, hs256_secret_file, issuer } = identity.clone();
+    let given = [&jwks_url, &hs256_secret, &hs256_secret_file, &issuer];
     if given.into_iter().all(|setting| non_blank(setting.clone()).is_none()) {
         let why = "neither AUTH_JWKS_URL nor AUTH_HS256_SECRET nor AUTH_ISSUER is set";
         return Outcome::Skipped(why.to_owned());
     }
-    match key_source(auth_jwks_url, auth_hs256_secret, auth_hs256_secret_file, auth_issuer.as_deref()) {
+    match key_source(jwks_url, hs256_secret, hs256_secret_file, issuer.as_deref()) {
         Err(invalid) => Outcome::Failed(Failure::new(
             format!("the gateway does not start with these settings: {}", invalid.in_one_line()),
             "correct the settings AUTH_… of the gateway (docs/settings.md)",

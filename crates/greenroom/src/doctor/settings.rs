@@ -68,17 +68,17 @@ pub struct ServicesArgs {
 #[derive(clap::Args, Clone)]
 pub struct IdentityArgs {
     /// As in the gateway [default: the identity provider is not checked]
-    #[arg(long, env = "AUTH_JWKS_URL")]
-    pub auth_jwks_url: Option<String>,
+    #[arg(long = "auth-jwks-url", env = "AUTH_JWKS_URL")]
+    pub jwks_url: Option<String>,
     /// As in the gateway; nothing is called [default: none]
-    #[arg(long, env = "AUTH_HS256_SECRET", hide_env_values = true)]
-    pub auth_hs256_secret: Option<String>,
+    #[arg(long = "auth-hs256-secret", env = "AUTH_HS256_SECRET", hide_env_values = true)]
+    pub hs256_secret: Option<String>,
     /// The file that has `AUTH_HS256_SECRET`
-    #[arg(long, env = "AUTH_HS256_SECRET_FILE")]
-    pub auth_hs256_secret_file: Option<String>,
+    #[arg(long = "auth-hs256-secret-file", env = "AUTH_HS256_SECRET_FILE")]
+    pub hs256_secret_file: Option<String>,
     /// As in the gateway: where the key set is found by discovery if neither of the two above is set [default: none]
-    #[arg(long, env = "AUTH_ISSUER")]
-    pub auth_issuer: Option<String>,
+    #[arg(long = "auth-issuer", env = "AUTH_ISSUER")]
+    pub issuer: Option<String>,
 }
 
 /// Where notifications go.
